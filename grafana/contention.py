@@ -105,6 +105,42 @@ GPU_SHARES = Row(
         ),
     ),
 )  # fmt: skip
+LIMITS = Row(
+    "Other resources at their limit",
+    (
+        Panel(
+            "Resources at their limit by GPU",
+            "Share of time at the limit of DRAM, PCIe, or NVLink bandwidth, or of the power limit.",
+            (Query(rate("gpu_resource_saturated_seconds_total", HOST), f"{GPU} {{{{resource}}}}"),),
+            "percentunit", width=8, most=1,
+        ),
+        Panel(
+            "Time lost by service",
+            "Share of time lost to other services at the limit of a resource, on the worst GPU. An upper bound.",
+            (
+                Query(
+                    named(
+                        f"max by ({BY_SERVICE}, resource) "
+                        f"({rate('gpu_service_resource_wait_seconds_total', HOST, SERVICE)})"
+                    ),
+                    "{{service}} {{resource}}",
+                ),
+            ),
+            "percentunit", width=8, most=1, links=SERVICE_LINKS,
+        ),
+        Panel(
+            "CPU pressure by service",
+            "Share of time that a task of the service waited for a CPU, on its worst host.",
+            (
+                Query(
+                    named(f"max by ({BY_SERVICE}) ({rate('gpu_service_cpu_waiting_seconds_total', HOST, SERVICE)})"),
+                    "{{service}}",
+                ),
+            ),
+            "percentunit", width=8, most=1, links=SERVICE_LINKS,
+        ),
+    ),
+)  # fmt: skip
 LATENCY = Row(
     "Latency",
     (
@@ -153,5 +189,5 @@ CONTENTION = Dashboard(
         Variable("service", "Service", "gpu_service_busy_seconds_total", "service_name"),
         Variable("aggressor", "Neighbor", "gpu_service_wait_by_aggressor_seconds_total", "aggressor_name"),
     ),
-    rows=(GPU_WAIT, GPU_SHARES, LATENCY, Row("Incidents", (INCIDENTS,))),
+    rows=(GPU_WAIT, GPU_SHARES, LIMITS, LATENCY, Row("Incidents", (INCIDENTS,))),
 )

@@ -17,7 +17,7 @@ from foreshock_exporter.common.version import version
 from foreshock_exporter.exporter import Collector, Exporter
 from foreshock_exporter.gpu.collector import AerErrors, GpuOptions
 from foreshock_exporter.gpu.occupancy import JoinKeys
-from foreshock_exporter.gpu.snapshot import GpuSnapshot
+from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState
 from foreshock_exporter.model.device import Driver
 from foreshock_exporter.model.service import Resolver
 from foreshock_exporter.model.xid import KernelMessage
@@ -111,6 +111,8 @@ def build(options: Options, now: Now) -> Daemon:
         aer_errors=host.aer_errors,
     )
     collectors = dict(host.collectors)
+    if options.service_cpu and not options.mock and not host.unattributed:
+        collectors["service_cpu"] = _service_cpu(options, lambda: exporter.snapshot().gpus)
     if not options.mock and (allocations := _pod_resources(options, lambda: exporter.snapshot().gpus)):
         collectors["pod_resources"] = allocations
     if options.compat == "dcgm":
@@ -231,6 +233,27 @@ def _collectors(options: Options) -> dict[str, Collector]:
             "pressure": (options.pressure, ProcPressure(procfs)),
         }
     )
+
+
+def _service_cpu(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> Collector:
+    """The collector of the CPU waits of services. The cgroups of the host are below --path.rootfs, or in its /sys."""
+    from foreshock_exporter.host.service_cpu import HostTenant, ServiceCpu
+
+    def tenants() -> Sequence[HostTenant]:
+        snapshot = gpus()
+        return [
+            HostTenant(*_ids(gpu), (key.name, key.namespace, gpu.sources[key]), pids)
+            for gpu in (snapshot.gpus if snapshot else ())
+            for key, pids in gpu.pids.items()
+        ]
+
+    below = options.rootfs / "sys/fs/cgroup"
+    cgroupfs = below if below.is_dir() else options.sysfs / "fs/cgroup"
+    return ServiceCpu(options.procfs, options.sysfs, cgroupfs, tenants)
+
+
+def _ids(gpu: GpuState) -> tuple[str, str, str]:
+    return gpu.identity.gpu, gpu.identity.uuid, gpu.identity.pci_bus_id
 
 
 def _pod_resources(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> Collector | None:

@@ -39,7 +39,7 @@ XID_RETRY_SECONDS = 5.0
 """Delay before a driver without XID reports is tried again."""
 
 
-COLLECTORS = frozenset(("gpu", "network", "infiniband", "netstat", "pressure", "pod_resources", "dcgm"))
+COLLECTORS = frozenset(("gpu", "network", "infiniband", "netstat", "pressure", "service_cpu", "pod_resources", "dcgm"))
 """Collectors that a scrape may select. XID errors, the kernel log, and health belong to `gpu`."""
 
 

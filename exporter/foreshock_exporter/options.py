@@ -155,6 +155,9 @@ class Options:
     infiniband: bool = _collects("true", "node_infiniband_* host metrics", flag="--collector.infiniband")
     netstat: bool = _collects("true", "node_netstat_* host metrics (TCP)", flag="--collector.netstat")
     pressure: bool = _collects("true", "node_pressure_* host metrics", flag="--collector.pressure")
+    service_cpu: bool = _collects(
+        "true", "CPU pressure, CPU limit, and NUMA distance of services with a GPU", flag="--collector.service-cpu"
+    )
     pod_resources: str = _collector(
         one_of(HOST_MODES),
         "auto",

@@ -115,18 +115,19 @@ def test_an_exporter_whose_driver_hangs_is_not_restarted_and_not_ready(
 
 
 PODS, MACHINE, RESOURCES = "/var/log/pods", "/etc/machine-id", "/var/lib/kubelet/pod-resources"
+CGROUPS = "/sys/fs/cgroup"
 
 
 @pytest.mark.parametrize(
     ("exporter", "host_paths", "user", "capabilities"),
     [
         ({"attribution": {"enabled": False, "environment": True}}, set(), 10001, []),
-        ({}, {PODS, MACHINE}, 10001, []),
-        ({"attribution": {"environment": True}}, {PODS, MACHINE}, 0, ["SYS_PTRACE"]),
+        ({}, {PODS, MACHINE, CGROUPS}, 10001, []),
+        ({"attribution": {"environment": True}}, {PODS, MACHINE, CGROUPS}, 0, ["SYS_PTRACE"]),
         ({"attribution": {"enabled": False}, "podResources": {"enabled": True}}, {RESOURCES}, 0, []),
         (
             {"attribution": {"environment": True}, "podResources": {"enabled": True}},
-            {PODS, MACHINE, RESOURCES},
+            {PODS, MACHINE, CGROUPS, RESOURCES},
             0,
             ["SYS_PTRACE"],
         ),

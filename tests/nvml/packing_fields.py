@@ -86,6 +86,7 @@ def _fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
     yield from _plain_fields(gpu, dialect)
     yield from _link_bytes(gpu, dialect)
     yield from _link_errors(gpu, dialect)
+    yield from _link_speeds(gpu, dialect)
 
 
 def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
@@ -158,6 +159,15 @@ def _link_errors(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
         count = errors.get(kind)
         for link in range(links if count is not None else 0):
             yield FieldValue(id_, link, count if link == 0 else 0)
+
+
+def _link_speeds(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
+    """MB/s of each link that is up, or their common one where the dialect has no field 164."""
+    up = gpu.health.nvlink_links_up or 0
+    speed = _times(gpu.health.nvlink_bytes_per_second, 1e-6 / up) if up else None
+    yield FieldValue(90, 0, speed, pynvml.NVML_VALUE_TYPE_UNSIGNED_INT)
+    for link in range(up if 164 not in dialect.no_fields else 0):
+        yield FieldValue(164, link, speed, pynvml.NVML_VALUE_TYPE_UNSIGNED_INT)
 
 
 def remapped(gpu: ScriptedGpu) -> list[float | None]:

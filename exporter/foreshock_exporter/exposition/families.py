@@ -234,6 +234,17 @@ _ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
         ),
     ),
     (
+        metrics.RESOURCE_SATURATED,
+        lambda gpu: (Sample((*_ids(gpu), resource), seconds) for resource, seconds in gpu.totals.saturated.items()),
+    ),
+    (
+        metrics.SERVICE_RESOURCE_WAIT,
+        lambda gpu: (
+            Sample((*_service(gpu, service), resource), seconds)
+            for (service, resource), seconds in gpu.totals.resource_wait.items()
+        ),
+    ),
+    (
         metrics.SERVICE_MEMORY,
         lambda gpu: _by_service(gpu, {service: held.memory_used_bytes for service, held in gpu.holdings.items()}),
     ),

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
 from foreshock_exporter.common.log import ProblemLog, log
+from foreshock_exporter.gpu import limits
 from foreshock_exporter.gpu.contention import FastSample, ServiceKey
 from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, make_monotonic
 from foreshock_exporter.gpu.occupancy import Observation
 from foreshock_exporter.gpu.pools import Pools
 from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.tenants import Holding, Tenants
-from foreshock_exporter.gpu.utilization import SERVICE_TIME_METRICS, Accumulated, UtilizationSampler
+from foreshock_exporter.gpu.utilization import MAX_GAP_SECONDS, SERVICE_TIME_METRICS, Accumulated, UtilizationSampler
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import (
     Activity,
@@ -35,6 +36,7 @@ HEALTH_INTERVAL_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 1.0
 """Delay before a GPU that failed twice in a row is tried again."""
 _PROCESS_METRICS = (metrics.SERVICE_MEMORY.name, metrics.SERVICE_PROCESSES.name)
+_ATTRIBUTED_METRICS = (*SERVICE_TIME_METRICS, *_PROCESS_METRICS, metrics.SERVICE_RESOURCE_WAIT.name)
 _COUNTER_FIELDS = tuple(part.name for part in fields(Counters) if part.name not in ("wraps", "absent"))
 _ACTIVITY_FIELDS = tuple(part.name for part in fields(Activity) if part.name not in ("instances", "absent"))
 _HEALTH_FIELDS = tuple(part.name for part in fields(Health) if part.name != "absent")
@@ -70,7 +72,9 @@ class _Session:
     health: Health | None = None
     activity: Activity | None = None
     holdings: dict[ServiceKey, Holding] = field(default_factory=dict)
+    use: limits.Use | None = None
     absent: dict[str, str] = field(default_factory=dict)
+    unlimited: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ class GpuCollector:
         self._records = records
         self._problems = problems
         self._options = options
-        unattributed = (*SERVICE_TIME_METRICS, *_PROCESS_METRICS) if options.unattributed else ()
+        unattributed = _ATTRIBUTED_METRICS if options.unattributed else ()
         self._unattributed_metrics = dict.fromkeys(unattributed, options.unattributed)
         self._session: _Session | None = None
         self._retry_at = float("-inf")
@@ -211,7 +215,28 @@ class GpuCollector:
                 health = replace(health, pcie_aer_errors=self._options.aer_errors(session.record.identity.pci_bus_id))
             session.health = make_monotonic(session.record.counter_states, health)
             session.health_read_at = time
+        if state_due:
+            self._add_limits(session, time)
         return state_due
+
+    def _add_limits(self, session: _Session, time: float) -> None:
+        """Count the interval since the last reading for the resources that were at their limit."""
+        record, sharing, before = session.record, session.record.identity.sharing, session.use
+        totals, maximum = record.accumulated.totals, limits.maxima(session.health)
+        timed = metrics.SERVICE_BUSY.name not in session.sampler.absent
+        session.use = limits.Use(
+            time,
+            limits.used_amounts(session.activity, session.counters),
+            totals.busy,
+            {key: totals.service_busy.get(key, 0.0) if timed else None for key in record.tenants.pids},
+        )
+        unknown = limits.unknown_reasons(session.use, maximum, session.activity, session.counters, sharing)
+        family = metrics.RESOURCE_SATURATED.name
+        session.unlimited = {f'{family}{{resource="{resource}"}}': reason for resource, reason in unknown.items()}
+        if before is not None and 0.0 < time - before.time <= MAX_GAP_SECONDS:
+            lost_speed = limits.slowdown(session.reading, session.health)
+            totals = limits.add_interval(totals, before, session.use, maximum, sharing, lost_speed)
+            record.accumulated.totals = totals
 
     def _read_activity(self, session: _Session) -> Activity | None:
         instances = {instance.gpu_instance for instance in session.reading.instances}
@@ -270,7 +295,8 @@ class GpuCollector:
             holdings=session.holdings,
             jobs=record.tenants.jobs,
             sm_limits=record.tenants.sm_limits if record.identity.sharing == "mps" else {},
-            absent={**self._unattributed_metrics, **session.absent, **session.sampler.absent},
+            absent={**self._unattributed_metrics, **session.unlimited, **session.absent, **session.sampler.absent},
+            pids=record.tenants.pids,
             services_over_limit=record.tenants.over_limit,
             dropped=dict(record.accumulated.dropped),
             passed_at=time,

@@ -63,8 +63,8 @@ class TimeSplit:
 class Totals:
     """Cumulative seconds of one GPU; `busy` = sum of `service_busy` + `unattributed`.
 
-    `gpu_wait_by` is keyed by (victim, aggressor) and sums to `gpu_wait` for each victim. Values only grow;
-    `remove_services` drops keys.
+    `gpu_wait_by` is keyed by (victim, aggressor) and sums to `gpu_wait` for each victim. `saturated` is keyed by
+    resource, `resource_wait` by service and resource (`gpu/limits.py`). Values only grow; `remove_services` drops keys.
     """
 
     busy: float = 0.0
@@ -73,6 +73,8 @@ class Totals:
     service_busy: Mapping[ServiceKey, float] = field(default_factory=dict)
     gpu_wait: Mapping[ServiceKey, float] = field(default_factory=dict)
     gpu_wait_by: Mapping[tuple[ServiceKey, ServiceKey], float] = field(default_factory=dict)
+    saturated: Mapping[str, float] = field(default_factory=dict)
+    resource_wait: Mapping[tuple[ServiceKey, str], float] = field(default_factory=dict)
 
 
 def split_time(sample: FastSample) -> TimeSplit | None:
@@ -134,6 +136,8 @@ def accumulate(totals: Totals, sample: FastSample, *, shares_imply_waits: bool =
         service_busy=_add_shares(totals.service_busy, split.services, sample.seconds),
         gpu_wait=_add_shares(totals.gpu_wait, gpu_wait, sample.seconds),
         gpu_wait_by=_add_shares(totals.gpu_wait_by, waits, sample.seconds),
+        saturated=totals.saturated,
+        resource_wait=totals.resource_wait,
     )
 
 
@@ -181,6 +185,7 @@ def remove_services(totals: Totals, gone: Iterable[ServiceKey]) -> Totals:
         service_busy={service: seconds for service, seconds in totals.service_busy.items() if service not in removed},
         gpu_wait={service: seconds for service, seconds in totals.gpu_wait.items() if service not in removed},
         gpu_wait_by={pair: seconds for pair, seconds in totals.gpu_wait_by.items() if removed.isdisjoint(pair)},
+        resource_wait={key: seconds for key, seconds in totals.resource_wait.items() if key[0] not in removed},
     )
 
 

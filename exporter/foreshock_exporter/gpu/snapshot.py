@@ -21,9 +21,9 @@ class GpuState:
     """State of one GPU that responds.
 
     A part that was not read or failed is None. `absent` maps missing metrics to the reason, in addition to the `absent`
-    of each part. `services_over_limit` counts services beyond the limit. `dropped` counts fast samples left out, by
-    reason. `passed_at` is the time of the last fast sample, `read_at` that of reading, counters, and activity, in
-    seconds of the exporter's clock.
+    of each part. `pids` are the processes of each service. `services_over_limit` counts services beyond the limit.
+    `dropped` counts fast samples left out, by reason. `passed_at` is the time of the last fast sample, `read_at` that
+    of reading, counters, and activity, in seconds of the exporter's clock.
     """
 
     identity: Identity
@@ -38,6 +38,7 @@ class GpuState:
     jobs: Mapping[ServiceKey, tuple[str, ...]] = field(default_factory=dict)
     sm_limits: Mapping[ServiceKey, float] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    pids: Mapping[ServiceKey, tuple[int, ...]] = field(default_factory=dict)
     services_over_limit: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
     passed_at: float = 0.0

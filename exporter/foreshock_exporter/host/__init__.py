@@ -1,4 +1,4 @@
-"""Collectors of the host, one per file, under node_exporter's metric names.
+"""Collectors of the host, one per file; what node_exporter has too is under its metric names.
 
 Imports: `common`, `model`.
 """

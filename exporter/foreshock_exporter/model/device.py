@@ -176,6 +176,8 @@ class Health:
     nvlink_links: int | None = None
     """Number of NVLinks of the device."""
     nvlink_links_up: int | None = None
+    nvlink_bytes_per_second: float | None = None
+    """Largest rate of all NVLinks that are up together, in one direction."""
     pcie_replays: float | None = None
     pcie_link_width: int | None = None
     pcie_link_width_max: int | None = None

@@ -209,6 +209,42 @@ SERVICE_WAIT_BY_AGGRESSOR = _counter(
     "GPU wait of the service, by the service that used the GPU; an empty aggressor_name means unattributed.",
     _BY,
 )
+RESOURCE_SATURATED = _counter(
+    "gpu_resource_saturated_seconds_total",
+    "Seconds during which a resource of the GPU was at its limit, by resource: dram, pcie, nvlink, or power.",
+    (*_GPU, "resource"),
+)
+SERVICE_RESOURCE_WAIT = _counter(
+    "gpu_service_resource_wait_seconds_total",
+    "Upper bound on the seconds the service lost while it shared a resource at its limit, by resource.",
+    (*_SERVICE, "resource"),
+)
+_HOST_SERVICE = ("service_name", "service_namespace", "source")
+SERVICE_CPU_WAITING = _counter(
+    "gpu_service_cpu_waiting_seconds_total",
+    "Seconds during which a task of the service's cgroup waited for CPU time, in its cgroup with most pressure.",
+    _HOST_SERVICE,
+)
+SERVICE_CPU_STALLED = _counter(
+    "gpu_service_cpu_stalled_seconds_total",
+    "Seconds during which all tasks of the service's cgroup waited for CPU time, in its cgroup with most pressure.",
+    _HOST_SERVICE,
+)
+SERVICE_CPU_THROTTLED = _counter(
+    "gpu_service_cpu_throttled_seconds_total",
+    "Upper bound on the seconds during which the CPU limit stopped tasks of the service, in its cgroup with most.",
+    _HOST_SERVICE,
+)
+SERVICE_LOCAL_CPUS = _gauge(
+    "gpu_service_local_cpus_ratio",
+    "Share of the CPUs of the service that are on the NUMA node of the GPU, 0 to 1; the lowest of its processes.",
+    _SERVICE,
+)
+CPU_STEAL = _counter(
+    "gpu_host_cpu_steal_seconds_total",
+    "Seconds that the hypervisor gave to other machines while the CPUs of the host had work, mean of the CPUs.",
+    (),
+)
 
 SERVICE_JOB_INFO = _gauge(
     "gpu_service_job_info",
@@ -347,6 +383,11 @@ _FAMILIES_BY_SOURCE = {
     "device samples minus process samples": (UNATTRIBUTED,),
     "nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses": (SERVICE_MEMORY, SERVICE_PROCESSES),
     "device and process samples": (CONTENDED,),
+    "GPM metric 10, fields 74, 138 or 202, 197, and their maxima": (RESOURCE_SATURATED, SERVICE_RESOURCE_WAIT),
+    "cpu.pressure of the cgroup": (SERVICE_CPU_WAITING, SERVICE_CPU_STALLED),
+    "cpu.stat of the cgroup": (SERVICE_CPU_THROTTLED,),
+    "Cpus_allowed_list in /proc/PID/status, local_cpulist of the PCI device": (SERVICE_LOCAL_CPUS,),
+    "/proc/stat": (CPU_STEAL,),
     "cgroup and environment of processes": (SERVICE_JOB_INFO,),
     "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE of processes": (SERVICE_MPS_SM_LIMIT,),
     "kubelet pod-resources API": (ALLOCATION_INFO, ALLOCATABLE),

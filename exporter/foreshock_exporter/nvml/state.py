@@ -31,6 +31,7 @@ from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.field_values import FieldSource, FieldValue, Quantities
 from foreshock_exporter.nvml.mig import memory_info, mig_instances, to_base_units
 
+_MEGA = 1e6
 _MEMORY_TEMPERATURE: Quantities = {"temperature": (FieldSource(82),)}
 _MEMORY = ("memory_used_bytes", "memory_free_bytes", "memory_reserved_bytes", "memory_total_bytes")
 
@@ -130,6 +131,7 @@ def read_health(query: DeviceQuery) -> Health:
         or (None,) * 4
     )
     present_values = {name: value.value for name, value in values.items() if isinstance(value, FieldValue)}
+    links_up = count_links_up(query, links)
     pending = present_values.get("page_retirement_pending")
     return Health(
         clock_max_hertz=_max_clock(query),
@@ -151,7 +153,8 @@ def read_health(query: DeviceQuery) -> Health:
             kind: present_values[name] for kind in _LINK_ERRORS if (name := f"nvlink_errors/{kind}") in present_values
         },
         nvlink_links=links or None,
-        nvlink_links_up=count_links_up(query, links),
+        nvlink_links_up=links_up,
+        nvlink_bytes_per_second=_nvlink_rate(present_values, links_up),
         pcie_replays=present_values.get("pcie_replays"),
         pcie_link_width=query.optional("nvmlDeviceGetCurrPcieLinkWidth", fields=("pcie_link_width",)),
         pcie_link_width_max=query.optional("nvmlDeviceGetMaxPcieLinkWidth", fields=("pcie_link_width_max",)),
@@ -177,7 +180,16 @@ def _quantities(links: int) -> Quantities:
     for kind, (field, *newer_fields) in _LINK_ERRORS.items() if links else ():
         newer_sources = [source for newer in newer_fields for source in total_or_per_link_sources(newer, links)]
         quantities[f"nvlink_errors/{kind}"] = (*per_link_source(field, links), *newer_sources)
+    if links:
+        quantities["nvlink_bytes_per_second/all"] = per_link_source(164, links, 1.0 / _MEGA)
+        quantities["nvlink_bytes_per_second/each"] = (FieldSource(90, 1.0 / _MEGA),)
     return quantities
+
+
+def _nvlink_rate(fields: Mapping[str, float], links_up: int | None) -> float | None:
+    """Bytes per second and direction of all links: the sum of their speeds, else the common speed of those up."""
+    common = fields.get("nvlink_bytes_per_second/each", 0.0) * (links_up or 0)
+    return fields.get("nvlink_bytes_per_second/all") or common or None
 
 
 def _ecc_errors(query: DeviceQuery) -> dict[Severity, float]:

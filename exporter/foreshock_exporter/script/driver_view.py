@@ -22,6 +22,8 @@ IDLE_SM_CLOCK_HERTZ = 345e6
 """SM clock of an idle H100."""
 THROTTLED_CLOCK_RATIO = 0.65
 """SM clock of a throttled GPU relative to the maximum."""
+LINK_BYTES_PER_SECOND = 26.562e9
+"""Speed of an NVLink of an H100, as NVML reports it."""
 MEMORY_BUSY_RATIO = 0.6
 """Memory busy ratio relative to the busy ratio."""
 _COOL: dict[device.Sensor, tuple[float, float]] = {"gpu": (34.0, 42.0), "memory": (40.0, 44.0)}
@@ -154,6 +156,7 @@ def health(state: PlayedGpu, us: int) -> device.Health:
         return int(settings[name].at(now)) if name in settings else otherwise
 
     links = spec.nvlinks
+    links_up = min(links, whole("nvlinks_up", links)) if links else None
     return _without_refused(
         device.Health(
             clock_max_hertz={"sm": spec.sm_clock_max_hertz},
@@ -164,7 +167,8 @@ def health(state: PlayedGpu, us: int) -> device.Health:
             row_remap_failed=state.remap.get("failed", False),
             nvlink_errors=totals("nvlink_error", get_args(device.LinkError)) if links else {},
             nvlink_links=links or None,
-            nvlink_links_up=min(links, whole("nvlinks_up", links)) if links else None,
+            nvlink_links_up=links_up,
+            nvlink_bytes_per_second=LINK_BYTES_PER_SECOND * links_up if links_up else None,
             pcie_replays=state.totals.get("pcie_replay.", 0.0),
             pcie_link_width=whole("pcie_link_width", spec.pcie_link_width_max),
             pcie_link_width_max=spec.pcie_link_width_max,

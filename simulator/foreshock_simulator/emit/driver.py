@@ -194,6 +194,7 @@ class _Probe:
             row_remap_failed=False,
             nvlink_links=links,
             nvlink_links_up=links,
+            nvlink_bytes_per_second=model.nvlink_bandwidth or None,
             pcie_replays=0.0,
             pcie_link_width=PCIE_LANES,
             pcie_link_width_max=PCIE_LANES,

@@ -112,7 +112,7 @@ def scripts(draw: st.DrawFn, actions: st.SearchStrategy[object] = ACTIONS) -> Sc
 TIMES = st.lists(st.floats(0.0, 200.0), min_size=1, max_size=12)
 
 
-STATES = {"clock_max_hertz", "clock_application_hertz", "nvlink_links_up"}
+STATES = {"clock_max_hertz", "clock_application_hertz", "nvlink_links_up", "nvlink_bytes_per_second"}
 
 
 def numbers(gpu: ScriptedGpu) -> dict[str, float]:

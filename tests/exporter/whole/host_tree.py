@@ -14,6 +14,7 @@ HOST: Mapping[str, str] = {
     "proc/net/snmp": "Tcp: ActiveOpens RetransSegs\nTcp: 4 2\n",
     "proc/net/netstat": "TcpExt: ListenDrops\nTcpExt: 1\n",
     "proc/pressure/cpu": "some avg10=0.00 avg60=0.00 avg300=0.00 total=5000000\n",
+    "proc/stat": "cpu  1 2 3 4 5 6 7 8 9 0\ncpu0 1 2 3 4 5 6 7 8 9 0\n",
     "sys/class/net/eth9/speed": "1000\n",
     "sys/class/net/eth9/operstate": "up\n",
     "sys/class/infiniband/mlx5_0/fw_ver": "28.41.1000\n",

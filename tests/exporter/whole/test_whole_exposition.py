@@ -19,10 +19,12 @@ from tests.nvml.profiles import PROFILES
 from tests.nvml.scene import Scene
 from tests.nvml.scripted import ScriptedHost
 
+from foreshock_exporter.gpu.limits import RESOURCES
 from foreshock_exporter.model.device import Instance
 
 MOST = 90
-"""Series of a GPU by the design, besides 4 for each service on it and one for each pair of which one may stall."""
+"""Series of a GPU by the design, besides 4 for each service on it, one for each resource that it
+lost time to, and one for each pair of which one may stall."""
 OF_A_XID, OF_AN_INSTANCE, OF_A_LINK = 2, 3, 2
 """Series for each kind of error that was reported, each MIG instance, and each NVLink where it is enabled."""
 MOMENTS = {"sick": (10.0, 110.0, 200.0, 270.0, 330.0, 450.0, 500.0, 590.0), "contended": (30.0, 100.0)}
@@ -47,7 +49,7 @@ def early(scene: Scene) -> Mapping[str, SeriesOf]:
 def bounded(found: Mapping[str, SeriesOf]) -> None:
     assert found
     for uuid, series in found.items():
-        assert series.of_services <= 4 * series.services, (uuid, series)
+        assert series.of_services <= (4 + len(RESOURCES)) * series.services, (uuid, series)
         assert series.pairs <= series.services**2, (uuid, series)
         assert series.itself - series.xids <= MOST, (uuid, series)
 

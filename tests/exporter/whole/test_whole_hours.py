@@ -26,6 +26,7 @@ from foreshock_exporter.common.log import log
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition import text_format as text_module
 from foreshock_exporter.gpu.collector import GpuOptions
+from foreshock_exporter.gpu.limits import RESOURCES
 from foreshock_exporter.gpu.occupancy import Observation, OccupancyTracker
 from foreshock_exporter.gpu.tenants import EXPIRE_AFTER_SECONDS
 from foreshock_exporter.script.mock import ScriptDriver
@@ -137,7 +138,7 @@ class Day:
         for series in series_by_gpu(text).values():
             assert series.itself <= MOST_OF_A_GPU, series
             assert series.services <= MOST_SERVICES, series
-            assert series.of_services <= 4 * series.services, series
+            assert series.of_services <= (4 + len(RESOURCES)) * series.services, series
             assert series.pairs <= series.services**2, series
         self.services |= set(re.findall(r'service_name="(service-\d+)"', text.decode()))
 

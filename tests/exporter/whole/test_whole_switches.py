@@ -23,7 +23,6 @@ from foreshock_exporter.script.playback import ScriptedXid
 from foreshock_exporter.web.server import serve
 
 HEALTH = {
-    "foreshock_exporter_metric_unavailable",
     "gpu_clock_application_hertz",
     "gpu_clock_max_hertz",
     "gpu_ecc_errors",
@@ -42,17 +41,17 @@ HEALTH = {
     "gpu_row_remap_failed",
     "gpu_row_remap_pending",
 }
-"""With the reasons of missing metrics: an H100 lacks only some of its health, such as retired pages."""
 OURS: Mapping[str, Callable[[str], bool]] = {
     "network": lambda family: family.startswith("node_network_"),
     "infiniband": lambda family: family.startswith("node_infiniband_"),
     "netstat": lambda family: family.startswith("node_netstat_"),
     "pressure": lambda family: family.startswith("node_pressure_"),
+    "service-cpu": lambda family: family.startswith(("gpu_host_", "gpu_service_cpu_")),
     "health": lambda family: family in HEALTH,
     "xid": lambda family: family.startswith("gpu_xid_"),
 }
 """Which families are a collector's."""
-SCRAPED = ("gpu", "network", "infiniband", "netstat", "pressure")
+SCRAPED = ("gpu", "network", "infiniband", "netstat", "pressure", "service_cpu")
 """The collectors that a scrape may ask for."""
 
 
@@ -129,14 +128,14 @@ def test_a_scrape_may_select_collectors(port: int) -> None:
     assert all(found.values())
     assert sum(map(len, found.values())) + len(common) == len(everything)
     for name in SCRAPED[1:]:
-        assert found[name] == {family for family in everything if OURS[name](family)}
+        assert found[name] == {family for family in everything if OURS[name.replace("_", "-")](family)}
     assert ask(port, "gpu", "netstat") == found["gpu"] | found["netstat"] | common
 
 
 def test_an_unknown_collector_gets_an_error_with_the_known_ones(port: int) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         ask(port, "gpu", "infinityband")
-    known = b"dcgm, gpu, infiniband, netstat, network, pod_resources, pressure"
+    known = b"dcgm, gpu, infiniband, netstat, network, pod_resources, pressure, service_cpu"
     with refused.value as answer:
         assert (answer.status, answer.read()) == (400, b"Unknown collector infinityband (known: " + known + b")\n")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from foreshock_dashboard.render.words.incidents import UNCERTAIN
 
@@ -35,6 +35,24 @@ EMPTY: Mapping[str, str] = {
     "first_evaluation": "No data yet.",
 }
 """Messages of panels without data, by panel."""
+
+
+class ResourceWords(NamedTuple):
+    """Name of a resource at its limit, and the first step against the wait for it."""
+
+    name: str
+    step: str
+
+
+RESOURCES: Mapping[str, ResourceWords] = {
+    "dram": ResourceWords("DRAM bandwidth", "Move one of the services to another GPU."),
+    "pcie": ResourceWords("PCIe bandwidth", "Move one of the services to another GPU, or transfer less."),
+    "nvlink": ResourceWords("NVLink bandwidth", "Move one of the services to another GPU, or transfer less."),
+    "power": ResourceWords("power limit", "Raise the power limit, or move one of the services to another GPU."),
+    "cpu": ResourceWords("CPU time", "Raise its CPU request, or move it to a host with free CPUs."),
+    "cpu_limit": ResourceWords("CPU limit", "Raise the CPU limit of its containers."),
+}
+"""Resources besides SM time, by the name in the API."""
 HISTORY_BEING_READ = "The history is still being read. Incidents are not known until then."
 """While a hub, after its start, shows the newest values of a Prometheus."""
 TIMELINE_TEXTS: Mapping[str, str] = {

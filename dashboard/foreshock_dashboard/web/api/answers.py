@@ -21,6 +21,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.responses import Envelope, Payload, Responder
+from foreshock_dashboard.web.pages.contention.limits import LimitReader
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.panels.topology import TopologyCache
@@ -42,6 +43,7 @@ class RouteContext(NamedTuple):
     topologies: TopologyCache
     traces: TraceReads
     gpus: GpuReadings
+    limits: LimitReader
 
 
 class Error(TypedDict):

@@ -12,9 +12,16 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api.answers import RouteContext, get, get_snapshot
 from foreshock_dashboard.web.api.parameters import IncidentsParameters
 from foreshock_dashboard.web.http.responses import Payload
+from foreshock_dashboard.web.pages.contention.limits import LimitRow
 from foreshock_dashboard.web.panels.topology import Topology
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf, NoParameters
+
+
+class WaitList(lists.Contention):
+    """The pairs, and losses at the limits of other resources, the largest first; None if they cannot be read."""
+
+    limits: list[LimitRow] | None
 
 
 def add_list_routes(context: RouteContext) -> None:
@@ -30,7 +37,12 @@ def add_list_routes(context: RouteContext) -> None:
     gpus = "utilization, contention, memory, power, temperature, and the services on it"
     add("gpus", lists.Gpus, lists.gpus, f"Every GPU: {gpus}")
     waits = "Which service waits for which, on which GPUs, for which share of time"
-    add("contention", lists.Contention, lists.contention, waits)
+    add(
+        "contention",
+        WaitList,
+        lambda snapshot: {**lists.contention(snapshot), "limits": context.limits.listed(snapshot)},
+        f"{waits}; and other resources at whose limit services lose time",
+    )
     tiers = "Which GPUs tiers share, and the fewest GPUs that carry each tier, bursts included"
     add("pools", lists.Pools, lambda snapshot: lists.pools(snapshot.world), tiers)
 

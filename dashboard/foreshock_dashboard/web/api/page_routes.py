@@ -137,7 +137,7 @@ def _add_gpu_pages(context: RouteContext) -> None:
         parameters=ContentionParameters,
     )
     def page_contention(snapshot: Snapshot, past: bool, query: ContentionParameters) -> Payload:
-        body = contention_page.contention(snapshot, query.victim, query.aggressor)
+        body = contention_page.contention(snapshot, query.victim, query.aggressor, context.limits)
         return {**body, "topology": topologies.get(snapshot, past)["id"]}
 
     @get(

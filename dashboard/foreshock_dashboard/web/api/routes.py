@@ -30,6 +30,7 @@ from foreshock_dashboard.web.api.response_routes import add_response_routes
 from foreshock_dashboard.web.api.trace_routes import add_trace_routes
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.responses import Responder
+from foreshock_dashboard.web.pages.contention.limits import LimitReader
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.panels.topology import TopologyCache
@@ -55,6 +56,7 @@ def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
         TopologyCache(),
         TraceReads(hub),
         GpuReadings(hub),
+        LimitReader(hub),
     )
     for add in (
         add_list_routes,

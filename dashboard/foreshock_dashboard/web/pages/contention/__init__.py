@@ -1,4 +1,4 @@
 """Everything of the Contention page: data, and layout with charts.
 
-Imports: `analysis`, `model`, `render`, `stats`, `web.charts`, `web.panels`, `web.shell`, `web.state`.
+Imports: `analysis`, `common`, `model`, `render`, `stats`, `web.charts`, `web.panels`, `web.shell`, `web.state`.
 """

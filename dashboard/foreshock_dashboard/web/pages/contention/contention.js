@@ -29,6 +29,7 @@ import { allocatedText } from "#web/assets/widgets/allocated.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
+import { drawLimits } from "#web/pages/contention/limits.js";
 import { closePair, drawPairChanges, drawPairGpus, drawPairTraces } from "#web/pages/contention/pair.js";
 import { drawWaitMatrix, statusOf } from "#web/pages/contention/wait_matrix.js";
 
@@ -300,7 +301,7 @@ export const contention = {
       put(byId("headline"), data.error ? "foreshock cannot read its source." : "Waiting for the first evaluation.");
       requireId("verdict").dataset.state = data.error ? "error" : "empty";
       setPanelsWithoutData(["waits", "ranked", "gpu-time"], data.error);
-      requireId("tiers-panel").hidden = true;
+      for (const name of ["tiers", "limits"]) requireId(`${name}-panel`).hidden = true;
       return;
     }
     shown = data;
@@ -309,6 +310,7 @@ export const contention = {
     drawRankedGpus(data);
     drawGroups(data);
     drawTiers(data);
+    drawLimits(data);
     drawPairGpus(data.pair);
     drawPairChanges(data.pair);
     drawPairTraces(data.pair);

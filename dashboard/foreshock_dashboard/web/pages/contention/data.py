@@ -19,6 +19,7 @@ from foreshock_dashboard.render.clause import time as unix
 from foreshock_dashboard.render.units import counted, percent
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
+from foreshock_dashboard.web.pages.contention.limits import LimitReader, Limits
 from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
 from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
@@ -121,6 +122,7 @@ class ContentionPage(TypedDict, total=False):
     services: names. victims, aggressors, batch: indexes into services; batch: those without requests. pairs: victim,
     aggressor, share of time, number of GPUs, and the role in an open incident: its status, "reverse" for the pair in
     the other direction, "" for none. hidden: number of pairs beyond `MAX_PAIRS`. gpu_count: number of all GPUs.
+    limits: other resources at their limit, with an open pair those of the affected service.
     """
 
     ready: Required[bool]
@@ -138,6 +140,7 @@ class ContentionPage(TypedDict, total=False):
     tiers: Tiers
     missing: list[str]
     pair: PairDetail | None
+    limits: Limits
 
 
 def gpu_time(world: World) -> GpuTime:
@@ -147,8 +150,10 @@ def gpu_time(world: World) -> GpuTime:
     return GpuTime(busy - np.nan_to_num(contended), contended, 1.0 - busy)
 
 
-def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> ContentionPage:
-    """The payload of the page. victim, aggressor: the open pair, as `namespace/name`."""
+def contention(
+    snapshot: Snapshot, victim: str = "", aggressor: str = "", limits: LimitReader | None = None
+) -> ContentionPage:
+    """The payload of the page. victim, aggressor: the open pair, as `namespace/name`. limits: reads other resources."""
     world = snapshot.world
     if world is None:
         return {"ready": False}
@@ -159,6 +164,7 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Con
     index = {name: i for i, name in enumerate(names)}
     roles = pair_roles(current)
     time, serving = gpu_time(world), serving_services(world)
+    open_pair = pair_detail(snapshot, all_pairs, victim, aggressor) if victim or aggressor else None
     said = headline(all_pairs, serving, current) if world.gpus else text(EMPTY["gpus"])
     return {
         "ready": True,
@@ -184,7 +190,8 @@ def contention(snapshot: Snapshot, victim: str = "", aggressor: str = "") -> Con
         "groups": groups(world, time),
         "tiers": tiers(world),
         "missing": [name for name in world.missing if name.startswith(("gpu_service_wait", "gpu_contended"))],
-        "pair": pair_detail(snapshot, all_pairs, victim, aggressor) if victim or aggressor else None,
+        "pair": open_pair,
+        "limits": limits.shown(snapshot, open_pair.victim if open_pair else "") if limits else Limits([]),
     }
 
 

@@ -30,6 +30,7 @@ _WAITS = (
     '(rate(gpu_service_wait_by_aggressor_seconds_total{aggressor_name!=""}[2m])))'
 )
 """The mean over the GPUs that two services share, as the page has it."""
+_LOSSES = "rate(gpu_service_resource_wait_seconds_total[2m]) >= 0.05"
 _BUSY = (
     "avg by (pool) (rate(gpu_busy_seconds_total[5m]) * on (uuid) group_left (pool) max by (uuid, pool) (gpu_pool_info))"
 )
@@ -66,6 +67,14 @@ def layout() -> Component:
                         promql=_WAITS,
                     ),
                     panel("gpu-time", "GPU time: busy, contended, idle", "", promql=_BUSY),
+                    panel(
+                        "limits",
+                        "Other resources at their limit",
+                        "% of the last 2 min",
+                        wide=True,
+                        promql=_LOSSES,
+                        hidden=True,
+                    ),
                     panel("ranked", "Contended GPUs", "", wide=True, csv="/api/csv/gpus"),
                     panel("tiers", "GPUs by tier and pool", "", wide=True),
                 ],
@@ -75,7 +84,7 @@ def layout() -> Component:
         "/api/pages/contention",
         takes="victim aggressor",
         keeps="order all",
-        orders="sort psort gsort hsort tsort",
+        orders="sort psort gsort hsort tsort lsort",
     )
 
 

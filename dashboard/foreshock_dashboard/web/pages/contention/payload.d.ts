@@ -75,6 +75,19 @@ export interface Tiers {
   configured: boolean;
 }
 
+/** A resource at whose limit a service lost time. */
+export interface LimitRow {
+  service: string;
+  resource: "dram" | "pcie" | "nvlink" | "power" | "cpu" | "cpu_limit";
+  name: string;
+  step: string;
+  /** A GPU, or for CPUs a host. */
+  place: string;
+  saturated_ratio: number | null;
+  wait_ratio: number;
+  shared_with: string[];
+}
+
 export interface ContentionData extends LivePayload {
   headline_clauses: Clause[];
   pair: OpenPair | null;
@@ -91,4 +104,5 @@ export interface ContentionData extends LivePayload {
   gpu_count: number;
   groups: { by: "pool" | "host"; rows: (GpuTime & { name: string; gpus: number })[] };
   tiers: Tiers;
+  limits: { rows: LimitRow[]; hidden: number; error: string };
 }

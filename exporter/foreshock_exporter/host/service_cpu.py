@@ -1,0 +1,232 @@
+"""How services with a GPU wait for the CPUs of the host: pressure and limits of their cgroups, NUMA distance, steal.
+
+Formats: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.pressure, cpu.stat), cgroup-v1/ and scheduler/sched-bwc.rst
+(throttled_time), and Documentation/ABI/testing/sysfs-bus-pci (local_cpulist).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from foreshock_exporter.common.log import ProblemLog
+from foreshock_exporter.host.network import read_text
+from foreshock_exporter.host.pressure import parse_totals
+from foreshock_exporter.model import metrics
+from foreshock_exporter.model.family import Families, Family, Sample
+from foreshock_exporter.model.xid import pci_address
+
+PLACE_SECONDS = 10.0
+"""Time between two looks at the cgroups and CPUs of the processes."""
+MAX_PIDS = 16
+"""Processes of a service on a GPU that are looked at."""
+MAX_CPUS = 1 << 16
+"""CPUs that are believed."""
+MAX_HIDDEN_LEVELS = 4
+"""Levels of the cgroup tree above the exporter's own that are searched: its paths in /proc do not name them."""
+_KINDS: Mapping[str, Family] = {
+    "some": metrics.SERVICE_CPU_WAITING,
+    "full": metrics.SERVICE_CPU_STALLED,
+    "throttled": metrics.SERVICE_CPU_THROTTLED,
+}
+
+
+class HostTenant(NamedTuple):
+    """A service on a GPU: the labels of both, the PCI address of the GPU, and its processes."""
+
+    gpu: str
+    uuid: str
+    pci_bus_id: str
+    service: tuple[str, str, str]
+    pids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Cumulative seconds of a service by kind, the last readings of its cgroups, and their time."""
+
+    time: float
+    cgroups: Mapping[Path, Mapping[str, float]]
+    totals: Mapping[str, float] = field(default_factory=dict)
+
+
+def add_readings(before: Wait | None, cgroups: Mapping[Path, Mapping[str, float]], now: float) -> Wait:
+    """Totals after one more reading: of each kind the largest increase of a cgroup, at most the time that passed.
+
+    A cgroup that is new counts from its next reading. Throttled time is a sum over CPUs, so it may grow faster than
+    time; the smaller of both is an upper bound.
+    """
+    kinds = {kind for values in cgroups.values() for kind in values}
+    if before is None:
+        return Wait(now, cgroups, dict.fromkeys(kinds, 0.0))
+    elapsed = max(0.0, now - before.time)
+    totals = {kind: before.totals.get(kind, 0.0) for kind in kinds}
+    for kind in kinds:
+        steps = [
+            values[kind] - before.cgroups[path][kind]
+            for path, values in cgroups.items()
+            if kind in values and kind in before.cgroups.get(path, {})
+        ]
+        totals[kind] += min(elapsed, max(0.0, *steps, 0.0))
+    return Wait(now, cgroups, totals)
+
+
+class ServiceCpu:
+    """Collector of the CPU waits of services.
+
+    Args:
+        cgroupfs: root of the cgroup file systems of the host.
+        tenants: returns the services that are on GPUs now.
+        now: monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        procfs: Path,
+        sysfs: Path,
+        cgroupfs: Path,
+        tenants: Callable[[], Iterable[HostTenant]],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._procfs, self._sysfs, self._cgroupfs, self._tenants, self._now = procfs, sysfs, cgroupfs, tenants, now
+        self._problems = ProblemLog()
+        self._waits: dict[tuple[str, str, str], Wait] = {}
+        self._places: dict[tuple[str, str, str], tuple[Path, ...]] = {}
+        self._local: list[Sample] = []
+        self._placed: tuple[float, tuple[HostTenant, ...]] | None = None
+
+    def __call__(self) -> Families:
+        now, tenants = self._now(), tuple(self._tenants())
+        if self._placed is None or self._placed[1] != tenants or not 0.0 <= now - self._placed[0] < PLACE_SECONDS:
+            self._place(tenants)
+            self._placed = now, tenants
+        readings = {
+            service: {path: values for path in paths if (values := read_cgroup(path))}
+            for service, paths in self._places.items()
+        }
+        self._waits = {
+            service: add_readings(self._waits.get(service), cgroups, now)
+            for service, cgroups in readings.items()
+            if cgroups
+        }
+        self._report(readings)
+        steal = steal_seconds(read_text(self._procfs / "stat") or "")
+        return [
+            *((family, list(self._samples(kind))) for kind, family in _KINDS.items()),
+            (metrics.SERVICE_LOCAL_CPUS, self._local),
+            (metrics.CPU_STEAL, [] if steal is None else [Sample((), steal)]),
+        ]
+
+    def _samples(self, kind: str) -> Iterator[Sample]:
+        return (Sample(key, wait.totals[kind]) for key, wait in self._waits.items() if kind in wait.totals)
+
+    def _place(self, tenants: Iterable[HostTenant]) -> None:
+        """Find the cgroups of each service, and the share of its CPUs that are close to each of its GPUs."""
+        places: dict[tuple[str, str, str], dict[Path, None]] = {}
+        self._local = []
+        for tenant in tenants:
+            folders = [self._procfs / str(pid) for pid in tenant.pids[:MAX_PIDS]]
+            found = (path for folder in folders for path in cgroup_folders(self._cgroupfs, folder))
+            places.setdefault(tenant.service, {}).update(dict.fromkeys(found))
+            close = local_cpus(self._sysfs, tenant.pci_bus_id)
+            shares = [share for folder in folders if (share := local_share(allowed_cpus(folder), close)) is not None]
+            if shares:
+                self._local.append(Sample((tenant.gpu, tenant.uuid, *tenant.service), min(shares)))
+        self._places = {service: tuple(paths) for service, paths in places.items()}
+
+    def _report(self, readings: Mapping[tuple[str, str, str], Mapping[Path, Mapping[str, float]]]) -> None:
+        subject = "CPU pressure of services"
+        if readings and not any("some" in values for paths in readings.values() for values in paths.values()):
+            self._problems.report(
+                subject,
+                f"unknown, because no service has a cgroup with cpu.pressure below {self._cgroupfs}: mount the host's "
+                "/sys/fs/cgroup there; it needs cgroup version 2 and a kernel with psi=1",
+            )
+        else:
+            self._problems.resolve(subject)
+
+
+def cgroup_folders(cgroupfs: Path, process: Path) -> Iterator[Path]:
+    """Folders with the CPU files of the cgroup of a process: of version 2, else of version 1. Not the root cgroup."""
+    lines = [line.split(":", 2) for line in (read_text(process / "cgroup") or "").split("\n")]
+    by_controllers = {fields[1]: fields[2] for fields in lines if len(fields) == 3}
+    hybrid = cgroupfs / "unified"
+    roots = [(hybrid if hybrid.is_dir() else cgroupfs, by_controllers.get("", "/"))]
+    roots += [(cgroupfs / names, path) for names, path in by_controllers.items() if "cpu" in names.split(",")]
+    for root, path in roots:
+        folder = _folder(root, path)
+        if folder is not None:
+            yield folder
+
+
+def _folder(root: Path, path: str) -> Path | None:
+    """Folder of a cgroup path as /proc has it: a namespace shows cgroups outside of it as `/../NAME`."""
+    parts = [part for part in path.split("/") if part]
+    below = "/".join(part for part in parts if part != "..")
+    if not below:
+        return None
+    if ".." not in parts:
+        return root / below if (root / below).is_dir() else None
+    levels = ("*/" * level for level in range(MAX_HIDDEN_LEVELS))
+    return next((folder for level in levels for folder in root.glob(level + below)), None)
+
+
+def read_cgroup(folder: Path) -> dict[str, float]:
+    """Seconds of pressure, `some` and `full`, and of throttled time, of a cgroup; only those that it has."""
+    found: dict[str, float] = {}
+    try:
+        found.update(parse_totals(read_text(folder / "cpu.pressure") or "", str(folder)))
+    except ValueError:
+        found = {}
+    for line in (read_text(folder / "cpu.stat") or "").split("\n"):
+        name, _, number = line.partition(" ")
+        if name in ("throttled_usec", "throttled_time") and number.isdecimal():
+            found["throttled"] = int(number) / (1e6 if name == "throttled_usec" else 1e9)
+    return found
+
+
+def parse_cpu_list(text: str) -> frozenset[int]:
+    """CPUs of a list such as `0-3,8`; empty if it is malformed."""
+    cpus: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and int(last) < MAX_CPUS):
+            return frozenset()
+        cpus.update(range(int(first), int(last) + 1))
+    return frozenset(cpus)
+
+
+def allowed_cpus(process: Path) -> frozenset[int]:
+    """CPUs on which the process may run, by its affinity and its cpuset; empty if unknown."""
+    lines = (read_text(process / "status") or "").split("\n")
+    return parse_cpu_list(next((line.partition(":")[2] for line in lines if line.startswith("Cpus_allowed_list:")), ""))
+
+
+def local_cpus(sysfs: Path, pci_bus_id: str) -> frozenset[int]:
+    """CPUs on the NUMA node of a PCI device; empty if the kernel does not know the node."""
+    address = pci_address(pci_bus_id)
+    if address is None:
+        return frozenset()
+    folder = sysfs / "bus" / "pci" / "devices" / "{:04x}:{:02x}:{:02x}.0".format(*address)
+    node = read_text(folder / "numa_node") or ""
+    return parse_cpu_list(read_text(folder / "local_cpulist") or "") if node.isdecimal() else frozenset()
+
+
+def local_share(allowed: frozenset[int], close: frozenset[int]) -> float | None:
+    """Share of the allowed CPUs that are close; None if either is unknown."""
+    return len(allowed & close) / len(allowed) if allowed and close else None
+
+
+def steal_seconds(stat: str) -> float | None:
+    """Stolen seconds since boot, mean of the CPUs, of /proc/stat; None without them."""
+    lines = [line.split() for line in stat.split("\n") if line.startswith("cpu")]
+    cpus = sum(fields[0] != "cpu" for fields in lines)
+    whole = next((fields for fields in lines if fields[0] == "cpu"), [])
+    if not cpus or len(whole) < 9 or not whole[8].isdecimal():
+        return None
+    return int(whole[8]) / os.sysconf("SC_CLK_TCK") / cpus

@@ -1,0 +1,171 @@
+"""CPU waits of services: pressure and limits of cgroups, NUMA distance, and steal, from trees and a real cgroup."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foreshock_exporter.host.service_cpu import (
+    HostTenant,
+    ServiceCpu,
+    Wait,
+    add_readings,
+    cgroup_folders,
+    local_cpus,
+    parse_cpu_list,
+    read_cgroup,
+    steal_seconds,
+)
+
+if TYPE_CHECKING:
+    from tests.exporter.conftest import Tree
+
+POD = "kubepods.slice/kubepods-pod1.slice/cri-containerd-a.scope"
+PRESSURE = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total={}\n"
+GPU = "sys/bus/pci/devices/0000:1b:00.0"
+TRAIN = ("train", "shop", "otel")
+
+
+def host(some: int, full: int, throttled: int, **files: str) -> dict[str, str]:
+    """Files of a host with a pod: microseconds of pressure and of throttled time."""
+    return {
+        "proc/7/cgroup": f"0::/{POD}\n",
+        "proc/7/status": "Name:\tpython\nCpus_allowed_list:\t0-3,8\n",
+        "proc/stat": "cpu  1 2 3 4 5 6 7 400 9 0\ncpu0 1 0 0 0 0 0 0 0 0 0\ncpu1 1 0 0 0 0 0 0 0 0 0\nintr 5\n",
+        f"cgroup/{POD}/cpu.pressure": PRESSURE.format(some, full),
+        f"cgroup/{POD}/cpu.stat": f"usage_usec 5\nnr_periods 1\nnr_throttled 1\nthrottled_usec {throttled}\n",
+        f"{GPU}/numa_node": "1\n",
+        f"{GPU}/local_cpulist": "2-5\n",
+        **files,
+    }
+
+
+def collector(root: Path, now: list[float]) -> ServiceCpu:
+    tenants = [HostTenant("0", "GPU-a", "00000000:1B:00.0", TRAIN, (7,))]
+    return ServiceCpu(root / "proc", root / "sys", root / "cgroup", lambda: tenants, lambda: now[0])
+
+
+def collected(run: ServiceCpu) -> dict[str, Mapping[tuple[str, ...], float]]:
+    return {family.name: {sample.labels: sample.value for sample in samples} for family, samples in run()}  # type: ignore[union-attr]
+
+
+def test_a_service_has_the_pressure_the_throttled_time_and_the_distance_of_its_pod(tree: Tree) -> None:
+    now = [100.0]
+    run = collector(tree(host(5_000_000, 1_000_000, 900_000)), now)
+    assert collected(run)["gpu_service_cpu_waiting_seconds_total"] == {TRAIN: 0.0}, "it counts from the first reading"
+    now[0] = 110.0
+    tree(host(9_000_000, 3_000_000, 60_900_000))
+    assert collected(run) == {
+        "gpu_service_cpu_waiting_seconds_total": {TRAIN: 4.0},
+        "gpu_service_cpu_stalled_seconds_total": {TRAIN: 2.0},
+        "gpu_service_cpu_throttled_seconds_total": {TRAIN: 10.0},
+        "gpu_service_local_cpus_ratio": {("0", "GPU-a", *TRAIN): 0.4},
+        "gpu_host_cpu_steal_seconds_total": {(): 400 / os.sysconf("SC_CLK_TCK") / 2},
+    }
+
+
+@pytest.mark.parametrize(
+    ("case", "cgroup", "files", "found"),
+    [
+        ("version 2", f"0::/{POD}\n", {f"cgroup/{POD}/cpu.stat": ""}, [POD]),
+        ("a hybrid host", f"0::/{POD}\n", {f"cgroup/unified/{POD}/cpu.stat": ""}, [f"unified/{POD}"]),
+        ("version 1", f"4:cpu,cpuacct:/{POD}\n0::/\n", {f"cgroup/cpu,cpuacct/{POD}/cpu.stat": ""},
+         [f"cpu,cpuacct/{POD}"]),
+        ("seen from another cgroup namespace", "0::/../../kubepods-pod1.slice/cri-containerd-a.scope\n",
+         {f"cgroup/{POD}/cpu.stat": ""}, [POD]),
+        ("the root is no pod", "0::/\n", {"cgroup/cpu.stat": ""}, []),
+        ("the host's tree is not mounted", f"0::/{POD}\n", {"cgroup/cpu.stat": ""}, []),
+    ],
+)  # fmt: skip
+def test_the_cgroup_of_a_process_is_found(
+    case: str, cgroup: str, files: Mapping[str, str], found: list[str], tree: Tree
+) -> None:
+    root = tree({"proc/7/cgroup": cgroup, **files})
+    folders = list(cgroup_folders(root / "cgroup", root / "proc/7"))
+    assert [str(folder.relative_to(root / "cgroup")) for folder in folders] == found, case
+
+
+def test_without_the_cgroups_of_the_host_nothing_is_reported_but_the_reason(
+    tree: Tree, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tree({"proc/7/cgroup": f"0::/{POD}\n", "proc/stat": "", f"{GPU}/numa_node": "-1\n"})
+    assert not any(collected(collector(root, [1.0])).values())
+    assert "mount the host's /sys/fs/cgroup" in caplog.text
+
+
+def test_throttled_time_of_version_1_is_in_nanoseconds(tree: Tree) -> None:
+    root = tree({"a/cpu.stat": "nr_periods 9\nnr_throttled 3\nthrottled_time 2500000000\n"})
+    assert read_cgroup(root / "a") == {"throttled": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [("0-2,8\n", {0, 1, 2, 8}), ("5", {5}), ("", set()), ("a", set()), ("0-99999999999", set()), ("3-", set())],
+)
+def test_a_list_of_cpus_is_read(text: str, cpus: set[int]) -> None:
+    assert parse_cpu_list(text) == cpus
+
+
+def test_a_gpu_without_a_numa_node_is_close_to_no_cpu_that_is_known(tree: Tree) -> None:
+    root = tree({f"{GPU}/numa_node": "-1\n", f"{GPU}/local_cpulist": "0-1\n"})
+    assert local_cpus(root / "sys", "00000000:1B:00.0") == frozenset()
+    assert steal_seconds("cpu 1 2\n") is None
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 60),
+            st.dictionaries(
+                st.sampled_from([Path("/a"), Path("/b")]),
+                st.dictionaries(st.sampled_from(["some", "full", "throttled"]), st.floats(0, 1e6)),
+            ),
+        ),
+        max_size=8,
+    )
+)
+def test_no_wait_exceeds_the_time_that_passed_and_none_goes_back(
+    steps: list[tuple[float, dict[Path, dict[str, float]]]],
+) -> None:
+    now, wait = 0.0, None
+    for seconds, cgroups in steps:
+        now += seconds
+        before: Wait | None = wait
+        wait = add_readings(before, cgroups, now)
+        for kind, total in wait.totals.items():
+            assert (before.totals.get(kind, 0.0) if before else 0.0) <= total <= now
+
+
+@pytest.fixture
+def cgroup() -> Iterator[Path]:
+    """A cgroup of version 2 that this test made."""
+    root = next((path for path in map(Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")) if
+                 (path / "cgroup.controllers").exists()), None)  # fmt: skip
+    folder = root / f"foreshock-test-{os.getpid()}" if root else None
+    try:
+        assert folder is not None
+        folder.mkdir()
+    except (AssertionError, OSError):
+        pytest.skip("this machine has no writable cgroup of version 2")
+    yield folder
+    folder.rmdir()
+
+
+def test_a_real_cgroup_has_pressure_and_is_found_by_its_process(cgroup: Path) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    try:
+        (cgroup / "cgroup.procs").write_text(str(process.pid))
+        roots = list(cgroup_folders(Path("/sys/fs/cgroup"), Path(f"/proc/{process.pid}")))
+        assert cgroup in roots
+        if (cgroup / "cpu.pressure").exists():
+            assert read_cgroup(cgroup)["some"] >= 0.0
+    finally:
+        process.kill()
+        process.wait()
