@@ -85,9 +85,10 @@ class KernelDouble:
         """A card, and the folder of its attributes."""
         folder = self.sysfs / "class/drm" / card / "device"
         vendor = "1002:74A1" if driver == "amdgpu" else "8086:56A0"
-        self.write(folder / "uevent", f"DRIVER={driver}\nPCI_ID={vendor}\nPCI_SLOT_NAME={address}")
         for name, content in attributes.items():
             self.write(folder / name, content)
+        # Last, as the kernel shows a card when it has all attributes.
+        self.write(folder / "uevent", f"DRIVER={driver}\nPCI_ID={vendor}\nPCI_SLOT_NAME={address}")
         return folder
 
     def node(self, gpu_id: str = GPU_ID, address: str = ADDRESS, name: str = "aqua_vanjaram") -> None:

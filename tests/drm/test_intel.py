@@ -35,6 +35,28 @@ def test_energy_is_counted_and_power_is_its_mean(arc: Bench) -> None:
     assert reading.memory_used_bytes is None
 
 
+@pytest.mark.parametrize(
+    ("file", "field"),
+    [
+        ("hwmon/hwmon3/energy1_input", "energy_joules"),
+        ("hwmon/hwmon3/energy1_input", "power_watts"),
+        ("hwmon/hwmon3/power1_max", "power_limit_watts"),
+        ("hwmon/hwmon3/temp2_input", "temperature_celsius"),
+    ],
+)
+def test_a_file_that_fails_leaves_out_its_value_with_a_reason(file: str, field: str, arc: Bench) -> None:
+    """An I/O error is one of the driver; a missing file is not supported, which needs no reason."""
+    path = arc.kernel.sysfs / "class/drm/card1/device" / file
+    read = arc.driver.counters if field == "energy_joules" else arc.driver.read
+    arc.kernel.fail(path)
+    assert read(0).absent == {field: "driver"}
+    path.unlink()
+    part = read(0)
+    assert part.absent == {}
+    value = getattr(part, field)
+    assert value == {"memory": 60.0} if field == "temperature_celsius" else value is None
+
+
 def test_a_counter_that_starts_again_has_no_mean_power() -> None:
     power = MeanPower()
     assert [power.watts(joules, now) for joules, now in ((9.0, 1.0), (1.0, 2.0), (3.0, 3.0), (None, 4.0))] == [

@@ -43,6 +43,17 @@ def test_the_kernel_log_is_read_by_a_privileged_container_only_on_request(templa
     assert options.kernel_log == "on"
 
 
+def test_the_exporter_runs_on_nodes_with_amd_gpus_by_the_values_of_the_guide(template: Template) -> None:
+    """Without the runtime class of NVIDIA, and with access to device files, without which amdkfd hides processes."""
+    guide = (ROOT / "docs/guides/kubernetes.md").read_text().partition("### AMD and Intel GPUs")[2]
+    values = yaml.safe_load(guide.partition("```yaml\n")[2].partition("```")[0])
+    pod, container = next(workloads(template(values=values)))
+    assert "runtimeClassName" not in pod
+    assert pod["nodeSelector"] == {"feature.node.kubernetes.io/amd-gpu": "true"}
+    assert container["securityContext"]["privileged"] is True
+    assert "allowPrivilegeEscalation" not in container["securityContext"]
+
+
 @pytest.mark.parametrize("fleet", FLEETS)
 def test_containers_can_do_no_more_than_they_must(rendered: dict[str, list[Yaml]], fleet: str) -> None:
     """Not root, no capability, no gain, nothing writable but volumes; limits; an API token only to find pods."""

@@ -1,11 +1,13 @@
-"""Attributes of a device in sysfs: their values, and the reasons of those that cannot be read."""
+"""Attributes of a device in sysfs: their values, and the reasons of those that cannot be read.
+
+Paths are text: a pass reads hundreds of files, and pathlib would take longer than the kernel.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-from pathlib import Path
 
 from foreshock_exporter.model.device import DeviceError, Reason
 
@@ -32,7 +34,7 @@ def reason_of(error: OSError) -> Reason:
     return _REASONS.get(error.errno or 0, "driver")
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: str) -> bytes:
     """Content of a file. Raises DeviceError with the reason of the failure."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -44,9 +46,14 @@ def read_bytes(path: Path) -> bytes:
         raise DeviceError(reason_of(error), f"{path}: {error.strerror}") from error
 
 
-def read_text(path: Path) -> str:
+def read_text(path: str) -> str:
     """Content of a file as text without surrounding white space. Raises as `read_bytes`."""
     return read_bytes(path).decode(errors="replace").strip()
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder."""
+    return os.access(path, os.F_OK)
 
 
 def number(text: str) -> float | None:
@@ -57,7 +64,7 @@ def number(text: str) -> float | None:
 class Attributes:
     """Attributes of one device, of which each may fail alone. `absent` has the reasons, as in `Reading`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         self.folder = folder
         self.absent: dict[str, Reason] = {}
         self._hwmon: str | None = None
@@ -69,7 +76,7 @@ class Attributes:
             DeviceError: the device is lost.
         """
         try:
-            return read_text(self.folder / name)
+            return read_text(f"{self.folder}/{name}")
         except DeviceError as error:
             self._fail(error, fields)
             return None
@@ -86,7 +93,7 @@ class Attributes:
         """Number of an attribute of the device's hwmon, times `scale`; see `number`."""
         if self._hwmon is None:
             try:
-                self._hwmon = min(os.listdir(self.folder / "hwmon"), default="")  # noqa: PTH208 - a name only
+                self._hwmon = min(os.listdir(f"{self.folder}/hwmon"), default="")  # noqa: PTH208 - a name only
             except OSError:
                 self._hwmon = ""
         return self.number(f"hwmon/{self._hwmon}/{name}", *fields, scale=scale) if self._hwmon else None
@@ -94,13 +101,13 @@ class Attributes:
     def bytes(self, name: str, *fields: str) -> bytes | None:
         """Content of an attribute; None as in `text`."""
         try:
-            return read_bytes(self.folder / name)
+            return read_bytes(f"{self.folder}/{name}")
         except DeviceError as error:
             self._fail(error, fields)
             return None
 
     def _fail(self, error: DeviceError, fields: tuple[str, ...]) -> None:
-        if error.reason == "lost" or not self.folder.exists():
+        if error.reason == "lost" or not exists(self.folder):
             raise DeviceError("lost", f"{self.folder}: the device is gone") from error
         if error.reason != "not_supported":
             self.absent.update(dict.fromkeys(fields, error.reason))

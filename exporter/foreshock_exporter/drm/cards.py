@@ -26,7 +26,7 @@ class Card(NamedTuple):
     vendor: Vendor
     driver: str
     device_id: str
-    folder: Path
+    folder: str
 
 
 def list_cards(sysfs: Path) -> dict[str, Card]:
@@ -34,7 +34,7 @@ def list_cards(sysfs: Path) -> dict[str, Card]:
 
     `uevent` of a device names its driver, device ID, and address (Linux, drivers/pci/pci-driver.c, pci_uevent).
     """
-    folder = sysfs / "class" / "drm"
+    folder = f"{sysfs}/class/drm"
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names only, once a second
     except OSError:
@@ -42,14 +42,14 @@ def list_cards(sysfs: Path) -> dict[str, Card]:
     cards = {}
     for name in filter(_CARD.fullmatch, names):
         try:
-            lines = read_text(folder / name / "device" / "uevent").splitlines()
+            lines = read_text(f"{folder}/{name}/device/uevent").splitlines()
         except DeviceError:
             continue
         facts = dict(line.split("=", 1) for line in lines if "=" in line)
         address, driver = facts.get("PCI_SLOT_NAME", "").lower(), facts.get("DRIVER", "")
         if driver in _VENDORS and _ADDRESS.fullmatch(address):
             device_id = facts.get("PCI_ID", "").partition(":")[2].lower()
-            cards[address] = Card(address, _VENDORS[driver], driver, device_id, folder / name / "device")
+            cards[address] = Card(address, _VENDORS[driver], driver, device_id, f"{folder}/{name}/device")
     return dict(sorted(cards.items()))
 
 
@@ -58,6 +58,6 @@ def is_integrated(card: Card) -> bool:
     if card.vendor == "Intel":
         return card.address.split(":")[-2] == "00"
     try:
-        return is_of_apu(read_bytes(card.folder / "gpu_metrics"))
+        return is_of_apu(read_bytes(f"{card.folder}/gpu_metrics"))
     except DeviceError:
         return False

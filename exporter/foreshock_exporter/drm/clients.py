@@ -56,7 +56,7 @@ class DrmClients:
     def _scan(self) -> None:
         files: dict[str, list[OpenFile]] = {}
         self.incomplete = False
-        for pid in sorted(_numbers(self._procfs)):
+        for pid in sorted(_numbers(str(self._procfs))):
             for descriptor in self._drm_files(pid):
                 file = OpenFile(pid, descriptor)
                 if (client := self._client(file)) is not None:
@@ -64,9 +64,9 @@ class DrmClients:
         self._files = {address: tuple(found) for address, found in files.items()}
 
     def _drm_files(self, pid: int) -> Iterator[str]:
-        folder = self._procfs / str(pid)
+        folder = f"{self._procfs}/{pid}"
         try:
-            descriptors = os.listdir(folder / "fd")  # noqa: PTH208 - names only, of every process
+            descriptors = os.listdir(f"{folder}/fd")  # noqa: PTH208 - names only, of every process
         except PermissionError:
             self.incomplete = self.incomplete or _has_program(folder)
             return
@@ -74,28 +74,28 @@ class DrmClients:
             return  # ended meanwhile
         for descriptor in descriptors:
             try:
-                if os.readlink(folder / "fd" / descriptor).startswith(_DEVICES):  # noqa: PTH115 - text only
+                if os.readlink(f"{folder}/fd/{descriptor}").startswith(_DEVICES):  # noqa: PTH115 - text only
                     yield descriptor
             except OSError:
                 continue  # closed meanwhile
 
     def _client(self, file: OpenFile) -> Client | None:
         try:
-            return parse_fdinfo(read_text(self._procfs / str(file.pid) / "fdinfo" / file.descriptor))
+            return parse_fdinfo(read_text(f"{self._procfs}/{file.pid}/fdinfo/{file.descriptor}"))
         except DeviceError:
             return None  # closed meanwhile
 
 
-def _numbers(procfs: Path) -> Iterator[int]:
+def _numbers(procfs: str) -> Iterator[int]:
     try:
         return (int(name) for name in os.listdir(procfs) if name.isascii() and name.isdigit())  # noqa: PTH208
     except OSError:
         return iter(())
 
 
-def _has_program(folder: Path) -> bool:
+def _has_program(folder: str) -> bool:
     """Whether a process has a command line, which threads of the kernel lack."""
     try:
-        return bool(read_text(folder / "cmdline"))
+        return bool(read_text(f"{folder}/cmdline"))
     except DeviceError:
         return False

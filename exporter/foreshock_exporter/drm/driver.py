@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from foreshock_exporter.drm import amd, intel
-from foreshock_exporter.drm.attributes import Attributes, read_text
+from foreshock_exporter.drm.attributes import Attributes, exists, read_text
 from foreshock_exporter.drm.cards import Card, Vendor, is_integrated, list_cards
 from foreshock_exporter.drm.clients import DrmClients
 from foreshock_exporter.drm.fdinfo import Client
@@ -209,7 +209,7 @@ class DrmDriver:
         if not 0 <= gpu < len(gpus):
             raise device.DeviceError("not_found", f"no card of AMD or Intel has the index {gpu}")
         card = gpus[gpu].card
-        if not (card.folder / "uevent").exists():
+        if not exists(f"{card.folder}/uevent"):
             self._gpus[card.address] = Gpu(card)  # another one may come to its slot
             raise device.DeviceError("lost", f"the kernel no longer has the GPU at {card.address}")
         return gpus[gpu], Attributes(card.folder)
@@ -259,7 +259,7 @@ class DrmDriver:
 
     def _driver_version(self, card: Card) -> str:
         """Version of a driver that is not the kernel's own, else the release of the kernel."""
-        for path in (self._sysfs / "module" / card.driver / "version", self._procfs / "sys" / "kernel" / "osrelease"):
+        for path in (f"{self._sysfs}/module/{card.driver}/version", f"{self._procfs}/sys/kernel/osrelease"):
             try:
                 return read_text(path)
             except device.DeviceError:

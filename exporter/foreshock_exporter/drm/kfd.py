@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from foreshock_exporter.drm.attributes import number, read_text
+from foreshock_exporter.drm.attributes import exists, number, read_text
 from foreshock_exporter.model.device import DeviceError
 
 
@@ -27,7 +27,7 @@ class Kfd:
     """Reads /sys/class/kfd/kfd. A process that ends while it is read is left out."""
 
     def __init__(self, sysfs: Path) -> None:
-        self._folder = sysfs / "class" / "kfd" / "kfd"
+        self._folder = f"{sysfs}/class/kfd/kfd"
 
     def nodes(self, address: str) -> tuple[Node, ...]:
         """Nodes of the GPU at a PCI address; empty without amdkfd.
@@ -36,17 +36,17 @@ class Kfd:
             DeviceError: "no_permission" if the exporter's control group may not use the GPU's device file, which amdkfd
             answers with EPERM.
         """
-        folder = self._folder / "topology" / "nodes"
+        folder = f"{self._folder}/topology/nodes"
         nodes, refused = [], None
         for name in sorted(_names(folder)):
             try:
-                gpu_id = read_text(folder / name / "gpu_id")
+                gpu_id = read_text(f"{folder}/{name}/gpu_id")
                 facts = dict(
                     line.split(maxsplit=1)
-                    for line in read_text(folder / name / "properties").splitlines()
+                    for line in read_text(f"{folder}/{name}/properties").splitlines()
                     if len(line.split(maxsplit=1)) == 2
                 )
-                title = read_text(folder / name / "name")
+                title = read_text(f"{folder}/{name}/name")
             except DeviceError as error:
                 refused = error if error.reason == "driver" else refused
                 continue
@@ -69,11 +69,11 @@ class Kfd:
 
     def queues(self, pid: int, nodes: Sequence[Node]) -> int:
         """Number of a process's queues on the nodes."""
-        folder, ids = self._folder / "proc" / str(pid) / "queues", {node.gpu_id for node in nodes}
+        folder, ids = f"{self._folder}/proc/{pid}/queues", {node.gpu_id for node in nodes}
         found = 0
         for name in _names(folder):
             try:
-                found += read_text(folder / name / "gpuid") in ids
+                found += read_text(f"{folder}/{name}/gpuid") in ids
             except DeviceError:
                 continue
         return found
@@ -90,19 +90,19 @@ class Kfd:
             units = self._sum(pid, files)
             if units is not None:
                 result[pid] = units
-            elif any((self._folder / "proc" / str(pid) / file).parent.exists() for file in files):
+            elif any(exists(f"{self._folder}/proc/{pid}/stats_{node.gpu_id}") for node in nodes):
                 raise DeviceError("not_supported", "the GPU does not report the compute units that processes occupy")
         return result
 
     def _pids(self) -> list[int]:
-        return sorted(int(name) for name in _names(self._folder / "proc") if name.isascii() and name.isdigit())
+        return sorted(int(name) for name in _names(f"{self._folder}/proc") if name.isascii() and name.isdigit())
 
     def _sum(self, pid: int, files: Iterable[str]) -> float | None:
         """Sum of the files of a process; None without any."""
         values = []
         for file in files:
             try:
-                values.append(number(read_text(self._folder / "proc" / str(pid) / file)))
+                values.append(number(read_text(f"{self._folder}/proc/{pid}/{file}")))
             except DeviceError:
                 continue
         known = [value for value in values if value is not None]
@@ -122,7 +122,7 @@ def _is_at(facts: Mapping[str, str], address: str) -> bool:
     return address.rpartition(".")[0] == f"{int(domain or 0.0):04x}:{bus:02x}:{device:02x}"
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: str) -> list[str]:
     try:
         return os.listdir(folder)  # noqa: PTH208 - names only
     except OSError:
