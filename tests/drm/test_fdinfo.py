@@ -108,6 +108,17 @@ def test_files_of_all_processes_are_searched_every_ten_seconds(kernel: KernelDou
     assert not clients.incomplete
 
 
+def test_a_host_with_many_processes_is_searched_less_often(kernel: KernelDouble) -> None:
+    """A search of half a second is not repeated before fifty seconds."""
+    times = iter([0.0, 0.5, 40.0, 51.0, 51.5])
+    clients = DrmClients(kernel.procfs, lambda: next(times))
+    kernel.process(50, "render")
+    clients.read(ADDRESS)
+    kernel.client(50, "5", fdinfo())
+    assert clients.read(ADDRESS) == {}
+    assert list(clients.read(ADDRESS)) == [(50, "7")]
+
+
 @pytest.fixture
 def public() -> Iterator[KernelDouble]:
     """A host below a folder that every user may enter."""

@@ -50,6 +50,7 @@ def arguments_of(kernel: KernelDouble) -> tuple[str, ...]:
     return f"--path.procfs={root}/proc", f"--path.sysfs={root}/sys", f"--path.rootfs={root}"
 
 
+@pytest.mark.slow
 def test_the_command_exports_an_amd_gpu_and_its_services(kernel: KernelDouble) -> None:
     """Without NVIDIA's driver, and without any library of AMD."""
     shared(kernel)
@@ -84,6 +85,7 @@ def busy_seconds(port: int) -> dict[tuple[str, ...], float]:
     return dict(read(ask(port, "/metrics")[2]).get("gpu_service_busy_seconds_total", {(): 0.0}))
 
 
+@pytest.mark.slow
 def test_a_served_gpu_that_is_unplugged_is_lost_and_returns(kernel: KernelDouble, eventually: Eventually) -> None:
     """At `/metrics` of a running exporter; its services' counters go on."""
     shared(kernel)

@@ -13,7 +13,9 @@ from foreshock_exporter.drm.fdinfo import Client, parse_fdinfo
 from foreshock_exporter.model.device import DeviceError
 
 SCAN_INTERVAL_SECONDS = 10.0
-"""Time between two searches in the files of all processes, of which a host may have ten thousands."""
+"""Shortest time between two searches in the files of all processes, of which a host may have ten thousands."""
+MAX_SCAN_RATIO = 0.01
+"""Longest part of the time spent on searches."""
 _DEVICES = "/dev/dri/"
 
 
@@ -34,7 +36,7 @@ class DrmClients:
         self._procfs = procfs
         self._now = now
         self._lock = threading.Lock()
-        self._scanned_at: float | None = None
+        self._scan_at = float("-inf")
         self._files: Mapping[str, tuple[OpenFile, ...]] = {}
         self.incomplete = False
 
@@ -42,9 +44,10 @@ class DrmClients:
         """Clients of the GPU at a PCI address, by PID and number. One of several processes has the lowest PID."""
         with self._lock:
             now = self._now()
-            if self._scanned_at is None or not 0.0 <= now - self._scanned_at < SCAN_INTERVAL_SECONDS:
+            if now >= self._scan_at:
                 self._scan()
-                self._scanned_at = now
+                took = self._now() - now
+                self._scan_at = now + max(SCAN_INTERVAL_SECONDS, took / MAX_SCAN_RATIO)
             files = self._files.get(address, ())
         clients: dict[str, tuple[int, Client]] = {}
         for file in files:
