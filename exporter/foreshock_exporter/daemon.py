@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from foreshock_exporter.attribution.container import host_join_keys, join_keys
@@ -236,7 +237,7 @@ def _collectors(options: Options) -> dict[str, Collector]:
 
 
 def _service_cpu(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> Collector:
-    """The collector of the CPU waits of services. The cgroups of the host are below --path.rootfs, or in its /sys."""
+    """The collector of the CPU waits of services. The cgroups are below --path.rootfs or in --path.sysfs."""
     from foreshock_exporter.host.service_cpu import HostTenant, ServiceCpu
 
     def tenants() -> Sequence[HostTenant]:
@@ -248,7 +249,7 @@ def _service_cpu(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> Co
         ]
 
     below = options.rootfs / "sys/fs/cgroup"
-    cgroupfs = below if below.is_dir() else options.sysfs / "fs/cgroup"
+    cgroupfs = below if options.rootfs != Path("/") and below.is_dir() else options.sysfs / "fs/cgroup"
     return ServiceCpu(options.procfs, options.sysfs, cgroupfs, tenants)
 
 
