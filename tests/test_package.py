@@ -120,6 +120,7 @@ def test_the_wheel_holds_everything_that_runs(wheel: set[str]) -> None:
     assert any(name.endswith("base.css") for name in wheel)
     alerts = {f"foreshock_dashboard/alerts/{file.name}" for file in (ROOT / "alerts").glob("*.yml")}
     alerts |= {f"foreshock_dashboard/alerts/runbooks/{file.name}" for file in (ROOT / "alerts/runbooks").glob("*.md")}
+    alerts |= {f"foreshock_dashboard/alerts/fleet/{file.name}" for file in (ROOT / "alerts/fleet").glob("*.yml")}
     assert {name for name in wheel if "/alerts/" in name} == alerts
     boards = {f"foreshock_dashboard/{file.relative_to(ROOT)}" for file in (ROOT / "grafana").glob("dashboards/*.json")}
     boards |= {f"foreshock_dashboard/{file.relative_to(ROOT)}" for file in (ROOT / "grafana/provisioning").glob("*/*")}

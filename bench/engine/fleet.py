@@ -46,9 +46,13 @@ class Fleet:
         return grown + np.where(integral, 0.0, scatter * noise)
 
 
-def fleet(hosts: int, services: int, wanted: Collection[str] | None = None) -> Fleet:
-    """A fleet of hosts with `GPUS_PER_HOST` GPUs, and of services on them. wanted: metrics, all by default."""
-    every = chain(_on_hosts(hosts, services), _of_services(services, hosts))
+def fleet(hosts: int, services: int, wanted: Collection[str] | None = None, collectors: int = 1) -> Fleet:
+    """A fleet of hosts with `GPUS_PER_HOST` GPUs, and of services on them.
+
+    wanted: metrics, all by default. collectors: those that count the spans, each of some of every service.
+    """
+    counted = (_of_spans(services, f"collector-{number}:8889") for number in range(collectors))
+    every = chain(_on_hosts(hosts, services), *counted, _of_services(services, hosts))
     rows = [row for row in every if wanted is None or row[0] in wanted]
     return Fleet(
         tuple(row[0] for row in rows),
@@ -116,8 +120,8 @@ def _on_hosts(hosts: int, services: int) -> Iterator[Row]:
                 yield metric, named, value, slope
 
 
-def _of_services(services: int, hosts: int) -> Iterator[Row]:
-    hub = {"job": "foreshock", "instance": "collector:8889"}
+def _of_spans(services: int, instance: str) -> Iterator[Row]:
+    hub = {"job": "foreshock", "instance": instance}
     spans, graph = "traces_span_metrics", "traces_service_graph_request"
     for number in range(services):
         named = _service(number) | {"span_kind": "SPAN_KIND_SERVER", "span_name": "POST /v1"} | hub
@@ -132,6 +136,10 @@ def _of_services(services: int, hosts: int) -> Iterator[Row]:
             yield from _requests(f"{graph}_failed_total", edge, 0.001)
             for side in ("client", "server"):
                 yield from _histogram(f"{graph}_{side}_seconds", edge)
+
+
+def _of_services(services: int, hosts: int) -> Iterator[Row]:
+    for number in range(services):
         kube = {"job": "kube-state-metrics", "instance": "kube-state-metrics:8080"}
         kube |= {"namespace": f"n-{number % NAMESPACES}", "deployment": f"s-{number}"}
         for kind in ("spec_replicas", "status_replicas_ready"):

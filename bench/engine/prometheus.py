@@ -3,8 +3,8 @@
   .venv/bin/python -m bench.engine.prometheus [--server victoria-metrics] [--hosts 125] [--services 100] [--hours 1]
   .venv/bin/python -m bench.engine.prometheus --hosts 125 500 1250 --services 100 400 1000 --only-collected
 
-The server is filled by remote write with the series of real exporter pages and of services, and gets new samples while
-it is measured. CPU is that of each process; with other load on the machine, compare it rather than the seconds.
+The server is filled by remote write with the series of real exporter pages and of services. CPU is that of each
+process; with other load on the machine, compare it rather than the seconds.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from foreshock_dashboard.world.builder import catalog
 
 SLICE_SECONDS = 900.0
 """Time range of one request; Prometheus refuses samples an hour older than its newest."""
+AHEAD_SECONDS = 540.0
+"""How far ahead samples are written, so that none are while the hub is measured; Prometheus allows ten minutes."""
 START_SECONDS, PAGE_SECONDS, EVALUATION_SECONDS = 30.0, 1800.0, 300.0
 """Longest wait for the server, the first page, and the next evaluation."""
 POLL_SECONDS = 1.0
 """Each poll costs the hub CPU, too."""
-INGESTED_SCRAPES = 2
-"""Scrapes over which the server is measured before the hub starts."""
+HUB_RULES = Path(__file__).parents[2] / "alerts" / "fleet" / "hub_queries.rules.yml"
 SETTLING_EVALUATIONS = 3
 """Evaluations in which the hub also reads earlier weeks, for the capacity forecast and the cost."""
 COUNTERS = {
@@ -76,13 +77,13 @@ class Cost(NamedTuple):
 
 
 @contextmanager
-def running(kind: str, folder: Path) -> Iterator[Server]:
-    """An empty server of this kind."""
+def running(kind: str, folder: Path, rules: Sequence[Path] = ()) -> Iterator[Server]:
+    """An empty server of this kind. rules: files with recording rules, for a Prometheus."""
     binary = shutil.which(kind)
     if binary is None:
         sys.exit(f"{kind} is not installed: run `apt install {kind}`")
     address = f"127.0.0.1:{free_ports(1)[0]}"
-    (folder / "prometheus.yml").write_text("global: {}\n")
+    (folder / "prometheus.yml").write_text(f"rule_files: {[str(path) for path in rules]}\n")
     flags = {
         "prometheus": [
             f"--config.file={folder / 'prometheus.yml'}",
@@ -114,7 +115,7 @@ def answers(url: str) -> bool:
 
 
 class Writer:
-    """Writes the samples of a fleet at multiples of `interval`: the last `history` seconds at first, and then live."""
+    """Writes the samples of a fleet at multiples of `interval`: from `history` seconds ago to some time from now."""
 
     def __init__(self, url: str, of: Fleet, interval: float, history: float) -> None:
         self._url, self._of, self._interval = url, of, interval
@@ -124,19 +125,18 @@ class Writer:
         self._ended, self._live = threading.Event(), threading.Thread(target=self._run, daemon=True)
 
     def fill(self) -> None:
-        """Write the samples up to now."""
-        while (left := int((time.time() - self._next) / self._interval)) > 0:
+        """Write the samples that are missing."""
+        while (left := int((time.time() + AHEAD_SECONDS - self._next) / self._interval)) > 0:
             times = self._next + self._interval * np.arange(min(int(SLICE_SECONDS / self._interval), left))
             self._write(times.astype(np.float64))
 
     def start(self) -> None:
-        """Write new samples as time goes by, until closed."""
+        """Fill now and then as time goes by, until closed."""
         self._live.start()
 
     def _run(self) -> None:
-        live: list[WriteTemplate] = []
-        while not self._ended.wait(max(0.0, self._next - time.time())):
-            live = self._write(np.array([self._next]), live)
+        while not self._ended.wait(AHEAD_SECONDS / 2):
+            self.fill()
 
     def close(self) -> None:
         """Write no more."""
@@ -145,18 +145,15 @@ class Writer:
             self._live.join()
         self._client.close()
 
-    def _write(self, times: Floats, templates: Sequence[WriteTemplate] = ()) -> list[WriteTemplate]:
-        """Write the samples of all series at these times; returns the templates if there is one time only."""
-        of, made = self._of, list[WriteTemplate]()
-        for number, first in enumerate(range(0, len(of.base), SERIES_PER_REQUEST)):
+    def _write(self, times: Floats) -> None:
+        """Write the samples of all series at these times."""
+        of = self._of
+        for first in range(0, len(of.base), SERIES_PER_REQUEST):
             part = slice(first, first + SERIES_PER_REQUEST)
             own = Fleet(of.metrics[part], of.labels[part], of.base[part], of.slope[part])
-            template = templates[number] if templates else WriteTemplate(own.metrics, own.labels, len(times))
+            template = WriteTemplate(own.metrics, own.labels, len(times))
             write(self._client, self._url, template.filled(times, own.values(times - self._start, self._rng)))
-            if len(times) == 1:
-                made.append(template)
         self._next = float(times[-1]) + self._interval
-        return made
 
 
 def cost(hub: HubProcess, server: Server) -> Cost:
@@ -221,7 +218,7 @@ SUMMARY = (
     ),
     *("requests", "M samples", "MiB", "hub MiB", "at its peak"),
 )
-"""Columns of the table by size: CPU in seconds. That of the server for an evaluation is without ingestion."""
+"""Columns of the table by size; CPU in seconds."""
 
 
 def measured(options: argparse.Namespace, hosts: int, services: int) -> list[str]:
@@ -231,22 +228,19 @@ def measured(options: argparse.Namespace, hosts: int, services: int) -> list[str
     """
     rows = catalog(options.interval).values()
     wanted = {query.series_name for row in rows for query in row.queries} if options.only_collected else None
-    of = fleet(hosts, services, wanted)
+    of = fleet(hosts, services, wanted, options.collectors)
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-bench-")))
-        server = opened.enter_context(running(options.server, folder))
+        server = opened.enter_context(running(options.server, folder, [HUB_RULES] if options.rules else ()))
         writer = opened.enter_context(closing(Writer(server.url, of, options.interval, options.hours * 3600)))
         writer.fill()
         print(
             f"{options.server}: {hosts * GPUS_PER_HOST} GPUs, {services} services, "
             f"{len(of.base)} series, {options.hours:g} h every {options.interval:g} s, "
-            f"{server.process.memory_mib():.0f} MiB"
+            f"{server.process.memory_mib():.0f} MiB",
+            flush=True,
         )
         writer.start()
-        before = server.process.cpu_seconds()
-        time.sleep(INGESTED_SCRAPES * options.interval)
-        ingested = (server.process.cpu_seconds() - before) / INGESTED_SCRAPES / options.interval
-        print(f"without the hub, the server takes {10 * ingested:.2f} CPU s per 10 s to ingest")
         flags = ["--prometheus-url", server.url, "--scrape-interval", f"{options.interval:g}s"]
         before = server.process.cpu_seconds()
         hub = opened.enter_context(hub_process(folder / "store", flags=flags))
@@ -263,7 +257,7 @@ def measured(options: argparse.Namespace, hosts: int, services: int) -> list[str
         for name, count in (("first evaluations", SETTLING_EVALUATIONS), ("evaluation", options.evaluations)):
             begin = evaluations(client)
             wait(partial(lambda last: evaluations(client) >= last, begin + count), EVALUATION_SECONDS * count, name)
-            seconds, used = table.line(name, evaluations(client) - begin)
+            _, used = table.line(name, evaluations(client) - begin)
         memory, peak, shown = hub.memory_mib(), hub.memory_mib("VmHWM"), gpus()
         print(
             f"memory: hub {memory:.0f} MiB, {peak:.0f} at its peak; server {server.process.memory_mib():.0f} MiB; "
@@ -275,7 +269,7 @@ def measured(options: argparse.Namespace, hosts: int, services: int) -> list[str
         return [
             *(f"{number:,}" for number in (hosts * GPUS_PER_HOST, services, len(of.base))),
             *(f"{page_seconds:.0f}", f"{page.hub:.1f}", f"{history.hub:.1f}", f"{used.hub:.2f}"),
-            *(f"{used.server - seconds * ingested:.2f}", f"{used.queries:.0f}", f"{used.samples / 1e6:.2f}"),
+            *(f"{used.server:.2f}", f"{used.queries:.0f}", f"{used.samples / 1e6:.2f}"),
             *(f"{used.bytes / 2**20:.1f}", f"{memory:.0f}", f"{peak:.0f}"),
         ]
 
@@ -289,6 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hours", type=float, default=1.0, help="length of the history")
     parser.add_argument("--interval", type=float, default=15.0, help="seconds between two scrapes")
     parser.add_argument("--evaluations", type=int, default=6, help="measured evaluations")
+    parser.add_argument("--collectors", type=int, default=1, help="that count the spans of each service")
+    parser.add_argument("--rules", action="store_true", help=f"{HUB_RULES.name} in Prometheus")
     parser.add_argument("--only-collected", action="store_true", help="only the series that a hub reads")
     options = parser.parse_args(arguments)
     rows = [measured(options, *size) for size in zip(options.hosts, options.services, strict=True)]

@@ -33,6 +33,8 @@ def test_the_status_has_the_names_of_metrics_and_options() -> None:
     assert body["scrapes"][0]["cluster"] == "eu"
     assert (body["scrapes"][0]["age_seconds"], "duration_seconds" in body["scrapes"][0]) == (5.0, True)
     assert {"retention_metrics", "retention_traces"} <= data_sources(Settings(), 4317, 4318).keys()
+    sources = data_sources(Settings(prometheus_url="http://p:9090"), 4317, 4318, 7)
+    assert sources["metrics"] == "Prometheus http://p:9090, with 7 recording rules"
 
 
 def test_a_command_refuses_a_password_in_the_address_without_quoting_it() -> None:

@@ -205,7 +205,7 @@ def test_a_failed_query_is_repeated_in_smaller_pieces() -> None:
 
     source = Bounded({"up": labels_of({"job": "x"})})
     source.max_points = 5
-    watch = observer(source)
+    watch = observer(source, max_chunk_values=12)
     for _ in range(2):
         with pytest.raises(SourceError):
             watch.read(NOW)

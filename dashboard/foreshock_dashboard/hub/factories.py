@@ -17,7 +17,7 @@ from foreshock_dashboard.sources.discovery.jobs import Discovery
 from foreshock_dashboard.sources.discovery.scrape_config import read_targets_file
 from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_dashboard.sources.http_config.values import HttpConfig
-from foreshock_dashboard.sources.prometheus.api import PrometheusSource
+from foreshock_dashboard.sources.prometheus.recorded import RecordedSource
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.web.http.authentication import Access
@@ -34,11 +34,11 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
         return source(settings.tempo_url or settings.jaeger_url, config=http_config(settings.traces_config))
 
 
-def remote_metrics(settings: Settings) -> PrometheusSource:
+def remote_metrics(settings: Settings) -> RecordedSource:
     """The configured Prometheus. Raises HubError for an option that cannot be used."""
     with naming("--prometheus-config"), naming("--prometheus-url", ValueError):
         config = http_config(settings.prometheus_config)
-        return PrometheusSource(settings.prometheus_url, config=config, concurrency=settings.prometheus_concurrency)
+        return RecordedSource(settings.prometheus_url, config=config, concurrency=settings.prometheus_concurrency)
 
 
 def discovery(settings: Settings) -> Discovery:

@@ -56,6 +56,7 @@ from foreshock_dashboard.settings.prices_file import prices_file
 from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.shared.durable_state import durable_state
 from foreshock_dashboard.sources.clusters import ClusterSource
+from foreshock_dashboard.sources.prometheus.recorded import RecordedSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.traces.clusters import ClusterTraces
@@ -142,13 +143,14 @@ class Hub:
             self._owners_read = threading.Event()  # before, an alert would lack its owner, and later be another one
             self.grpc, self.http, self._memory = intake.grpc, intake.http, intake.memory
             self.metrics: MetricSource = self.store
+            self._prometheus: RecordedSource | None = None
             if settings.prometheus_url:
                 if settings.targets or settings.targets_file:
                     option = "--targets" if settings.targets else "--targets-file"
                     raise HubError(
                         f"{option}: has no effect with --prometheus-url. Let Prometheus scrape, or remove one."
                     )
-                self.metrics = opened.enter_context(closing(remote_metrics(settings)))
+                self.metrics = self._prometheus = opened.enter_context(closing(remote_metrics(settings)))
             if recording is not None:
                 self.metrics = RecordedMetrics(recording)
                 load_spans(recording, self.store, settings.at)
@@ -425,7 +427,9 @@ class Hub:
 
     def status(self) -> Json:
         """Counters and ages for the status line."""
-        return status_json(self._stats()) | {"sources": data_sources(self._settings, self.grpc.port, self.http.port)}
+        rules = len(self._prometheus.present) if self._prometheus else 0
+        sources = data_sources(self._settings, self.grpc.port, self.http.port, rules)
+        return status_json(self._stats()) | {"sources": sources}
 
     def ready(self) -> tuple[bool, str]:
         """Whether the store takes data and every external source can be read; else the reason."""

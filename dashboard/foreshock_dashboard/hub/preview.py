@@ -11,8 +11,11 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
-from foreshock_dashboard.world.observer import FIRST_CHUNK_POINTS, Observer, align_down
+from foreshock_dashboard.world.observer import Observer, align_down
 from foreshock_dashboard.world.row import Catalog
+
+PREVIEW_POINTS = 12
+"""Grid points of a preview: two minutes of most platforms."""
 
 
 class Preview:
@@ -32,7 +35,7 @@ class Preview:
         tiers: Mapping[Service, str],
         now: Callable[[], float],
     ) -> None:
-        seconds = (FIRST_CHUNK_POINTS - 1) * step
+        seconds = (PREVIEW_POINTS - 1) * step
         self._observer = Observer(source, catalog, step, QuantileReducer(), begin=lambda end: end - seconds)
         self._builder = WorldBuilder(step, dtype=np.float32, tiers=tiers)
         self._step, self._now = step, now

@@ -17,6 +17,7 @@ from foreshock_dashboard.model.cost.report import CostReport
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.channel_state import ChannelStats
+from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.shared.state import SharedState
 from foreshock_dashboard.sources.discovery.jobs import DiscoveryState
@@ -116,15 +117,17 @@ def status_json(stats: HubStats) -> Json:
     }
 
 
-def data_sources(settings: Settings, grpc_port: int, http_port: int) -> Json:
+def data_sources(settings: Settings, grpc_port: int, http_port: int, recording_rules: int = 0) -> Json:
     """Where the hub reads from and listens, and how long it keeps data; addresses are without credentials.
 
-    The ports are those of the OTLP receivers.
+    The ports are those of the OTLP receivers. recording_rules: those whose series are read in place of queries.
     """
     recording = f"recording {settings.recording}" if settings.recording else ""
     remote_traces = (("Tempo", settings.tempo_url), ("Jaeger", settings.jaeger_url))
     traces = next((f"{name} {without_credentials(url)}" for name, url in remote_traces if url), "")
     prometheus = f"Prometheus {without_credentials(settings.prometheus_url)}" if settings.prometheus_url else ""
+    if prometheus and recording_rules:
+        prometheus += f", with {counted(recording_rules, 'recording rule')}"
     return {
         "metrics": recording or prometheus or "embedded store",
         "traces": recording or traces or "embedded store",

@@ -16,7 +16,7 @@ from foreshock_dashboard.world.row import Catalog, CatalogRow, Producer, Reading
 HOUR_SECONDS = 3600.0
 MAX_CHUNK_POINTS = 120
 """Grid points per request; after a restart there are hours to read."""
-FIRST_CHUNK_POINTS = 12
+FIRST_CHUNK_POINTS = 1
 """Grid points of the first request, before the number of series is known."""
 PRODUCER_GRACE_SECONDS = 900.0
 """How long a producer may send nothing before another one is used. A restarted Collector must not rename services."""

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import orjson
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from foreshock_dashboard.model.query import (
     LimitError,
@@ -56,6 +56,10 @@ CONCURRENCY = 4
 """Requests that are open at once: a server computes the next answers while the hub decodes one."""
 MAX_UNION_POINTS = 12
 """Grid points up to which several queries are sent as one: long ranges have large answers already."""
+MAX_UNION_BYTES = 8 << 20
+"""Expected size of an answer from which queries are sent by themselves."""
+SERIES_BYTES, SAMPLE_BYTES = 170, 30
+"""Of a typical answer: labels of a series, and each sample."""
 MAX_LAYOUTS, LAYOUT_SECONDS = 1000, 300.0
 """Queries whose series are kept until their next result, and for how long: results over few points come often."""
 MAX_WARNINGS = 20
@@ -136,7 +140,8 @@ class PrometheusSource(MetricSource):
         self._concurrency = concurrency
         self._gate, self._unions = RequestGate(concurrency, monotonic), UnionSize()
         self._layouts = TTLCache[str, SeriesLayout](MAX_LAYOUTS, LAYOUT_SECONDS, monotonic)
-        self._layouts_lock = Lock()
+        self._sizes = LRUCache[Query, int](MAX_LAYOUTS)
+        self._known_lock = Lock()
         self._warnings: set[str] = set()
         self._names_unavailable = False
         self._is_victoriametrics = False
@@ -152,12 +157,28 @@ class PrometheusSource(MetricSource):
 
     def fetch_all(self, queries: Sequence[Query], start: float, end: float, step: float) -> Iterator[Matrix]:
         """See `MetricSource.fetch_all`; several queries over few points are one request, and requests overlap."""
-        batch = _Batch(self._unions.size if len(grid(start, end, step)) <= MAX_UNION_POINTS else 0)
-        size = batch.union_size or 1
-        parts = [queries[at : at + size] for at in range(0, len(queries), size)]
+        points = len(grid(start, end, step))
+        batch = _Batch(self._unions.size if points <= MAX_UNION_POINTS else 0)
+        parts = self._parts(queries, batch.union_size or 1, points)
         if len(parts) < 2:
             return chain.from_iterable(self._fetch(part, start, end, step, batch) for part in parts)
         return self._overlapping(lambda part: self._fetch(part, start, end, step, batch), parts, batch)
+
+    def _parts(self, queries: Sequence[Query], size: int, points: int) -> Sequence[Sequence[Query]]:
+        """The queries of each request: at most `size`, with answers that together are not too large, if they are known.
+
+        A large answer is in memory several times while it is decoded.
+        """
+        parts, room = list[list[Query]](), 0
+        for query in queries:
+            with self._known_lock:
+                expected = self._sizes.get(query, 0) * (SERIES_BYTES + SAMPLE_BYTES * points)
+            if not parts or len(parts[-1]) == size or expected > room:
+                parts.append([])
+                room = MAX_UNION_BYTES
+            parts[-1].append(query)
+            room -= expected
+        return parts
 
     def _overlapping(
         self, fetch: Callable[[Sequence[Query]], Sequence[Matrix]], parts: Sequence[Sequence[Query]], batch: _Batch
@@ -219,18 +240,20 @@ class PrometheusSource(MetricSource):
         self._unions.answered(batch.union_size)
         try:
             result = found[1] if found else of_objects(data["result"])
-            return matrices(result, self._layout(params["query"], result, len(queries), batch), first, width, times)
+            return matrices(result, self._layout(params["query"], result, queries, batch), first, width, times)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise self._api.unexpected(f"{type(error).__name__} {error}") from error
 
-    def _layout(self, query: str, result: RangeResult, queries: int, batch: _Batch) -> SeriesLayout:
+    def _layout(self, text: str, result: RangeResult, queries: Sequence[Query], batch: _Batch) -> SeriesLayout:
         """The layout of a result; that of results over few points is kept, because the next one comes soon."""
-        with self._layouts_lock:
-            known = self._layouts.get(query)
-        layout = layout_of(result.heads, queries, known, batch.shared)
-        if known or len(result.seconds) <= MAX_UNION_POINTS * len(result.heads):
-            with self._layouts_lock:
-                self._layouts[query] = layout
+        with self._known_lock:
+            known = self._layouts.get(text)
+        layout = layout_of(result.heads, len(queries), known, batch.shared)
+        with self._known_lock:
+            if known or len(result.seconds) <= MAX_UNION_POINTS * len(result.heads):
+                self._layouts[text] = layout
+            for query, (labels, _) in zip(queries, layout.by_query, strict=True):
+                self._sizes[query] = len(labels)
         return layout
 
     def samples(self, metric: str, start: float, end: float) -> Iterator[tuple[Labels, Floats]]:
