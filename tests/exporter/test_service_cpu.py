@@ -60,8 +60,10 @@ def test_a_service_has_the_pressure_the_throttled_time_and_the_distance_of_its_p
     now = [100.0]
     run = collector(tree(host(5_000_000, 1_000_000, 900_000)), now)
     assert collected(run)["gpu_service_cpu_waiting_seconds_total"] == {TRAIN: 0.0}, "it counts from the first reading"
-    now[0] = 110.0
+    now[0] = 104.0
     tree(host(9_000_000, 3_000_000, 60_900_000))
+    assert collected(run)["gpu_service_cpu_waiting_seconds_total"] == {TRAIN: 0.0}, "it is read every five seconds"
+    now[0] = 110.0
     assert collected(run) == {
         "gpu_service_cpu_waiting_seconds_total": {TRAIN: 4.0},
         "gpu_service_cpu_stalled_seconds_total": {TRAIN: 2.0},

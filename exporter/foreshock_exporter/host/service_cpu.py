@@ -20,6 +20,8 @@ from foreshock_exporter.model import metrics
 from foreshock_exporter.model.family import Families, Family, Sample
 from foreshock_exporter.model.xid import pci_address
 
+READ_SECONDS = 5.0
+"""Time between two readings."""
 PLACE_SECONDS = 10.0
 """Time between two looks at the cgroups and CPUs of the processes."""
 MAX_PIDS = 16
@@ -76,7 +78,7 @@ def add_readings(before: Wait | None, cgroups: Mapping[Path, Mapping[str, float]
 
 
 class ServiceCpu:
-    """Collector of the CPU waits of services.
+    """Collector of the CPU waits of services; those of its last reading, at most `READ_SECONDS` old.
 
     Args:
         cgroupfs: root of the cgroup file systems of the host.
@@ -98,9 +100,16 @@ class ServiceCpu:
         self._places: dict[tuple[str, str, str], tuple[Path, ...]] = {}
         self._local: list[Sample] = []
         self._placed: tuple[float, tuple[HostTenant, ...]] | None = None
+        self._last: tuple[float, Families] | None = None
 
     def __call__(self) -> Families:
-        now, tenants = self._now(), tuple(self._tenants())
+        now = self._now()
+        if self._last is None or not 0.0 <= now - self._last[0] < READ_SECONDS:
+            self._last = now, self._read(now)
+        return self._last[1]
+
+    def _read(self, now: float) -> Families:
+        tenants = tuple(self._tenants())
         if self._placed is None or self._placed[1] != tenants or not 0.0 <= now - self._placed[0] < PLACE_SECONDS:
             self._place(tenants)
             self._placed = now, tenants
