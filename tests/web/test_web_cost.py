@@ -16,6 +16,7 @@ from foreshock_dashboard.model.cost.ledger import CostLedger
 from foreshock_dashboard.model.cost.prices import NO_PRICES, Price, Prices
 from foreshock_dashboard.model.service import Ownership
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.replay.cost_history import with_gpu_wait
 
 
 def hub(ledger: CostLedger = LEDGER, prices: Prices = PRICES) -> FakeHub:
@@ -59,6 +60,19 @@ def test_time_on_a_neighbors_part_is_borrowed() -> None:
     assert sum(row["gpu_hours"] for row in rows.values()) == 1
 
 
+def test_a_service_that_is_busy_beyond_its_part_shows_its_waiting_beside_it() -> None:
+    """As an upper bound. GPU-hours add up without it: all of its part was busy."""
+    used = usage(1, [holder("chat"), holder("batch")], [0.8, 0.2], waiting=[0.2, 0.6])
+    hour = with_gpu_wait(account(used), used)
+    rows = {row["name"]: row for row in get(of=hub(CostLedger(NOW, NOW, {NOW - 3600: hour})))["rows"]}
+
+    figures = ("busy", "waiting", "idle", "borrowed", "gpu_wait")
+    assert {name: [row[f"{figure}_gpu_hours"] for figure in figures] for name, row in rows.items()} == {
+        "ml/chat": pytest.approx([0.5, 0, 0, 0.3, 0.2]),
+        "ml/batch": pytest.approx([0.2, 0.3, 0, 0, 0.6]),
+    }
+
+
 def test_the_answer_says_what_is_unused_and_what_to_do() -> None:
     """In sentences, with the command where it is safe."""
     body = get()
@@ -68,9 +82,7 @@ def test_the_answer_says_what_is_unused_and_what_to_do() -> None:
         "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost).",
     )
     assert body["split"] == "96 GPU-hours in 24 h: 12% busy, 2.5% waiting, 35% idle, 25% unallocated, 25% unknown."
-    assert body["idle"] == (
-        "Services leave 1.4 of 2 GPUs idle on average: 1 unused, the rest between kernels or for a short time."
-    )
+    assert body["idle"] == ("1.4 of 2 GPUs idle (70%): 1 unused, the rest is short idle gaps.")
     assert [(item["text"], item["on"], item["action"], item["command"]) for item in body["unused"]] == [
         (
             "ml/notebook holds 1 unused GPU: no kernel for 2 d.",
@@ -90,8 +102,11 @@ def test_what_is_not_known_to_be_safe_is_a_question_to_the_owner() -> None:
 
     assert (item["action"], item["command"]) == ("Ask team-chat whether it is needed.", None)
     assert (item["gpu_hours"], item["cost"], item["gpu_hours_per_day"], item["cost_per_day"]) == (2, 4, None, None)
-    assert (body["state"], body["summary"]) == ("healthy", "1 unused GPU in services: no kernel for 2 h or longer.")
-    assert body["notes"] == ["There is data for 2 h of the 24 h of this time range."]
+    assert (body["state"], body["summary"]) == (
+        "info",
+        "1 of 1 GPU idle (100%); 1 GPU unused for 30 min or longer.",
+    )
+    assert body["notes"] == ["Only 2 h of the selected 24 h has data."]
 
 
 def test_unknown_use_is_not_called_idle() -> None:
@@ -120,7 +135,7 @@ def test_rows_can_be_grouped(by: str, names: dict[str, float]) -> None:
 def test_longer_and_earlier_time_ranges() -> None:
     """As far as there is data, of which a note says how much that is."""
     week = get("/api/cost?range=7d")
-    assert (week["hours"], week["notes"]) == (48, ["There is data for 2 d of the 7 d of this time range."])
+    assert (week["hours"], week["notes"]) == (48, ["Only 2 d of the selected 7 d has data."])
     assert get(f"/api/cost?range=6h&at={NOW - 86_400:.0f}")["end"] == NOW - 86_400
 
 
@@ -157,7 +172,7 @@ def test_without_prices_there_is_no_money() -> None:
 
     assert unpriced["summary"] == "1 unused GPU can be given back: 24 GPU-hours per day (25% of all)."
     assert (unpriced["total"]["cost"], unpriced["total"]["priced_ratio"]) == (None, 0)
-    assert unpriced["notes"] == ["No prices: set --prices to see money."]
+    assert unpriced["notes"] == ["Set --prices to show costs."]
     assert other["notes"] == ["No price of GPUs: NVIDIA H100 80GB HBM3. Add it to the file of --prices."]
 
 

@@ -179,13 +179,17 @@ def _holder(row: Row, by: str) -> str:
 
 
 def _cost_columns(by: str, rows: Sequence[Row]) -> tuple[Column, ...]:
-    """GPU-hours are the sum of the columns after them up to UNKNOWN. Some are there only where they have values."""
+    """GPU-hours are the sum of the columns after them up to UNKNOWN. GPU wait is an upper bound beside them.
+
+    Some are there only where they have values.
+    """
     extra = [
         _figure(head, key)
         for head, key in (
             ("UNALLOCATED", "unallocated_gpu_hours"),
             ("UNKNOWN", "unknown_gpu_hours"),
             ("BORROWED", "borrowed_gpu_hours"),
+            ("GPU WAIT (AT MOST)", "gpu_wait_gpu_hours"),
         )
         if any(row[key] for row in rows)
     ]

@@ -8,11 +8,21 @@ from dataclasses import replace
 
 import numpy as np
 
-from foreshock_dashboard.analysis.cost.account import MAX_LINES, account
+from foreshock_dashboard.analysis.cost.account import MAX_LINES, OTHER, account
 from foreshock_dashboard.analysis.cost.idle import MAX_IDLE_HOURS
-from foreshock_dashboard.model.cost.ledger import HOUR_SECONDS, MAX_LEDGER_HOURS, CostHour, CostKey, CostLedger
+from foreshock_dashboard.model.cost.ledger import (
+    HOUR_SECONDS,
+    MAX_LEDGER_HOURS,
+    CostHour,
+    CostKey,
+    CostLedger,
+    Figure,
+    Holding,
+)
+from foreshock_dashboard.model.cost.usage import GpuUsage
 from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
+from foreshock_dashboard.model.service import Service, qualified
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.replay.capacity_history import completed
 from foreshock_dashboard.replay.gpu_usage import (
@@ -177,7 +187,24 @@ def account_readings(found: Readings, whole: Iterable[str], max_lines: int) -> C
     """The accounts of the readings of an hour. whole: the keys of the World's catalog."""
     known = {key: matrix for key, matrix in with_allocations(found).items() if key not in REQUESTS}
     world = build_world(completed(known, whole), STEP_SECONDS)
-    return account(gpu_usage(world, found), max_lines)
+    usage = gpu_usage(world, found)
+    return with_gpu_wait(account(usage, max_lines), usage)
+
+
+def with_gpu_wait(hour: CostHour, usage: GpuUsage) -> CostHour:
+    """The accounts with `Figure.GPU_WAIT`: all waiting of each line, also of a service busy beyond what it holds.
+
+    usage: that of the accounts.
+    """
+    rows = {key: i for i, key in enumerate(hour.keys)}
+    values = hour.values.copy()
+    for holder, waits in zip(usage.holders, np.nansum(usage.waiting, axis=1).tolist(), strict=True):
+        key = CostKey(Holding.SERVICE, holder.service, usage.pool[holder.gpu], usage.gpus[holder.gpu].model)
+        if key not in rows:
+            key = key._replace(service=Service(qualified(key.cluster, ""), OTHER))
+        if key in rows:
+            values[rows[key], Figure.GPU_WAIT] += waits * usage.step
+    return replace(hour, values=values)
 
 
 def _joined(answers: Sequence[Readings]) -> Readings:

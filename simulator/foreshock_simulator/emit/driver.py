@@ -172,10 +172,10 @@ class _Probe:
         )
 
     def activity(self, now: float) -> device.Activity:
-        """Activity until now. A simulated kernel has work for every SM that it holds."""
+        """Activity until now. The kernels of a service have work for a constant share of the SMs."""
         state = self._last if now == self._time else self.gpu.state_at(now)
         return device.Activity(
-            sm_seconds=state.busy_seconds,
+            sm_seconds=state.sm_seconds,
             tensor_seconds=state.tensor_seconds,
             dram_seconds=state.dram_seconds,
         )

@@ -19,9 +19,13 @@ _PID_STEP = 7
 
 
 class GpuState(NamedTuple):
-    """Snapshot of a GPU. Integrals are since its start: seconds, joules, bytes in one direction."""
+    """Snapshot of a GPU. Integrals are since its start: seconds, joules, bytes in one direction.
+
+    sm_seconds: of the busy seconds, the share of the SMs that had work.
+    """
 
     busy_seconds: float
+    sm_seconds: float
     tensor_seconds: float
     dram_seconds: float
     energy_joules: float
@@ -86,6 +90,8 @@ class Gpu:
         self.xids: list[tuple[float, int]] = []
         self.lost = False
         """(time, number) of the Xid errors that its driver reports."""
+        self.ended_sm_seconds = 0.0
+        """SM activity of processes that have ended."""
         self.advanced_to = engine.now
         self.clock = 1.0
         self.power_watts = model.idle_watts
@@ -142,6 +148,16 @@ class Gpu:
         busy, *_ = self.use
         return self._meter.busy + busy * (now - self.advanced_to)
 
+    def sm_seconds_at(self, now: float) -> float:
+        """SM activity up to `now`, which is not before the last change. Changes nothing."""
+        seconds = now - self.advanced_to
+        return self.ended_sm_seconds + sum(
+            worker.sm_activity * (context.busy_seconds + context.sm_share * seconds)
+            for worker in self.workers
+            for context in worker.contexts
+            if context.gpu is self
+        )
+
     def state_at(self, now: float) -> GpuState:
         """State at a time between the last change and the next one. Changes nothing."""
         seconds, meter, model = now - self.advanced_to, self._meter, self.model
@@ -151,6 +167,7 @@ class Gpu:
             throttled[self.throttled] += seconds
         return GpuState(
             busy_seconds=meter.busy + busy * seconds,
+            sm_seconds=self.sm_seconds_at(now),
             tensor_seconds=meter.tensor + tensor * seconds,
             dram_seconds=meter.dram + dram * seconds,
             energy_joules=meter.joules + self.power_watts * seconds,

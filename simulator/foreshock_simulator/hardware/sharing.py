@@ -171,6 +171,7 @@ class Device(Protocol):
 
     groups: tuple[Group, ...]
     advanced_to: float
+    ended_sm_seconds: float
 
     def advance(self) -> None: ...
 
@@ -188,6 +189,7 @@ class GpuProcess(Load, Protocol):
 
     pid: int
     memory_bytes: float
+    sm_activity: float
     tensor: float
     speed: float
     slowdown: float

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from heapq import heappop, heappush
 from typing import NamedTuple
 
 from foreshock_simulator.core.engine import Engine, Signal
 from foreshock_simulator.core.names import ServiceName
+from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.sharing import Context
 
+SM_ACTIVITY_RATIOS = 0.5, 0.9
+"""Share of the SMs that have work while a kernel of a service runs, from the least to the most: kernels rarely fill
+all."""
 _DONE_SECONDS = 1e-9
 """Remaining work below which a task is done: above rounding errors of the clock."""
+
+
+@cache
+def sm_activity(service: ServiceName) -> float:
+    """Share of the SMs that have work while a kernel of the service runs: constant, and drawn from its name alone."""
+    return random_stream(0, f"sm activity of {service}").uniform(*SM_ACTIVITY_RATIOS)
 
 
 class GpuWork(NamedTuple):
@@ -66,6 +77,7 @@ class Worker:
         slice: int | None = None,  # noqa: A002
     ) -> None:
         self.gpus, self.pid, self.service, self.memory_bytes = tuple(gpus), pid, service, memory_bytes
+        self.sm_activity = sm_activity(service)
         self._engine = gpus[0].engine
         for gpu in gpus:
             free_bytes = gpu.free_bytes(slice)
@@ -165,6 +177,8 @@ class Worker:
                 task.fire(False)
         self._tasks.clear()
         self._rebalance()
+        for context in self.contexts:
+            context.gpu.ended_sm_seconds += self.sm_activity * context.busy_seconds
         for gpu in self.gpus:
             gpu.workers.remove(self)
 

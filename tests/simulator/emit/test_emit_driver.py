@@ -13,7 +13,7 @@ from foreshock_simulator.core.names import ServiceName
 from foreshock_simulator.emit.driver import SimDriver, SimResolver
 from foreshock_simulator.hardware.gpu import Gpu
 from foreshock_simulator.hardware.models import MODELS
-from foreshock_simulator.hardware.worker import GpuWork, Worker
+from foreshock_simulator.hardware.worker import GpuWork, Worker, sm_activity
 from foreshock_simulator.spec.platform import Sharing
 
 START = 1_800_000_000.0
@@ -115,11 +115,27 @@ def test_counters_follow_energy_links_and_throttling() -> None:
     assert held.clock_hertz["sm"] < baseline.clock_hertz["sm"]
     assert held.power_limit_watts == pytest.approx(0.4 * 700.0)
     activity = world.driver.activity(0, ())
-    assert activity.sm_seconds == pytest.approx(3.0)
+    assert activity.sm_seconds == pytest.approx(3.0 * sm_activity(CHAT))
     assert activity.tensor_seconds is not None
     assert 0.9 * 1.0 < activity.tensor_seconds < 0.9 * 3.0, "slower under the limit"
     assert before.nvlink_transmit_bytes is not None
     assert before.nvlink_transmit_bytes > 0.0
+
+
+def test_kernels_of_a_service_have_work_for_a_part_of_the_sms() -> None:
+    """A constant one, by the name of the service. What a process did stays counted after its end."""
+    world = World()
+    chat, batch = world.worker(1, CHAT), world.worker(2, BATCH)
+    chat.run(GpuWork(2.0, sm=1.0))
+    world.engine.run(3.0)
+    chat.stop()
+    batch.run(GpuWork(1.0, sm=1.0))
+    world.engine.run(5.0)
+    activity = world.driver.activity(0, ())
+
+    assert activity.sm_seconds == pytest.approx(2.0 * sm_activity(CHAT) + 1.0 * sm_activity(BATCH))
+    assert sm_activity(CHAT) != sm_activity(BATCH)
+    assert all(0.5 <= sm_activity(service) <= 0.9 for service in (CHAT, BATCH))
 
 
 def test_mig_instances_have_their_profile() -> None:

@@ -11,7 +11,7 @@ from tests.replay.fleet_hours import CHAT, EMBED, END, HOURS, NOTEBOOK, scrapes
 from tests.sources.prometheus.conftest import Server
 
 from foreshock_dashboard.analysis.cost.report import cost_report
-from foreshock_dashboard.model.cost.ledger import CostLedger, Holding
+from foreshock_dashboard.model.cost.ledger import CostLedger, Figure, Holding
 from foreshock_dashboard.model.cost.prices import Price, Prices
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SourceError
 from foreshock_dashboard.replay.cost_history import CostHistory
@@ -39,7 +39,9 @@ def _store(fresh_store: Callable[[], Store]) -> Store:
 
 def test_who_held_and_used_a_day_of_gpu_time(store: Store) -> None:
     """With prices, energy, and what is idle; the hour without data is no zero."""
-    report = cost_report(read(store, END), DAY, PRICES)
+    ledger = read(store, END)
+    report = cost_report(ledger, DAY, PRICES)
+    waits = {key.service: value for key, value in ledger.total(Figure.GPU_WAIT, report.start, report.end).items()}
     rows = {
         (str(row.key.service or row.key.holding), row.key.pool): [
             round(value / 3600, 1) if np.isfinite(value) else None
@@ -57,6 +59,7 @@ def test_who_held_and_used_a_day_of_gpu_time(store: Store) -> None:
         ("unallocated", "spare"): [24, 0, 0, 0, 0],
     }
     assert report.seconds == DAY
+    assert (waits[CHAT] / 3600, waits[NOTEBOOK]) == pytest.approx((2.4, 0), rel=1e-3)
     assert (of[CHAT].sm_active, of[CHAT].joules / 3.6e6) == pytest.approx((0.4, 9.6), rel=1e-3)
     assert (of[CHAT].money, of[NOTEBOOK].money) == pytest.approx((72, 24), rel=1e-3)
     assert [(item.key.service, item.seconds, item.quality, item.can_pause) for item in report.idle] == [

@@ -42,11 +42,13 @@ class CostKey(NamedTuple):
 class Figure(IntEnum):
     """A figure of a line in an hour, in GPU-seconds unless stated otherwise.
 
-    ALLOCATED: held. KNOWN: the part of it whose use is known: of a service, the sum of BUSY, WAITING, and IDLE. BUSY: a
-    kernel ran, within what is held. BORROWED: beyond it, in the time of neighbors. WAITING: work waited for a neighbor.
-    IDLE: the rest. UNUSED: the part of it in steps without any kernel. JOULES: energy, by busy share. POWERED:
-    GPU-seconds with known energy. SM_BUSY, SM_ACTIVE: busy GPU-seconds with known SM activity, and its integral.
-    INFERRED: held as far as processes show, without allocation data. SAMPLED: of KNOWN, as far as gauges show.
+    ALLOCATED: held. KNOWN: the part of it whose use is known: of a service, the sum of BUSY, WAITING, and IDLE. BUSY:
+    a kernel ran, within what is held. BORROWED: beyond it, in the time of neighbors. WAITING: work waited for a
+    neighbor, within what is held and not busy. IDLE: the rest. UNUSED: the part of it in steps without any kernel.
+    JOULES: energy, by busy share. POWERED: GPU-seconds with known energy. SM_BUSY, SM_ACTIVE: busy GPU-seconds with
+    known SM activity, and its integral. INFERRED: held as far as processes show, without allocation data. SAMPLED: of
+    KNOWN, as far as gauges show. GPU_WAIT: work waited for a neighbor, whatever is held: an upper bound. The reader of
+    the history adds it.
     """
 
     ALLOCATED = 0
@@ -62,6 +64,7 @@ class Figure(IntEnum):
     SM_ACTIVE = 10
     INFERRED = 11
     SAMPLED = 12
+    GPU_WAIT = 13
 
 
 class HeldGpu(NamedTuple):
@@ -116,6 +119,14 @@ class CostLedger:
     def whole_end(self) -> float:
         """Unix seconds of the last full hour up to which GPU time is known."""
         return self.end // HOUR_SECONDS * HOUR_SECONDS
+
+    def total(self, figure: Figure, start: float, end: float) -> dict[CostKey, float]:
+        """Sum of a figure by line over the hours that begin from `start` to before `end`, Unix seconds."""
+        sums: dict[CostKey, float] = {}
+        for hour in (hour for at, hour in self.hours.items() if start <= at < end):
+            for key, value in zip(hour.keys, hour.values[:, figure].tolist(), strict=True):
+                sums[key] = sums.get(key, 0.0) + value
+        return sums
 
     def of_cluster(self, cluster: str) -> CostLedger:
         """The lines of one cluster."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from foreshock_dashboard.model.cost.ledger import CostKey
@@ -92,7 +93,7 @@ class CostReport:
     """A time range. start, end: Unix seconds. seconds: of it with data. rows: they sum to the fleet's GPU time.
 
     idle: holdings idle at its end, the largest first, whatever its start. unread: whether older hours of the range are
-    still to be read.
+    still to be read. gpu_wait: GPU-seconds of `Figure.GPU_WAIT` by line, where they were summed.
     """
 
     start: float
@@ -102,3 +103,4 @@ class CostReport:
     rows: tuple[CostRow, ...] = field(default=(), repr=False)
     idle: tuple[IdleHolding, ...] = field(default=(), repr=False)
     unread: bool = False
+    gpu_wait: Mapping[CostKey, float] = field(default_factory=dict, repr=False)

@@ -18,11 +18,13 @@ GROUPINGS: Mapping[str, str] = {
     "pool": "pool",
 }
 """How rows of the table can be grouped."""
+UNUSED_TEXT = "unused for 30 min or longer"
+"""Of GPUs without a kernel for the least time that counts."""
 COST_TEXTS: Mapping[str, str] = {
     "no_owner": "no owner",
     "no_namespace": "no namespace",
     "no_pool": "no pool",
-    "no_unused": "No GPU of a service was unused for 30 min or longer.",
+    "no_unused": f"No GPU of a service is {UNUSED_TEXT}.",
     "so_far": "so far",
     "per_day": "per day",
     "measured": "from allocations and counters",
@@ -33,7 +35,7 @@ COST_TEXTS: Mapping[str, str] = {
 SPLIT_NAMES: Mapping[str, str] = {
     "busy": "Busy",
     "waiting": "Waiting for neighbors",
-    "idle": "Idle in services",
+    "idle": "Allocated, idle",
     "unallocated": "Unallocated",
     "unknown": "Unknown use",
 }

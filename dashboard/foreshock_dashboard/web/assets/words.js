@@ -309,7 +309,7 @@ export const COST_TEXTS = /** @type {const} */ ({
   no_owner: "no owner",
   no_namespace: "no namespace",
   no_pool: "no pool",
-  no_unused: "No GPU of a service was unused for 30 min or longer.",
+  no_unused: "No GPU of a service is unused for 30 min or longer.",
   so_far: "so far",
   per_day: "per day",
   measured: "from allocations and counters",
@@ -320,7 +320,7 @@ export const COST_TEXTS = /** @type {const} */ ({
 export const SPLIT_NAMES = /** @type {const} */ ({
   busy: "Busy",
   waiting: "Waiting for neighbors",
-  idle: "Idle in services",
+  idle: "Allocated, idle",
   unallocated: "Unallocated",
   unknown: "Unknown use",
 });

@@ -65,7 +65,7 @@ const drawHeadline = ({ state, reason, clauses = [], idle = "", notes = [] }) =>
   put(
     byId("cost-detail"),
     idle ? h("p", null, idle) : null,
-    notes.map((note) => h("p", { class: "note" }, note)),
+    notes.length ? h("p", { class: "note" }, notes.join(" ")) : null,
   );
 };
 
@@ -138,7 +138,7 @@ const drawFigures = ({ total, currency = "", covered = "" }) => {
     byId("cost-figures"),
     currency && isNumber(total.cost)
       ? tile(`GPU cost in ${covered}`, rowMoney(total, "cost", currency), formatHours(total.gpu_hours))
-      : tile(`GPU time in ${covered}`, formatHours(total.gpu_hours), `${formatFigure(total.gpus)} GPUs`),
+      : tile(`GPU-hours in ${covered}`, formatFigure(total.gpu_hours), `${formatFigure(total.gpus)} GPUs`),
     parts,
   );
 };
@@ -168,7 +168,16 @@ const costCell = (item, currency) => {
  * @returns {import("#web/assets/widgets/table.js").Column<Unused>[]}
  */
 const unusedColumns = ({ currency = "", unused = [] }) => [
-  { key: "text", name: "Service", text: true, fixed: true, cell: ({ clauses }) => linked(clauses) },
+  {
+    key: "text",
+    name: "Service",
+    text: true,
+    fixed: true,
+    cell: ({ clauses, on }) => [
+      linked(clauses),
+      h("small", { class: "reference narrow-only" }, on.slice(0, 2).join(", "), on.length > 2 ? ", …" : ""),
+    ],
+  },
   {
     key: "action",
     name: "Action",
@@ -264,11 +273,21 @@ const splitCell = (row) => {
   const text = shares
     .map(({ part, share }) => `${formatPercent(share)} ${uncapitalized(SPLIT_NAMES[part])}`)
     .join(", ");
-  return h(
-    "span",
-    { class: "split", title: text, role: "img", "aria-label": text },
-    shares.map(({ part, share }) => h("span", { class: `split-${part}`, style: `width:${(share * 100).toFixed(1)}%` })),
-  );
+  return [
+    h(
+      "span",
+      { class: "split", title: text, role: "img", "aria-label": text },
+      shares.map(({ part, share }) =>
+        h("span", { class: `split-${part}`, style: `width:${(share * 100).toFixed(1)}%` }),
+      ),
+    ),
+    h(
+      "small",
+      { class: "reference narrow-only", "aria-hidden": "true" },
+      shares.map(({ part, share }) => `${formatPercent(share)} ${part}`).join(", "),
+      row.gpu_wait_gpu_hours ? `; GPU wait ≤ ${formatHours(row.gpu_wait_gpu_hours)}` : "",
+    ),
+  ];
 };
 
 /**
@@ -286,7 +305,7 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
   const columns = [
     {
       key: "name",
-      name: by === "service" ? "Holder" : (by[0] ?? "").toUpperCase() + by.slice(1),
+      name: by === "service" ? "Service" : (by[0] ?? "").toUpperCase() + by.slice(1),
       text: true,
       value: (row) => holderName(row, by),
       cell: (row) => holderCell(row, by),
@@ -296,18 +315,25 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
     {
       key: "gpus",
       name: "GPUs",
-      hint: "mean number held at a time",
+      hint: "mean number held at a time; shared GPUs count in equal parts",
       minor: true,
       cell: ({ gpus }) => formatFigure(gpus),
     },
     { key: "gpu_hours", name: "GPU-hours", cell: ({ gpu_hours: held }) => formatFigure(held) },
     { key: "split", name: "Use", text: true, fixed: true, cell: splitCell },
     hours("busy", "Busy", "GPU-hours in which a kernel ran"),
-    hours("waiting", "Waiting", "GPU-hours held, while work waited for a noisy neighbor"),
+    hours("waiting", "Waiting", "GPU-hours of its part, not busy, in which work waited for a noisy neighbor"),
     hours("idle", "Idle", "GPU-hours held, neither busy nor waiting"),
     hours("unallocated", "Unallocated", "GPU-hours that no service holds"),
     hours("unknown", "Unknown", "GPU-hours of unknown use"),
     hours("borrowed", "Borrowed", "GPU-hours busy beyond its part of shared GPUs, not in GPU-hours"),
+    {
+      key: "gpu_wait_gpu_hours",
+      name: "GPU wait",
+      hint: "all waiting for noisy neighbors (upper bound), also beyond its part of shared GPUs; not in GPU-hours",
+      minor: true,
+      cell: ({ gpu_wait_gpu_hours: waits }) => (waits ? `≤ ${formatFigure(waits)}` : formatFigure(waits)),
+    },
     {
       key: "sm_active_ratio",
       name: "SM activity",
@@ -318,7 +344,7 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
     {
       key: "energy_kwh",
       name: "Energy",
-      hint: "estimate: divided by busy time",
+      hint: "estimate: that of a shared GPU is divided by busy time",
       minor: true,
       cell: ({ energy_kwh: energy }) => (isNumber(energy) ? formatValue(energy, "kWh") : null),
     },
@@ -337,6 +363,7 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
     unallocated_gpu_hours: by === "pool" && rows.some(({ unallocated_gpu_hours: value }) => value),
     unknown_gpu_hours: rows.some(({ holding, unknown_gpu_hours: value }) => holding === "service" && value),
     borrowed_gpu_hours: rows.some(({ borrowed_gpu_hours: value }) => (value ?? 0) >= 0.01),
+    gpu_wait_gpu_hours: rows.some(({ gpu_wait_gpu_hours: value }) => value),
     sm_active_ratio: rows.some(({ sm_active_ratio: ratio }) => isNumber(ratio)),
     cost: Boolean(currency),
     idle_cost: Boolean(currency),

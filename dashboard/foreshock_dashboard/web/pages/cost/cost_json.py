@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.cost.report import cost_report
-from foreshock_dashboard.model.cost.ledger import CostLedger, Holding
+from foreshock_dashboard.model.cost.ledger import CostLedger, Figure, Holding
 from foreshock_dashboard.model.cost.prices import Prices
 from foreshock_dashboard.model.cost.report import CostReport, CostRow, IdleHolding
 from foreshock_dashboard.model.hub.view import HubView
@@ -48,10 +49,11 @@ class CostRowJson(Row):
     """GPU time of a group in the time range. name: of the service, namespace, owner, or pool; "" without one.
 
     gpus: mean number held at a time. gpu_hours: the sum of busy, waiting, idle, unallocated, and unknown. busy: a
-    kernel ran. waiting: held, while work waited for a noisy neighbor. idle: held, neither busy nor waiting. unused:
-    the part of idle without any kernel in ten minutes. unknown: held, of unknown use. borrowed: busy beyond what is
-    held, in the time of neighbors. sm_active: SM activity while busy, 0 to 1. energy: estimate. priced_ratio: the part
-    of gpu_hours with a price; costs are of that part. quality: inferred where no kubelet reports allocations.
+    kernel ran. waiting: held and not busy, while work waited for a noisy neighbor. idle: held, the rest. unused: the
+    part of idle without any kernel in ten minutes. unknown: held, of unknown use. borrowed: busy beyond what is held,
+    in the time of neighbors. gpu_wait: an upper bound of all waiting, also of a service that is busy beyond what is
+    held; no part of gpu_hours. sm_active: SM activity while busy, 0 to 1. energy: estimate. priced_ratio: the part of
+    gpu_hours with a price; costs are of that part. quality: inferred where no kubelet reports allocations.
     """
 
     name: str
@@ -68,6 +70,7 @@ class CostRowJson(Row):
     unknown_gpu_hours: Hours
     unused_gpu_hours: Hours
     borrowed_gpu_hours: Hours
+    gpu_wait_gpu_hours: Hours
     sm_active_ratio: float | None
     energy_kwh: float | None
     priced_ratio: float | None
@@ -107,7 +110,8 @@ class Cost(TypedDict):
     """GPU time, and what it costs. start, end: Unix seconds. hours: with data. covered: the same as text.
 
     reason: why there is none.
-    by: grouping of the rows, which sum to the total. state: of the summary. split: the total as a sentence. idle: what
+    by: grouping of the rows, which sum to the total. state: of the summary; info: unused GPUs that may still be needed.
+    split: the total as a sentence. idle: what
     of the idle time could be given back, as a sentence.
     """
 
@@ -117,7 +121,7 @@ class Cost(TypedDict):
     covered: str
     currency: str
     by: str
-    state: Literal["warning", "healthy", "unknown"]
+    state: Literal["warning", "info", "healthy", "unknown"]
     summary: str
     clauses: list[ClauseJson]
     split: str
@@ -145,7 +149,9 @@ class CostReports:
             if self._of is None or self._of[0] is not of[0] or self._of[1] != of[1] or len(self._found) >= MAX_REPORTS:
                 self._of, self._found = of, {}
             if (seconds, until) not in self._found:
-                self._found[seconds, until] = cost_report(of[0], seconds, of[1], until)
+                found = cost_report(of[0], seconds, of[1], until)
+                waits = of[0].total(Figure.GPU_WAIT, found.start, found.end)
+                self._found[seconds, until] = replace(found, gpu_wait=waits)
             return self._found[seconds, until]
 
 
@@ -162,9 +168,15 @@ def cost(hub: HubView, report: CostReport, seconds: float, by: str = "service") 
     groups: dict[_Group, list[CostRow]] = {}
     for row in report.rows:
         groups.setdefault(_group(row, by, lambda service: hub.ownership(service).owner), []).append(row)
-    rows = [_row(group, items, report.seconds, hub) for group, items in groups.items()]
+    rows = [_row(group, items, report, hub) for group, items in groups.items()]
     rows.sort(key=lambda row: (-(row.cost or 0.0), -(row.gpu_hours or 0.0), row.name, row.pool))
-    is_lasting = any(item.is_lasting for item in report.idle)
+    state: Literal["warning", "info", "healthy", "unknown"] = "healthy"
+    if any(item.is_lasting for item in report.idle):
+        state = "warning"
+    elif reason or is_use_unknown(report):
+        state = "unknown"
+    elif report.idle:
+        state = "info"
     return {
         "start": number_of_time(report.start),
         "end": number_of_time(report.end),
@@ -172,14 +184,14 @@ def cost(hub: HubView, report: CostReport, seconds: float, by: str = "service") 
         "covered": range_text(report.seconds),
         "currency": report.currency,
         "by": by,
-        "state": "warning" if is_lasting else "unknown" if reason or is_use_unknown(report) else "healthy",
+        "state": state,
         "summary": joined_text(said),
         "clauses": clauses(said),
         "split": "" if reason else split_text(report),
         "idle": "" if reason else idle_text(report),
         "reason": reason,
         "notes": [] if reason else quality_notes(report, hub.cost, hub.prices, seconds),
-        "total": None if reason else _row(_Group("", Holding.SERVICE, ""), report.rows, report.seconds, hub),
+        "total": None if reason else _row(_Group("", Holding.SERVICE, ""), report.rows, report, hub),
         "rows": rows,
         "unused": [_unused(item, hub) for item in report.idle[:MAX_UNUSED]],
     }
@@ -196,7 +208,7 @@ def _group(row: CostRow, by: str, owner: Callable[[Service], str]) -> _Group:
     return _Group(service.namespace if by == "namespace" else owner(service), Holding.SERVICE, "")
 
 
-def _row(group: _Group, rows: Iterable[CostRow], seconds: float, hub: HubView) -> CostRowJson:
+def _row(group: _Group, rows: Iterable[CostRow], report: CostReport, hub: HubView) -> CostRowJson:
     rows = list(rows)
     held = [row for row in rows if row.key.holding is Holding.SERVICE]
     free = [row for row in rows if row.key.holding is Holding.UNALLOCATED]
@@ -208,6 +220,7 @@ def _row(group: _Group, rows: Iterable[CostRow], seconds: float, hub: HubView) -
     def priced(name: str, of: Iterable[CostRow] = held) -> float | None:
         return number(_sum(getattr(row, name) / 3600 * row.hourly for row in of))
 
+    waits = _sum(report.gpu_wait.get(row.key, math.nan) for row in held if math.isfinite(row.waiting))
     active = [(row.sm_active, row.busy) for row in rows if math.isfinite(row.sm_active)]
     busy = sum(item[1] for item in active)
     return CostRowJson(
@@ -216,7 +229,7 @@ def _row(group: _Group, rows: Iterable[CostRow], seconds: float, hub: HubView) -
         pool=group.pool,
         model=_only(row.key.model for row in rows),
         owner=_only({hub.ownership(row.key.service).owner for row in rows if row.key.service}),
-        gpus=number(allocated / seconds),
+        gpus=number(allocated / report.seconds),
         gpu_hours=number(allocated / 3600),
         busy_gpu_hours=hours("busy"),
         waiting_gpu_hours=hours("waiting"),
@@ -225,6 +238,7 @@ def _row(group: _Group, rows: Iterable[CostRow], seconds: float, hub: HubView) -
         unknown_gpu_hours=number(sum(row.unknown for row in rows) / 3600),
         unused_gpu_hours=hours("unused"),
         borrowed_gpu_hours=hours("borrowed"),
+        gpu_wait_gpu_hours=number(waits / 3600),
         sm_active_ratio=number(sum(ratio * weight for ratio, weight in active) / busy if busy > 0 else math.nan),
         energy_kwh=number(_sum(row.joules for row in rows) / JOULES_PER_KWH),
         priced_ratio=number(sum(row.allocated for row in rows if math.isfinite(row.hourly)) / allocated),

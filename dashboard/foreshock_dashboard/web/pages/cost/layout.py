@@ -20,7 +20,13 @@ def layout() -> Component:
             html.Div(
                 [
                     panel("unused", "Unused GPUs", "no kernel for 30 min or longer", wide=True),
-                    panel("gpu-time", "GPU time", "GPU-hours in the time range", wide=True, csv="/api/csv/cost"),
+                    panel(
+                        "gpu-time",
+                        "GPU time",
+                        "GPU-hours in the time range; shared GPUs count in equal parts",
+                        wide=True,
+                        csv="/api/csv/cost",
+                    ),
                 ],
                 className="panels",
                 **attributes(data_kind="cost"),

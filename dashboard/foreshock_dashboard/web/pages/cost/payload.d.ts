@@ -19,6 +19,8 @@ export interface CostRow {
   unknown_gpu_hours: number | null;
   unused_gpu_hours: number | null;
   borrowed_gpu_hours: number | null;
+  /** An upper bound; no part of gpu_hours. */
+  gpu_wait_gpu_hours: number | null;
   sm_active_ratio: number | null;
   energy_kwh: number | null;
   /** Of what has a price, whose share is priced_ratio. */
