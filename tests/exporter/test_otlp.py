@@ -404,7 +404,7 @@ def test_each_interval_of_a_shared_gpu_is_a_span(pushing: MakePush, receiver: Re
     assert {int.from_bytes(span.span_id) for _, span in receiver.spans()} == {
         span_id(Occupancy("GPU-0", "0", service, T0, T0 + 0.5, 0.1)) for service in (A, B)
     }
-    assert otlp_counts(push.families())["pushed", "traces"] == 2
+    eventually(lambda: otlp_counts(push.families()).get(("pushed", "traces")) == 2, "both are counted")
 
 
 def test_spans_follow_the_wall_clock_when_it_is_set(

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { forecastRange, timelineTicks } = await import("#web/assets/timeline/timeline.js");
+const { eventLabels, forecastRange, timelineTicks } = await import("#web/assets/timeline/timeline_picture.js");
 const { orderServices } = await import("#web/pages/contention/wait_matrix.js");
 const { scalePosition } = await import("#web/pages/cascade/cascade.js");
 const { chartRows, formatTraceValue, plainText } = await import("#web/shell/chart_table.js");
@@ -136,4 +136,15 @@ test("the search puts exact names first, then beginnings, parts and details", ()
 test("a place on the duration axis is a duration for the address", () => {
   assert.equal(durationParam(-1), "100ms");
   assert.equal(durationParam(0.5), "3.16s");
+});
+
+test("labels of events do not overlap; that of the page has the first choice", () => {
+  const event = (/** @type {number} */ at, /** @type {"warning" | "paged" | "recovering"} */ kind) => ({ at, kind });
+  const texts = (/** @type {any[]} */ events, end = 500) =>
+    eventLabels(events, (at) => at, end).map(({ left, text }) => `${left} ${text}`);
+  assert.deepEqual(texts([event(200, "warning"), event(210, "paged")]), ["214 Critical (paged)", "105 Early warning"]);
+  assert.deepEqual(texts([event(200, "warning"), event(205, "warning")]), ["105 Early warning"]);
+  assert.deepEqual(texts([event(470, "paged")]), ["354 Critical (paged)"]); // "Forecast" follows at 500
+  assert.deepEqual(texts([event(440, "warning"), event(470, "paged")]), ["354 Critical (paged)"]);
+  assert.deepEqual(texts([event(200, "paged"), event(480, "recovering")]), ["204 Critical (paged)", "406 Recovering"]);
 });

@@ -283,6 +283,37 @@ def test_the_affected_service_and_the_suspected_cause_have_words_of_their_own() 
     assert state[service("auth")][:2] == ("ok", "healthy")
 
 
+def test_a_suspected_cause_that_is_at_risk_itself_counts_as_at_risk() -> None:
+    """As in the tile of the SLOs; the table has a chip for its part."""
+    soon = AtRisk(service("train-llm"), 100.0, 200.0, 300.0)
+    seen = snapshot(w := contended(), replace(contention_incident(w), at_risk=(soon,)))
+    assert conditions.conditions(seen)[service("train-llm")][:2] == ("warning", "at_risk")
+
+
+def test_the_timeline_says_which_incident_a_further_cause_belongs_to() -> None:
+    """The reason of the cause in the headline needs no such note."""
+    world = contended()
+    further = replace(
+        contention_incident(world, "auth", "rag-api", severity="warning"), id="further", cause="overload", paged=None
+    )
+    lanes = data.now(snapshot(world, contention_incident(world), further), "x")["timeline"].lanes
+    why = {lane.service: lane.why for lane in lanes if lane.part == "suspect"}
+    assert why["rag-api"] == "cause of the incident of auth"
+    assert "incident" not in why["train-llm"]
+
+
+def test_without_a_baseline_no_anomaly_is_drawn_and_no_wait_is_normal() -> None:
+    """There is nothing to compare with yet."""
+    learning = Learning(720.0, 1800.0)
+    payload = data.now(snapshot(contended(), learning=learning), "x")
+    assert data.now(snapshot(contended()), "x")["timeline"].lanes
+    assert payload["timeline"].lanes == []
+    assert payload["no_stages"].startswith("Baseline in progress")
+    (wait,) = [tile for tile in payload["tiles"] if "waiting" in tile.name]
+    assert wait.value is not None
+    assert (wait.limit, wait.status) == (None, "ok")
+
+
 @pytest.mark.parametrize(
     ("scene", "state", "words"),
     [
@@ -402,7 +433,7 @@ def test_a_request_that_passes_through_several_services_counts_where_it_came_in(
     alone, both = cost[(entry,)], cost[entry, shared]
     assert alone
     assert both
-    assert both.services == (entry, shared)
+    assert set(both.services) == {entry, shared}
     assert both.requests > alone.requests
 
 

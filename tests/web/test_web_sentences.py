@@ -123,6 +123,11 @@ def test_the_badge_says_whether_a_recovering_service_breached(
     assert badge(item, breached) == words
 
 
+def test_the_badge_of_an_early_warning_says_that_it_did_not_page() -> None:
+    item = replace(contention_incident(contended(), severity="warning"), paged=None)
+    assert badge(item, None) == ("Early warning · not paged", "")
+
+
 def test_a_missing_change_log_is_no_proof_that_nothing_changed() -> None:
     assert no_changes((), 2, "30 min before the first anomaly") == "None in the 30 min before the first anomaly"
     assert no_changes(("a", "b"), 2, "") == "Deploys of a and b are not tracked: check their deploy logs"

@@ -253,8 +253,16 @@ def _fields(action: Action) -> dict[str, Any]:
         "exceeded": action.maximum if action.exceeds_maximum else None,
         "queue": "the queue" if _known(action.drain_seconds) else None,
         "slo": action.outcome.limit if action.outcome and action.outcome.limit_kind == "slo" else None,
-        "safe_load": action.effect.limit if action.effect and action.effect.limit_kind == "safe_limit" else None,
+        "rollback_load": _rollback_load(action),
     }
+
+
+def _rollback_load(action: Action) -> float | None:
+    """The load of what is not shed at which all requests together are within the safe limit; None if unknown."""
+    effect = action.effect
+    if effect is None or effect.limit_kind != "safe_limit" or not action.amount < 1:
+        return None
+    return effect.limit * (1 - action.amount)
 
 
 def _known(value: object) -> bool:

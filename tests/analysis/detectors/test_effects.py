@@ -179,11 +179,11 @@ def test_recurring_load_names_the_load_with_more_replicas() -> None:
     [
         (
             1.4,
-            "28% of requests to serving/llm with HTTP 503, then roll back when incoming load is below 76%. Expected: ",
+            "28% of requests to serving/llm with HTTP 503, then roll back when incoming load is below 55%. Expected: ",
         ),
         (
             40.0,
-            "28% of requests to serving/llm with HTTP 503, then roll back when incoming load is below 76%. Expected: ",
+            "28% of requests to serving/llm with HTTP 503, then roll back when incoming load is below 55%. Expected: ",
         ),
         (UNKNOWN, "50% of requests to serving/llm with HTTP 503. Expected: serving/llm load 50% lower."),
     ],

@@ -14,6 +14,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.web.panels.neighbor_time import neighbor_time
 from foreshock_dashboard.web.panels.suspected_cause import suspicion
 from foreshock_dashboard.web.state.change_json import ChangeMark, change_mark_rows
@@ -260,7 +261,9 @@ def timeline(
             lane.sign = row and _sign(row.name, row.entity, row.since, row.value, row.baseline, row.unit)
             lanes.append(lane)
         lane.until = number_of_time(_cause_end(world, item))
-        lane.part, lane.why, lane.first = "suspect", suspicion(item), round(min(lane.first, first_sign(item)), 3)
+        lane.part, lane.first = "suspect", round(min(lane.first, first_sign(item)), 3)
+        is_first = item == chosen.incidents[0]
+        lane.why = suspicion(item) if is_first else f"cause of the incident of {in_words(item.service)}"
     for service, risk in risks.items():
         if service not in affected and service not in suspects and _soon(risk):
             lanes.append(_lane(service, world.time, risks, "at_risk"))

@@ -119,6 +119,7 @@ def vitals(
     incidents = [item for item in open_incidents(snapshot) if item.affected]
     critical = [item for item in incidents if item.severity == "critical"]
     columns, past = _columns(world, min((item.since for item in critical), default=math.inf), seconds)
+    known = past if snapshot.learning.done else 0  # points of the baseline
     found, red = judged(world, readings(snapshot, history.now())), world.red
     slowest, failing = worst(found, "p95"), worst(found, "error rate")
     status = slo_status(snapshot, history)
@@ -128,7 +129,7 @@ def vitals(
         _limited("Worst p95 vs. SLO", "s", _of_worst(world, red.p95, recent, slowest, found)),
         _limited("Worst error rate vs. SLO", "ratio", _of_worst(world, red.error_rate, recent, failing, found)),
         _limited("Highest request load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
-        _waiting(_waits(world, columns, incidents), past, incidents),
+        _waiting(_waits(world, columns, incidents), past, incidents, known),
     ]
 
 
@@ -209,14 +210,14 @@ def _limited(name: str, unit: str, vital: Vital) -> VitalJson:
     )
 
 
-def _waiting(vital: Vital, past: int, incidents: Sequence[Incident]) -> VitalJson:
+def _waiting(vital: Vital, past: int, incidents: Sequence[Incident], known: int) -> VitalJson:
     """The tile of the longest wait with its baseline; beyond the normal range it is a warning.
 
     The pair of a firing incident has the color of its severity, as in the matrix, and the baseline of its evidence,
-    which does not move. incidents: the worst first.
+    which does not move. past: points before the sparkline. incidents: the worst first. known: points of the baseline.
     """
     value = float(vital.values[-1]) if len(vital.values) else math.nan
-    history, limit, most = vital.values[:past], math.nan, math.nan
+    history, limit, most = vital.values[:known], math.nan, math.nan
     if np.isfinite(history).sum() >= MIN_HISTORY_POINTS:
         baseline = robust_baseline(history[None], MIN_WAIT_SCALE, 1)
         limit = float(baseline.level[0])

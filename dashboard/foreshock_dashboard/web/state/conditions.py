@@ -198,13 +198,13 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
             is_early = incident.severity == "warning" or incident.stage == "early_warning"
             early = soon or (is_early and not breached)
             return Condition("critical" if grave else "warning", "at_risk" if early else affected)
-    if any(item.stated_suspect.service == service and item.state == "firing" for item in incidents):
-        return Condition("warning", "suspected_cause")
     ahead = any(
         risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk
     )
     if ahead and not breached:
         return Condition("warning", "at_risk")
+    if any(item.stated_suspect.service == service and item.state == "firing" for item in incidents):
+        return Condition("warning", "suspected_cause")
     if severities := {incident.severity for incident in incidents if service in incident.other_affected}:
         return Condition("critical" if breached and "critical" in severities else "warning", affected)
     return Condition("warning", "at_risk") if ahead else None

@@ -1,22 +1,19 @@
-// A cascade as lanes, one per service, in the order of the first anomaly; beyond now the forecast, hatched.
+// A cascade as lanes, one per service: a picture, or a list where it has no room, with a legend and a table.
 import { link, serviceHref } from "#web/assets/address.js";
-import { formatTimestamp, timeElement } from "#web/assets/clock.js";
-import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
+import { timeElement } from "#web/assets/clock.js";
+import { byId, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
+import { inWords, NOT_KNOWN, unbroken } from "#web/assets/format.js";
+import { changeList } from "#web/assets/timeline/changes.js";
 import {
-  formatDuration,
-  formatForecast,
-  formatValue,
-  inWords,
-  isNumber,
-  localName,
-  NOT_KNOWN,
-  shortLabels,
-  truncate,
-  unbroken,
-} from "#web/assets/format.js";
-import { changeList, changeMark } from "#web/assets/timeline/changes.js";
+  firstAnomaly,
+  forecastText,
+  hasBegun,
+  laneState,
+  pastText,
+  signText,
+  stageAge,
+} from "#web/assets/timeline/lane_text.js";
 import {
-  AT_RISK_SIGN,
   CHANGE_SIGN,
   hiddenSign,
   STAGE_SIGNS,
@@ -25,122 +22,16 @@ import {
   stateOf,
 } from "#web/assets/timeline/signs.js";
 import {
-  CONDITIONS,
-  EMPTY,
-  EVENTS,
-  PAST_STAGES,
-  ROLES,
-  SEVERITIES,
-  STAGES,
-  TIMELINE_TEXTS,
-} from "#web/assets/words.js";
+  forecastRange,
+  MIN_PICTURE_WIDTH,
+  markedIntervals,
+  PHASES,
+  phases,
+  picture,
+} from "#web/assets/timeline/timeline_picture.js";
+import { CONDITIONS, EMPTY, STAGES, TIMELINE_TEXTS } from "#web/assets/words.js";
 
-/** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
-/** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
 /** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
-/** @typedef {import("#web/assets/timeline/signs.js").Stage} Stage */
-
-/** The states of incidents, as their chip names them, by the event that they begin with. */
-const PHASES = { warning: SEVERITIES.warning, paged: SEVERITIES.critical, recovering: CONDITIONS.recovering };
-const ROW_HEIGHT = 40;
-const BAR_HEIGHT = 16;
-/** Above the lanes, with the labels of the time axis. */
-const AXIS_HEIGHT = 24;
-/** Of the row of events and of the forecast, below the time axis. */
-const EVENTS_HEIGHT = 18;
-const BOTTOM_MARGIN = 8;
-/** Of the label of an event, about. */
-const EVENT_WIDTH = 80;
-const AXIS_TEXT_Y = 14;
-/** Of the row of changes without a lane, below the lanes. */
-const CHANGES_HEIGHT = 24;
-/** Right of the lanes, without and with labels of forecasts. */
-const [RIGHT_MARGIN, LABELS_MARGIN] = [26, 150];
-const MIN_PICTURE_WIDTH = 600;
-/** Of the column with the names and their signals, in pixels, and as a share of the picture. */
-const [MIN_NAMES_WIDTH, MAX_NAMES_WIDTH, MAX_NAMES_SHARE] = [130, 400, 0.36];
-const NAME_LEFT = 28;
-const NAME_CHARACTER_WIDTH = 7.4;
-const SIGN_CHARACTER_WIDTH = 6.3;
-const MAX_TICKS = 8;
-const MARK_WIDTH = 14;
-const TICK_SECONDS = [10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
-
-/** @param {Lane} lane */
-const signText = ({ why, slo, sign, until, state }) => {
-  // within its SLO, but beyond its baseline: the same metric beside that
-  const isDegraded = state?.stage === "degraded" && sign !== null && slo.startsWith(sign.text);
-  if ((why || slo) && !isDegraded) return why || slo;
-  if (!sign) return "";
-  const value = `${until ? "up to " : ""}${formatValue(sign.value, sign.unit)}`;
-  return `${sign.text} ${value} (baseline ${formatValue(sign.baseline, sign.unit)})`;
-};
-
-/** @param {LaneForecast} forecast */
-const forecastText = (forecast) => `${TIMELINE_TEXTS.breach} ${formatForecast(forecast)}`;
-
-/**
- * The state of a service, as on all pages.
- * @param {Lane} lane
- */
-const laneState = ({ state }) => (state ? stateOf(state) : { word: NOT_KNOWN, sign: AT_RISK_SIGN });
-
-/**
- * The state of a service, and its role where the state does not say it.
- * @param {Lane} lane
- */
-const partText = (lane) => {
-  const { word } = laneState(lane);
-  if (lane.part === "affected") return `${word} (${lane.order})`;
-  return lane.part === "at_risk" || isSuspectState(lane) ? word : `${word}, ${ROLES.suspect}`;
-};
-
-/** @param {Lane} lane */
-const isSuspectState = ({ state }) => state?.condition === "suspected_cause";
-
-/**
- * Whether an anomaly of a service has been seen, or its breach is only expected.
- * @param {Lane} lane
- */
-const hasBegun = (lane) => lane.part !== "at_risk" || lane.intervals.length > 0;
-
-/**
- * The worst stage that a service was in, by index.
- * @param {Lane} lane
- */
-const worstStage = (lane) => lane.intervals.reduce((worst, [, , stage]) => Math.max(worst, stage), 0);
-
-/**
- * What a service was that is healthy or recovers: "had breached SLO"; else "".
- * @param {Lane} lane
- * @param {Timeline} data
- */
-const pastText = (lane, data) => {
-  const isOver = lane.state?.condition === "healthy" || lane.state?.condition === "recovering";
-  const isStillInStage = lane.state?.stage === "degraded" || lane.state?.stage === "breached";
-  return isOver && !isStillInStage ? PAST_STAGES[data.stages[worstStage(lane)] ?? "healthy"] : "";
-};
-
-/**
- * Distances of ticks from now in seconds, negative before it, and their texts.
- * @param {{ start: number, now: number, end: number }} range in Unix seconds
- * @returns {[offsetSeconds: number, text: string][]}
- */
-export const timelineTicks = ({ start, now, end }) => {
-  const step = TICK_SECONDS.find((seconds) => (end - start) / seconds <= MAX_TICKS) ?? 172_800;
-  const before = Math.max(0, Math.floor((now - start) / step));
-  const after = Math.max(0, Math.floor((end - now) / step));
-  return Array.from({ length: before + after + 1 }, (_, i) => i - before)
-    .filter((steps) => steps !== 0)
-    .map((steps) => [steps * step, `${steps < 0 ? "−" : "+"}${tickText(Math.abs(steps) * step)}`]);
-};
-
-/** @param {number} seconds */
-const tickText = (seconds) => {
-  if (seconds % 86400 === 0) return `${seconds / 86400} d`;
-  if (seconds % 3600 === 0) return `${seconds / 3600} h`;
-  return seconds % 60 === 0 ? `${seconds / 60} min` : formatDuration(seconds);
-};
 
 /**
  * Draw the timeline of a panel: a picture, or a list where that is too narrow, and a table.
@@ -244,24 +135,6 @@ const laneTable = (data) =>
   );
 
 /**
- * How long a service has been in its present stage: "for 6 min"; "" where that is not what its state says.
- * @param {Lane} lane
- * @param {Timeline} data
- */
-const stageAge = ({ state, intervals }, { now, stages }) => {
-  const [start, , stage] = intervals.at(-1) ?? [now, now, -1];
-  const isShown = state?.stage && stages[stage] === state.stage && stateOf(state).word === STAGES[state.stage];
-  return isShown ? `${TIMELINE_TEXTS.for} ${formatDuration(now - start)}` : "";
-};
-
-/**
- * @param {Lane} lane
- * @param {Timeline} data
- */
-const firstAnomaly = (lane, { now }) =>
-  hasBegun(lane) ? `${TIMELINE_TEXTS.began} ${formatDuration(now - lane.first)} ${TIMELINE_TEXTS.ago}` : "";
-
-/**
  * The lanes as a list, for phones: each state with its own age, and below it what the service shows since when.
  * @param {Timeline} data
  */
@@ -289,266 +162,3 @@ export const laneList = (data) =>
       );
     }),
   );
-
-/**
- * Where times and names stand in the picture.
- * @typedef {object} Scale
- * @property {(unix: number) => number} x of a time
- * @property {(service: string) => string} label of a lane
- * @property {number} left edge of the lanes
- * @property {number} right edge of the lanes
- * @property {number} now x of now
- */
-
-/**
- * @param {Timeline} data
- * @param {number} width
- */
-const picture = (data, width) => {
-  const label = shortLabels(
-    data.lanes.map(({ service }) => service),
-    localName,
-  );
-  const widths = data.lanes.map((lane) =>
-    Math.max(label(lane.service).length * NAME_CHARACTER_WIDTH, signText(lane).length * SIGN_CHARACTER_WIDTH),
-  );
-  const most = Math.min(MAX_NAMES_WIDTH, MAX_NAMES_SHARE * width);
-  const left = Math.min(most, Math.max(MIN_NAMES_WIDTH, NAME_LEFT + Math.max(...widths) + 16));
-  const right = width - (data.lanes.some((lane) => lane.forecast) ? LABELS_MARGIN : RIGHT_MARGIN);
-  const x = (/** @type {number} */ unix) => {
-    const within = Math.max(data.start, Math.min(data.end, unix));
-    return left + ((within - data.start) / (data.end - data.start)) * (right - left);
-  };
-  const scale = { x, left, right, now: x(data.now), label };
-  const events = data.events
-    .filter(({ at }) => at >= data.start)
-    .map(({ at, kind }) => {
-      const isNearNow = kind === "recovering" && scale.now - x(at) < EVENT_WIDTH;
-      return { at, name: EVENTS[kind], isBefore: kind === "warning" || isNearNow };
-    });
-  const hasForecast = data.lanes.some((lane) => lane.forecast);
-  const top = AXIS_HEIGHT + (events.length || hasForecast ? EVENTS_HEIGHT : 0);
-  const rows = new Map(data.lanes.map((lane, i) => [lane.service, top + i * ROW_HEIGHT + ROW_HEIGHT / 2]));
-  const lanesEnd = top + data.lanes.length * ROW_HEIGHT;
-  const isInLanes = data.changes.every(({ service }) => service && rows.has(service));
-  const bottom = lanesEnd + (isInLanes ? 0 : CHANGES_HEIGHT);
-  const height = bottom + BOTTOM_MARGIN;
-  const hatch = s(
-    "pattern",
-    { id: "hatch", width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
-    s("line", { x1: 0, y1: 0, x2: 0, y2: 7, class: "hatch-line" }),
-  );
-  return s(
-    "svg",
-    { width, height, class: "lanes", role: "group", "aria-label": TIMELINE_TEXTS.picture },
-    s("defs", null, hatch),
-    timelineTicks(data).map(([offset, text]) => {
-      const at = x(data.now + offset);
-      return [
-        s("line", { x1: at, x2: at, y1: top, y2: bottom, class: "tick" }),
-        s("text", { x: at, y: AXIS_TEXT_Y, class: "tick-text", "text-anchor": "middle" }, text),
-      ];
-    }),
-    phases(data).map(([from, to, kind]) =>
-      s("rect", {
-        x: x(from),
-        y: top,
-        width: x(to) - x(from),
-        height: bottom - top,
-        class: `phase ${kind}`,
-      }),
-    ),
-    data.lanes.map((lane, i) => {
-      const y = top + i * ROW_HEIGHT + ROW_HEIGHT / 2;
-      return laneStrip(lane, data, y, scale);
-    }),
-    data.changes.map((change) => {
-      const y = (change.service && rows.get(change.service)) || lanesEnd + CHANGES_HEIGHT / 2;
-      return changeMark(change, x(change.at), top, bottom, y);
-    }),
-    events.map(({ at, name, isBefore }) => [
-      s("line", { x1: x(at), x2: x(at), y1: AXIS_HEIGHT, y2: bottom, class: "event-line" }),
-      s("text", { x: x(at) + (isBefore ? -4 : 4), y: top - 6, "text-anchor": isBefore ? "end" : "start" }, name),
-    ]),
-    hasForecast ? s("text", { x: scale.now + 6, y: top - 6, class: "tick-text" }, TIMELINE_TEXTS.ahead) : null,
-    s("line", { x1: scale.now, x2: scale.now, y1: AXIS_HEIGHT - 4, y2: bottom + 4, class: "now-line" }),
-    s(
-      "text",
-      { x: scale.now, y: AXIS_TEXT_Y, class: "now-text", "text-anchor": "middle" },
-      data.past ? formatTimestamp(data.now) : "now",
-    ),
-  );
-};
-
-/**
- * The states of the incidents, from each of their events to the next one, in Unix seconds.
- * @param {Timeline} data
- * @returns {[from: number, to: number, kind: "warning" | "paged" | "recovering"][]}
- */
-const phases = ({ start, now, events }) => {
-  const firsts = events.filter(({ kind }, i) => events.findIndex((event) => event.kind === kind) === i);
-  return firsts
-    .map(
-      ({ at, kind }, i) => /** @type {const} */ ([Math.max(start, at), Math.min(now, firsts[i + 1]?.at ?? now), kind]),
-    )
-    .filter(([from, to]) => to > from)
-    .map(([from, to, kind]) => [from, to, kind]);
-};
-
-/**
- * @param {Lane} lane
- * @param {Timeline} data
- */
-const laneTitle = (lane, data) => {
-  const notes = [
-    partText(lane),
-    signText(lane),
-    firstAnomaly(lane, data),
-    lane.forecast ? forecastText(lane.forecast) : "",
-  ];
-  return `${inWords(lane.service)}: ${notes.filter(Boolean).join(", ")}`;
-};
-
-/**
- * @param {Lane} lane
- * @param {Timeline} data
- * @param {number} y of the lane's middle
- * @param {Scale} scale
- */
-const laneStrip = (lane, data, y, scale) => {
-  const { x, left, right, now, label } = scale;
-  const first = x(lane.first);
-  const until = lane.until ? x(lane.until) : now;
-  const title = laneTitle(lane, data);
-  const isSuspect = lane.part === "suspect";
-  const intervals = lane.intervals.filter(([, end]) => end >= data.start);
-  return s(
-    "g",
-    { class: `lane ${lane.part}` },
-    s("title", null, title),
-    s("line", { x1: left, x2: right, y1: y, y2: y, class: "lane-line" }),
-    s(
-      "a",
-      { href: serviceHref(lane.service), "data-go": true, "aria-label": title },
-      lane.part === "affected"
-        ? [
-            s("circle", { cx: 11, cy: y, r: 9, class: "lane-order" }),
-            s("text", { x: 11, y: y + 4, class: "lane-number", "text-anchor": "middle" }, lane.order),
-          ]
-        : s("text", { x: 2, y: y + 4, class: "lane-role" }, isSuspect ? SUSPECT_SIGN : laneState(lane).sign),
-      s(
-        "text",
-        { x: NAME_LEFT, y: signText(lane) ? y - 4 : y + 4, class: "lane-name" },
-        truncate(label(lane.service), Math.floor((left - NAME_LEFT - 8) / NAME_CHARACTER_WIDTH)),
-      ),
-      signText(lane) &&
-        s(
-          "text",
-          { x: NAME_LEFT, y: y + 12, class: "lane-words" },
-          truncate(signText(lane), Math.floor((left - NAME_LEFT - 8) / SIGN_CHARACTER_WIDTH)),
-        ),
-    ),
-    isSuspect
-      ? s("rect", { x: first, y: y - 3, width: Math.max(2, until - first), height: 6, rx: 3, class: "lane-suspect" })
-      : null,
-    intervals.map(([start, end, stage]) =>
-      s("rect", {
-        x: x(start),
-        y: y - BAR_HEIGHT / 2,
-        width: Math.max(3, x(end) - x(start)),
-        height: BAR_HEIGHT,
-        rx: 3,
-        class: `interval ${data.stages[stage]}`,
-      }),
-    ),
-    lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
-    stageMarks(lane, data, y, x),
-  );
-};
-
-/**
- * The intervals that begin with a mark: those of a later stage than the one before.
- * @param {Lane} lane
- * @param {Timeline} data
- */
-const markedIntervals = ({ intervals }, { start }) => {
-  const shown = intervals.filter(([, end]) => end >= start);
-  return shown.filter(([, , stage], i) => (shown[i - 1]?.[2] ?? -1) < stage);
-};
-
-/**
- * The marks of a lane; one that the next would hide stands before it.
- * @param {Lane} lane
- * @param {Timeline} data
- * @param {number} y of the lane's middle
- * @param {(unix: number) => number} x
- */
-const stageMarks = (lane, data, y, x) => {
-  let next = Number.POSITIVE_INFINITY;
-  return markedIntervals(lane, data)
-    .toReversed()
-    .map(([start, , stage]) => {
-      next = Math.min(x(start), next - MARK_WIDTH);
-      return stageMark(data.stages[stage] ?? "healthy", next, y);
-    });
-};
-
-/**
- * @param {Stage} stage
- * @param {number} x
- * @param {number} y
- */
-const stageMark = (stage, x, y) => {
-  const kind = `lane-mark ${stage}`;
-  if (stage === "early_warning") return s("path", { d: `M${x} ${y - 7}L${x + 7} ${y + 6}H${x - 7}z`, class: kind });
-  if (stage === "degraded") {
-    return s("path", { d: `M${x} ${y + 7}L${x + 7} ${y - 6}H${x - 7}z`, class: kind });
-  }
-  return s("rect", { x: x - 6, y: y - 6, width: 12, height: 12, class: kind });
-};
-
-/**
- * The range of a forecast in the picture, and whether it goes on beyond the end of the axis.
- * @param {LaneForecast} forecast seconds from now, null beyond the horizon
- * @param {Pick<Timeline, "now" | "end">} range in Unix seconds
- * @returns {{ low: number, middle: number | null, high: number, isOpen: boolean }} in Unix seconds; middle: null beyond
- * the end of the axis
- */
-export const forecastRange = ({ p10, p50, p90 }, { now, end }) => ({
-  low: Math.min(end, now + p10),
-  middle: isNumber(p50) && now + p50 <= end ? now + p50 : null,
-  high: isNumber(p90) ? Math.min(end, now + p90) : end,
-  isOpen: !isNumber(p90) || now + p90 > end,
-});
-
-/**
- * A forecast with the label of its tick, the median; after it the bar is fainter. A bar that goes on beyond the end of
- * the axis is open on its right.
- * @param {LaneForecast} forecast
- * @param {Timeline} data
- * @param {number} y
- * @param {(unix: number) => number} x
- */
-const forecastBar = (forecast, data, y, x) => {
-  const { low, middle, high, isOpen } = forecastRange(forecast, data);
-  const [start, top, bottom] = [x(low), y - BAR_HEIGHT / 2, y + BAR_HEIGHT / 2];
-  const end = Math.max(start + 3, x(high));
-  const likely = middle === null ? end : x(middle);
-  const hatched = (/** @type {number} */ from, /** @type {number} */ to, /** @type {string} */ kind) =>
-    s("rect", { x: from, y: top, width: to - from, height: BAR_HEIGHT, class: kind, fill: "url(#hatch)" });
-  return s(
-    "g",
-    { class: "lane-forecast" },
-    hatched(start, likely, "ahead-hatch"),
-    hatched(likely, end, "ahead-hatch later"),
-    s("path", { d: `M${end} ${top}H${start}V${bottom}H${end}${isOpen ? "" : "z"}`, class: "ahead" }),
-    isOpen ? s("path", { d: `M${end + 3} ${y - 5}l5 5l-5 5`, class: "ahead-open" }) : null,
-    middle === null
-      ? null
-      : s("line", { x1: x(middle), x2: x(middle), y1: top - 3, y2: bottom + 3, class: "ahead-middle" }),
-    formatForecast(forecast)
-      .replace(" (", "\n(")
-      .split("\n")
-      .map((line, i) => s("text", { x: end + 13, y: y - 3 + 14 * i, class: "lane-label" }, line)),
-  );
-};

@@ -185,6 +185,8 @@ def now(
         figures=lane_figures(usage_by_service),
         rows=rows,
     )
+    if not (snapshot.learning.done or current):  # without a baseline, no stage is known
+        lanes = replace(lanes, lanes=[], hidden=0)
     if verdict_.state == "healthy":  # what is over has no value now: the worst that it had
         worst = peaks(world, snapshot.forecast.slos, lanes.lanes)
         past = {row.service: f"peak {reading_text(row)}" for row in worst}

@@ -18,7 +18,7 @@ from foreshock_dashboard.model.world import World
 class Impact(NamedTuple):
     """An estimate: requests to services in a time range, and those that failed or were too slow.
 
-    limit: of one service, its SLO in seconds, else NaN.
+    services: the one with most of those first. limit: of one service, its SLO in seconds, else NaN.
     """
 
     services: tuple[Service, ...]
@@ -60,6 +60,6 @@ def impact(
     if not known:
         return None
     asked, lost, late = np.round(sum(known.values(), np.zeros(3)), 1).tolist()
-    (service, *others) = known
+    (service, *others) = sorted(known, key=lambda each: -known[each][1:].sum())
     limit = slos[service].seconds if service in slos and not others else math.nan
-    return Impact(tuple(known), asked, lost, late, limit)
+    return Impact((service, *others), asked, lost, late, limit)

@@ -42,7 +42,12 @@ def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = Fals
 
 
 def badge(item: Incident, breached: Breach | None) -> tuple[str, str]:
-    """Severity and state, `Critical · firing` or `Recovering`, and for the latter whether the SLO was breached."""
+    """Severity and state, and of a recovery whether the SLO was breached.
+
+    `Critical · firing`, `Early warning · not paged`, or `Recovering`.
+    """
+    if item.state == "firing" and item.paged is None and item.severity == "warning":
+        return f"{SEVERITIES[item.severity]} · not paged", ""
     if item.state != "recovering":
         return f"{SEVERITIES[item.severity]} · {STATES[item.state]}", ""
     lasts = "still in SLO breach" if breached and breached.until is None else "SLO breach ended"

@@ -75,7 +75,7 @@ const whoText = ({ who, slo, ...tile }, note) => {
 const hasNoErrors = ({ value, unit, limit_kind }) => value === 0 && unit === "ratio" && limit_kind === "SLO";
 
 /**
- * Whether a tile shows how many times its SLO a value is: one far beyond a short SLO may be less than one within a long
+ * Whether a tile says how many times its SLO a value is: one far beyond a short SLO may be less than one within a long
  * one.
  * @param {Tile} tile
  */
@@ -96,7 +96,6 @@ const valueText = (tile) => {
   if (!isNumber(value)) return NOT_KNOWN;
   if (slo) return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(0, 1)) || TILE_TEXTS.met;
   if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.no_errors;
-  if (isRatio(tile)) return ratioText(shownRatio(tile));
   return name === HIGHEST_LOAD ? formatLoad(value) : formatValue(value, unit);
 };
 
@@ -115,7 +114,7 @@ const limitText = (tile, isLearning) => {
     return `${TILE_TEXTS.before} ${ratioText(most / limit)}`;
   }
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
-  if (isRatio(tile)) return `${formatValue(value, unit)}, ${text}`;
+  if (isRatio(tile)) return `${ratioText(shownRatio(tile))} (${formatValue(limit, unit)})`;
   return limit_kind === "baseline" && status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
 };
 

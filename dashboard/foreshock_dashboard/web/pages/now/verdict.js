@@ -236,11 +236,11 @@ const suspectText = ({ incident, suspected }) => {
 };
 
 /**
- * Since when an incident is in its state, Unix seconds: recovering, else critical or an early warning.
+ * Since when an incident recovers, or else lasts, Unix seconds.
  * @param {Situation} situation
  */
-const stateSince = ({ incident: { state, severity, opened, paged, recovering_since: recovering } }) =>
-  (state === "recovering" && recovering) || (severity === "critical" && paged) || opened;
+const stateSince = ({ incident: { state, since, recovering_since: recovering } }) =>
+  (state === "recovering" && recovering) || since;
 
 /**
  * Where the SLO of the headline comes from, if it is learned.

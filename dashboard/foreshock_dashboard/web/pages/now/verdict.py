@@ -215,7 +215,7 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
         return Verdict("unknown", unknown, notes=gaps, since=since)
     if not snapshot.learning.done:
         size = f"{counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}"
-        live = text(f"Incidents are not detected until then. Data of {size} is live.")
+        live = text(f"Incidents are not detected until then. Receiving data from {size}.")
         if snapshot.is_preview:
             return Verdict("learning", text("Reading the history"), notes=(live, *gaps))
         return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), notes=(live, *gaps))
