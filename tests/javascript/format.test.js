@@ -66,13 +66,10 @@ table("a load far above capacity is capped", format.formatLoad, [
   [14.4, "> 3x capacity"],
   [null, "–"],
 ]);
-table("a forecast is shown as a bucket", format.formatBucket, [
+table("the median of a forecast is shown", format.formatMedian, [
   [20, "imminent"],
-  [60, "likely within 5 min"],
-  [299, "likely within 5 min"],
-  [300, "likely within 15 min"],
-  [1799, "likely within 30 min"],
-  [1800, "> 30 min"],
+  [60, "in about 60 s"],
+  [240, "in about 4 min"],
   [null, "> 30 min"],
 ]);
 table("bytes have the largest unit of which there is one", format.formatBytes, [

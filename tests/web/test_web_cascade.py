@@ -26,13 +26,14 @@ from tests.web.worlds import (
 )
 
 from foreshock_dashboard.model.forecast import BatchingLaw, Forecast, Load, Risk
-from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
+from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident, SuspectedCause
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.cascade.data import (
     QuotaRow,
+    anomalous_signals,
     breaches,
     capacity_service,
     cascade,
@@ -40,10 +41,11 @@ from foreshock_dashboard.web.pages.cascade.data import (
     propagation,
     quota,
 )
-from foreshock_dashboard.web.pages.cascade.layout import PAGE
+from foreshock_dashboard.web.pages.cascade.layout import PAGE, first_anomaly
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.panels import topology
 from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents
+from foreshock_dashboard.web.state.stages import Sign
 
 LLM, EMBEDDER, GATEWAY = map(service, ("vllm-70b", "embedder", "gateway"))
 
@@ -88,6 +90,60 @@ def test_a_cascade_propagates_over_shared_gpus_and_up_the_calls() -> None:
         ("embedder", "rag-api", "call"),
         ("rag-api", "gateway", "call"),
     ]
+
+
+def test_the_steps_of_one_incident_stay_together_the_oldest_first() -> None:
+    """Whatever its urgency; a service that recovers propagates no SLO breach."""
+    world = contended()
+    risks = tuple(AtRisk(service(name), 60.0, 120.0, 400.0) for name in ("rag-api", "gateway"))
+    newer = replace(contention_incident(world), at_risk=risks)
+    older = replace(
+        _asked(world, "gateway", "vllm-70b"), id="older", state="recovering", since=newer.since - 300.0,
+        evidence=(), at_risk=(),
+    )  # fmt: skip
+    chosen = chosen_incidents(snapshot(world, newer, older))
+    assert [item.id for item in chosen.incidents] == [newer.id, "older"]
+    order = ["embedder", "rag-api"]
+    steps = propagation(world, chosen, order)
+    assert [(step["incident"], step["from"], step["to"]) for step in steps] == [
+        ("older", "gateway", "rag-api"),
+        ("older", "rag-api", "vllm-70b"),
+        (newer.id, "train-llm", "embedder"),
+        (newer.id, "embedder", "rag-api"),
+    ]
+    expected = forecast_steps(world, chosen, order, steps)
+    assert [(step["incident"], step["from"], step["to"]) for step in expected] == [(newer.id, "rag-api", "gateway")]
+
+
+def test_a_value_of_a_recovering_incident_has_its_time_and_no_flag_stands_for_its_cause() -> None:
+    """Its evidence is that of its last anomaly; a signal that is still anomalous has the present value."""
+    world = contended()
+    item = contention_incident(world)
+    past = replace(item, state="recovering", evidence_at=NOW - 120.0, recovering_since=NOW - 60.0)
+    first = past.evidence[0]
+    (row,) = anomalous_signals((), (replace(past, evidence=(first,)),), NOW)
+    assert (row.value, row.at) == (first.value, NOW - 120.0)
+    (row,) = anomalous_signals((), (replace(item, evidence=(first,), evidence_at=NOW),), NOW)
+    assert row.at is None
+    sign = Sign(EMBEDDER, "p95", "embedder", NOW - 90.0, 0.2, 0.105, 0.15, 4.0)
+    known = Evidence(sign.text, 0.412, 0.105, "s", NOW - 190.0, "embedder", "p95")
+    (row,) = anomalous_signals((sign,), (replace(past, evidence=(known,)),), NOW)
+    assert (row.value, row.since, row.at) == (0.2, NOW - 190.0, None)
+    assert [node.id for node in cascade(snapshot(world, past), NOW - 900)["services"] if node.suspect] == []
+    chosen = cascade(snapshot(world, past), NOW - 900, past.id)["services"]
+    assert [node.id for node in chosen if node.suspect] == ["train-llm"], "in the view of that incident alone"
+
+
+@pytest.mark.parametrize(
+    ("shown", "ago"), [("embedder", 190.0), ("vllm-70b", 490.0), ("auth", None)], ids=["newer", "older", "neither"]
+)
+def test_the_first_anomaly_of_a_chart_is_that_of_the_incident_of_its_service(shown: str, ago: float | None) -> None:
+    world = contended()
+    newer = replace(contention_incident(world), since=NOW - 190.0, opened=NOW - 150.0, affected=(EMBEDDER,), at_risk=())
+    older = replace(_asked(world, "gateway", "vllm-70b"), id="older", since=NOW - 490.0, opened=NOW - 400.0, at_risk=())
+    expected = None if ago is None else NOW - ago
+    assert first_anomaly(chosen_incidents(snapshot(world, newer, older)), service(shown)) == expected
+    assert first_anomaly(chosen_incidents(snapshot(world, newer)), service("auth")) == NOW - 190.0, "the only one"
 
 
 def test_a_breach_is_expected_at_callers_of_what_breaches_before_them() -> None:

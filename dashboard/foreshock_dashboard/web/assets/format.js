@@ -189,15 +189,12 @@ export const formatTimeToEvent = (seconds) => {
 export const formatCount = (count) => grouped(Number(count.toPrecision(2)));
 
 /**
- * When an SLO breach is forecast, by its median in seconds, so that an interval may end later than its bucket; `null`
- * is beyond the horizon.
+ * When an event is forecast, by its median in seconds; `null` is beyond the horizon.
  * @param {number | null | undefined} seconds
  */
-export const formatBucket = (seconds) => {
-  if (!isNumber(seconds)) return "> 30 min";
-  if (seconds < 60) return "imminent";
-  const bound = [5, 15, 30].find((minutes) => seconds < minutes * 60);
-  return bound ? `likely within ${bound} min` : "> 30 min";
+export const formatMedian = (seconds) => {
+  if (!isNumber(seconds)) return formatTimeToEvent(seconds);
+  return seconds < 60 ? "imminent" : `in about ${formatTimeToEvent(seconds)}`;
 };
 
 /**
@@ -218,7 +215,7 @@ export const formatInterval = (low, high) => {
  * @param {string} [note] in the brackets, too
  */
 export const formatForecast = ({ p10, p50, p90 }, note = "") => {
-  const median = isNumber(p50) && p50 < 60 ? "imminent" : `in about ${formatTimeToEvent(p50)}`;
+  const median = formatMedian(p50);
   const notes = [isNumber(p10) ? `80%: ${formatInterval(p10, p90)}` : "", note].filter(Boolean);
   return notes.length ? `${median} (${notes.join("; ")})` : median;
 };

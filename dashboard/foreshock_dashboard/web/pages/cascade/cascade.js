@@ -3,9 +3,9 @@ import { hrefWith, link, navigate, pageHref, serviceHref } from "#web/assets/add
 import { timeElement } from "#web/assets/clock.js";
 import { byId, fact, h, put, s, scrollTable, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import {
-  formatBucket,
   formatDuration,
   formatInterval,
+  formatMedian,
   formatPercent,
   formatValue,
   inWords,
@@ -206,7 +206,7 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
           seconds.p50 === 0
             ? [h("td", { class: "bad", colspan: isForecast ? 3 : 1 }, "■ in breach")]
             : [
-                h("td", null, h("b", null, formatBucket(seconds.p50))),
+                h("td", null, h("b", null, formatMedian(seconds.p50))),
                 h("td", null, formatInterval(seconds.p10, seconds.p90)),
                 h("td", { class: "minor" }, breachBar(seconds)),
               ],
@@ -242,7 +242,7 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
     columns: [
       { key: "signal", name: "Signal", text: true, cell: signalCell },
       { key: "entity", name: "Entity", text: true, cell: (row) => entityCell(row, label) },
-      { key: "value", name: "Value", fixed: true, cell: (row) => h("b", null, formatValue(row.value, row.unit)) },
+      { key: "value", name: "Value", fixed: true, cell: (row) => signalValue(row, now) },
       { key: "baseline", name: "Baseline", fixed: true, cell: (row) => formatValue(row.baseline, row.unit) },
       ...(hasThreshold
         ? [
@@ -260,6 +260,16 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
   });
   setPanel("signals", "ready");
 };
+
+/**
+ * The value of a signal, with its time where it is not current.
+ * @param {Signal} signal
+ * @param {number} now
+ */
+const signalValue = ({ value, unit, at }, now) => [
+  h("b", null, formatValue(value, unit)),
+  isNumber(at) ? h("small", { class: "reference" }, " at ", timeElement(at, now)) : null,
+];
 
 /** @param {Signal} signal */
 const signalCell = ({ signal, meaning, leading }) =>

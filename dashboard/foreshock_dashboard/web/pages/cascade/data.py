@@ -29,6 +29,7 @@ from foreshock_dashboard.web.panels.timeline import (
     affected_order,
     chosen_incidents,
     current_history,
+    first_sign,
     lanes_start,
     timeline,
 )
@@ -57,6 +58,8 @@ MAX_SIGNALS = 40
 MAX_LANES = 30
 MAX_LINKS = 40
 """Pairs that share GPUs on the map, the longest waits first."""
+MAX_CURRENT_SECONDS = 30.0
+"""Age of a value from which the page says when it was."""
 MIN_RECOVERED_SECONDS = 60.0
 """Time between the first anomaly and the oldest listed signal from which the page says why."""
 
@@ -89,12 +92,15 @@ class CascadeNode(Row):
     p95: float | None
 
 
-Step = TypedDict("Step", {"from": str, "to": str, "via": str})
-"""A step of the propagation, via a GPU, load, or a call; or one that is forecast, along a call."""
+Step = TypedDict("Step", {"from": str, "to": str, "via": str, "incident": str})
+"""A step of the propagation of an incident, via a GPU, load, or a call; or one that is forecast, along a call."""
 
 
 class SignalRow(Row):
-    """A signal that is anomalous now. meaning: why it matters. leading: it changes before users notice."""
+    """A signal that is anomalous now. meaning: why it matters. leading: it changes before users notice.
+
+    at: Unix seconds of the value of a recovering incident, which is not current; None if it is.
+    """
 
     service: str
     signal: str
@@ -106,6 +112,7 @@ class SignalRow(Row):
     unit: str
     meaning: str
     leading: bool
+    at: float | None = None
 
 
 class BreachRow(Row):
@@ -197,8 +204,9 @@ def cascade(
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
     nodes = set(map_nodes(world))
-    suspects = {str(item.stated_suspect.service) for item in chosen.incidents if item.is_open}
-    signals = anomalous_signals(history.signs, chosen.incidents)
+    present = [item for item in chosen.incidents if item.state == "firing" or incident_id]
+    suspects = {str(item.stated_suspect.service) for item in present if item.is_open}
+    signals = anomalous_signals(history.signs, chosen.incidents, world.time)
     shown = capacity_service(snapshot, chosen, service)
     return {
         **body,
@@ -253,33 +261,48 @@ def propagation(world: World, chosen: ChosenIncidents, order: Sequence[str]) -> 
     """The steps of a cascade, as far as calls and shared GPUs explain them.
 
     From a suspect to the service that waits on its GPUs, or along the calls that carry its load; then from each
-    affected service to its callers that were affected later.
+    affected service to its callers that were affected later. The oldest incident first, each with its own steps.
     """
     calls: dict[str, list[str]] = {}
     for edge in world.edges:
         calls.setdefault(str(edge.client), []).append(str(edge.server))
-    steps: list[tuple[str, str, str]] = []
-    for item in chosen.incidents:
-        if item.stated_suspect.service in (None, item.service):
-            continue
-        if item.cause == "gpu_contention":
-            steps.append((str(item.suspect.service), str(item.service), "gpu"))
-        else:
-            path = _shortest_path(calls, str(item.suspect.service), str(item.service))
-            steps += [(source, target, "load") for source, target in pairwise(path)]
-    for position, service_ in enumerate(order):
-        earlier = [target for target in order[:position] if target in calls.get(service_, ())]
-        if earlier:
-            steps.append((earlier[0], service_, "call"))
-    return [{"from": source, "to": target, "via": via} for source, target, via in dict.fromkeys(steps)]
+    incidents = sorted(chosen.incidents, key=first_sign)
+    steps: dict[tuple[str, str, str], str] = {}
+    callers = [
+        (earlier[0], service_, "call")
+        for position, service_ in enumerate(order)
+        if (earlier := [target for target in order[:position] if target in calls.get(service_, ())])
+    ]
+    for item in incidents:
+        suspect = item.stated_suspect.service
+        found: list[tuple[str, str, str]] = []
+        if suspect not in (None, item.service) and item.cause == "gpu_contention":
+            found.append((str(suspect), str(item.service), "gpu"))
+        elif suspect not in (None, item.service):
+            path = _shortest_path(calls, str(suspect), str(item.service))
+            found += [(source, target, "load") for source, target in pairwise(path)]
+        for step in (*found, *(step for step in callers if step[1] in map(str, item.affected))):
+            steps.setdefault(step, item.id)
+    for step in callers:
+        steps.setdefault(step, incidents[-1].id if incidents else "")
+    return [_step(*step, incident_) for step, incident_ in steps.items()]
+
+
+def _step(source: str, target: str, via: str, incident_id: str) -> Step:
+    return {"from": source, "to": target, "via": via, "incident": incident_id}
 
 
 def forecast_steps(world: World, chosen: ChosenIncidents, order: Sequence[str], steps: Sequence[Step]) -> list[Step]:
     """The calls along which an SLO breach is expected to propagate: to callers at risk, from what breaches before them.
 
-    order: the affected services. steps: of the propagation so far, which are left out.
+    order: the affected services; one that recovers propagates nothing more. steps: of the propagation so far, which are
+    left out.
     """
-    affected = {*order, *(str(service_) for item in chosen.incidents for service_ in (item.service, *item.affected))}
+    firing = [item for item in chosen.incidents if item.state == "firing"]
+    named = {str(service_) for item in firing for service_ in (item.service, *item.affected)}
+    recovering = {str(service_) for item in chosen.incidents for service_ in (item.service, *item.affected)} - named
+    affected = {*order, *named} - recovering
+    incident_of = {str(risk.service): item.id for item in reversed(firing) for risk in item.at_risk}
     seconds = {name: risk.p50 for name, risk in chosen.risks.items() if 0 < risk.p50 <= MAX_BREACH_SECONDS}
     taken = {(step["from"], step["to"]) for step in steps}
     found = [
@@ -289,7 +312,10 @@ def forecast_steps(world: World, chosen: ChosenIncidents, order: Sequence[str], 
         and (str(edge.server) in affected or seconds.get(edge.server, math.inf) <= seconds[edge.client])
         and (str(edge.server), str(edge.client)) not in taken
     ]
-    return [{"from": source, "to": target, "via": "forecast"} for _, source, target in sorted(set(found))]
+    latest = firing[0].id if firing else ""
+    return [
+        _step(source, target, "forecast", incident_of.get(target, latest)) for _, source, target in sorted(set(found))
+    ]
 
 
 def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) -> list[str]:
@@ -307,19 +333,25 @@ def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) ->
     return path
 
 
-def anomalous_signals(signs: Sequence[Sign], incidents: Sequence[Incident]) -> list[SignalRow]:
+def anomalous_signals(signs: Sequence[Sign], incidents: Sequence[Incident], now: float) -> list[SignalRow]:
     """The signals that are anomalous, and the evidence of open incidents, which may be more recent; the oldest first.
 
     Evidence has no threshold. A signal that is both began with the earlier of them, and has the value and the baseline
-    that the incident shows on every page.
+    that the incident shows on every page; evidence that is not current has its time, and gives way to a sign. now: Unix
+    seconds.
     """
     rows = {(row.signal, row.entity): row for row in map(_signal, signs)}
     for item in incidents:
+        is_past = item.evidence_at is not None and item.evidence_at < now - MAX_CURRENT_SECONDS
         for evidence in item.evidence if item.is_open else ():
             row = _evidence_signal(item, evidence)
-            same = rows.get((row.signal, row.entity), row)
+            same = rows.get((row.signal, row.entity))
+            current = same if is_past and same else row
             rows[row.signal, row.entity] = replace(
-                same, since=_earliest(same.since, row.since), value=row.value, baseline=row.baseline
+                same or replace(row, at=number_of_time(item.evidence_at) if is_past else None),
+                since=_earliest(same.since if same else None, row.since),
+                value=current.value,
+                baseline=current.baseline,
             )
     return sorted(rows.values(), key=lambda row: (row.since or 0.0, row.service, row.signal))
 

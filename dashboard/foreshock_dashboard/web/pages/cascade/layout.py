@@ -21,7 +21,7 @@ from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
 from foreshock_dashboard.web.pages.cascade.data import capacity_service
 from foreshock_dashboard.web.panels.service_charts import change_marks
-from foreshock_dashboard.web.panels.timeline import chosen_incidents
+from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents, first_sign
 from foreshock_dashboard.web.panels.vitals import load_ratios
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
 from foreshock_dashboard.web.state.parameters import View
@@ -73,12 +73,19 @@ def _capacity(hub: HubView, view: View) -> _Capacity:
     snapshot = snapshot_at(hub, view)
     chosen = chosen_incidents(snapshot, view.get("incident"))
     service = capacity_service(snapshot, chosen, view.get("service"))
-    marks: tuple[Mark, ...] = () if chosen.onset is None else (Mark(chosen.onset, "first anomaly", "warn"),)
+    onset = first_anomaly(chosen, service)
+    marks: tuple[Mark, ...] = () if onset is None else (Mark(onset, "first anomaly", "warn"),)
     world, span = hub.over(view.start, view.end), (view.start, view.end)
     if world is not None and service is not None:
         marks += tuple(change_marks(world.changes, {service}, span))
     load = next((load for load in snapshot.forecast.loads if load.service == service), None)
     return _Capacity(world, service, span, marks, load)
+
+
+def first_anomaly(chosen: ChosenIncidents, service: Service | None) -> float | None:
+    """Unix seconds of the first anomaly of the incidents of a service, or of the only incident; else None."""
+    own = [item for item in chosen.incidents if service in item.services]
+    return min(map(first_sign, own or (chosen.incidents if len(chosen.incidents) == 1 else ())), default=None)
 
 
 def replicas(hub: HubView, view: View, look: Look) -> Json:

@@ -31,6 +31,8 @@ export interface PropagationStep {
   from: string;
   to: string;
   via: "gpu" | "load" | "call" | "forecast";
+  /** The id of its incident. */
+  incident: string;
 }
 
 export interface MapData {
@@ -66,6 +68,8 @@ export interface Signal {
   threshold: number;
   unit: string;
   since: number;
+  /** When the value was, where it is not current. */
+  at: number | null;
 }
 
 export interface CascadeData extends LivePayload, MapData {

@@ -3,7 +3,7 @@ import { link, pairHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import {
   capitalized,
-  formatBucket,
+  formatMedian,
   formatPercent,
   formatRate,
   formatSeconds,
@@ -14,6 +14,7 @@ import {
   shortLabels,
   truncate,
 } from "#web/assets/format.js";
+import { causeText } from "#web/assets/timeline/incident.js";
 import { healthState, SUSPECT_SIGN, stateOf } from "#web/assets/timeline/signs.js";
 import { EMPTY } from "#web/assets/words.js";
 
@@ -77,7 +78,7 @@ const edgeText = ({ client, server }, value) => {
  */
 const viaText = ({ to, via }, { at_risk: atRisk }) => {
   const risk = via === "forecast" ? atRisk.find(({ service }) => service === to) : null;
-  return risk ? `${VIA_WORDS[via]} ${formatBucket(risk.breach_seconds.p50)}` : VIA_WORDS[via];
+  return risk ? `${VIA_WORDS[via]} ${formatMedian(risk.breach_seconds.p50)}` : VIA_WORDS[via];
 };
 
 /**
@@ -111,12 +112,12 @@ export const drawServiceMap = (data, topology) => {
 };
 
 /**
- * The steps of the cascade, in their order.
+ * The steps of the cascade in their order, those of each incident together.
  * @param {MapData} data
  */
 export const propagationPath = (data) => {
   const steps = [...data.propagation, ...data.forecast_steps];
-  if (!steps.length) return null;
+  const ids = [...new Set(steps.map(({ incident }) => incident))];
   const label = shortLabels([...new Set(steps.flatMap(({ from, to }) => [from, to]))]);
   const item = (/** @type {PropagationStep} */ step) =>
     h(
@@ -125,7 +126,20 @@ export const propagationPath = (data) => {
       `${label(step.from)} → ${label(step.to)} `,
       h("span", { class: "muted" }, viaText(step, data)),
     );
-  return h("ol", { class: "propagation", "aria-label": "Propagation" }, steps.map(item));
+  const title = (/** @type {string} */ id) => {
+    const incident = data.selected.find((selected) => selected.id === id);
+    return ids.length > 1 && incident
+      ? h("p", { class: "propagation-of" }, `${inWords(incident.service)}: ${causeText(incident)}`)
+      : null;
+  };
+  return ids.map((id) => [
+    title(id),
+    h(
+      "ol",
+      { class: "propagation", "aria-label": "Propagation" },
+      steps.filter(({ incident }) => incident === id).map(item),
+    ),
+  ]);
 };
 
 /**
@@ -157,8 +171,8 @@ const legend = (data, { map }, hidden) => {
       : null,
     forecast.length ? h("span", { class: "key propagation forecast" }, "expected propagation") : null,
     map.edges.length ? h("span", { class: "key call" }, "calls, width by request rate") : null,
-    otherWaits(data).length ? h("span", { class: "key gpu-wait" }, "GPU wait") : null,
-    services.some((service) => service.suspect && stateOf(service).sign !== SUSPECT_SIGN)
+    otherWaits(data, map.nodes).length ? h("span", { class: "key gpu-wait" }, "GPU wait") : null,
+    states.every(({ sign }) => sign !== SUSPECT_SIGN) && services.some(({ suspect }) => suspect)
       ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), " suspected cause")
       : null,
     services.some(({ order }) => order)
@@ -169,12 +183,17 @@ const legend = (data, { map }, hidden) => {
 };
 
 /**
- * GPU wait between services, except where the propagation shows it.
+ * GPU wait between services on the map, except where the propagation shows it, in either direction.
  * @param {MapData} data
+ * @param {readonly MapNode[]} nodes
  */
-const otherWaits = ({ propagation, gpu_waits: waits }) => {
-  const shown = new Set(propagation.flatMap(({ from, to, via }) => (via === "gpu" ? keyOf(to, from) : [])));
-  return waits.filter(([victim, aggressor]) => !shown.has(keyOf(victim, aggressor)));
+const otherWaits = ({ propagation, gpu_waits: waits }, nodes) => {
+  const gpuSteps = propagation.filter(({ via }) => via === "gpu");
+  const shown = new Set(gpuSteps.flatMap(({ from, to }) => [keyOf(to, from), keyOf(from, to)]));
+  const drawn = new Set(nodes.map(({ id }) => id));
+  return waits.filter(
+    ([victim, aggressor]) => drawn.has(victim) && drawn.has(aggressor) && !shown.has(keyOf(victim, aggressor)),
+  );
 };
 
 /** @param {MapData} data */
@@ -282,7 +301,7 @@ class MapPicture {
   }
 
   waits() {
-    return otherWaits(this.data).map(([victim, aggressor, ratio, gpus]) => {
+    return otherWaits(this.data, this.map.nodes).map(([victim, aggressor, ratio, gpus]) => {
       const d = this.arc(aggressor, victim);
       if (!d) return null;
       const wait = `up to ${formatPercent(ratio)} of the time, ${plural(gpus, "GPU")}`;
@@ -364,7 +383,8 @@ class MapPicture {
     const order = service?.order ? `${service.order} in order of first anomaly, ` : "";
     const role = isSuspect ? "suspected cause, " : order;
     const name = `${inWords(node.id)}: ${sign === SUSPECT_SIGN ? "" : role}${word}${values}`;
-    const label = truncate(this.label(node.id), Math.floor((this.boxWidth - 36) / 7.6));
+    const hasFlag = isSuspect && sign !== SUSPECT_SIGN;
+    const label = truncate(this.label(node.id), Math.floor((this.boxWidth - (hasFlag ? 54 : 36)) / 7.6));
     const valueText = truncate(nodeValueText(service, word, this.data.at_risk), Math.floor((this.boxWidth - 24) / 6.1));
     const [left, top] = [x - this.boxWidth / 2, y - BOX_HEIGHT / 2];
     const group = s(
@@ -375,7 +395,8 @@ class MapPicture {
       s("text", { x: 12, y: 19, class: "name" }, label),
       s("text", { x: 12, y: 36, class: "value" }, valueText),
       s("text", { x: this.boxWidth - 16, y: 19, class: "shape" }, sign),
-      isSuspect ? flag(sign) : orderBadge(service?.order),
+      hasFlag ? s("text", { x: this.boxWidth - 36, y: 19, class: "flag" }, SUSPECT_SIGN) : null,
+      isSuspect ? null : orderBadge(service?.order),
     );
     return service ? s("a", { href: serviceHref(node.id), "data-go": true, "aria-label": name }, group) : group;
   }
@@ -400,12 +421,6 @@ const arrowHead = (id, size) =>
     },
     s("path", { d: "M0 0L8 4L0 8z" }),
   );
-
-/**
- * The flag of the suspected cause, unless its state has it already.
- * @param {string} sign of its state
- */
-const flag = (sign) => (sign === SUSPECT_SIGN ? null : s("text", { x: -6, y: 6, class: "flag" }, SUSPECT_SIGN));
 
 /** @param {number | null | undefined} order */
 const orderBadge = (order) =>
@@ -440,7 +455,7 @@ export const nodeState = (node, service) => {
 const nodeValueText = (service, word, atRisk) => {
   const p95 = `p95 ${formatSeconds(service?.p95)}`;
   const risk = atRisk.find((row) => row.service === service?.id);
-  if (risk) return `${p95} · ${formatBucket(risk.breach_seconds.p50).replace("likely ", "")}`;
+  if (risk) return `${p95} · ${formatMedian(risk.breach_seconds.p50)}`;
   if (service?.stage && service.stage !== "healthy") {
     return (service.error_rate ?? 0) >= ERROR_RATE_CRITICAL
       ? `errors ${formatPercent(service.error_rate)} · ${p95}`

@@ -73,11 +73,16 @@ def _usage(state: ServiceState) -> float:
 
 
 def _breach_forecast(state: ServiceState) -> str:
-    """` SLO breach forecast: < 5 min.`; empty where it is not likely, or lasts already."""
-    probability, seconds = state.forecast["breach_probability"] or 0.0, state.forecast["breach_seconds"]
-    if probability < LIKELY_BREACH_PROBABILITY or not seconds or _usage(state) > 1:
+    """` SLO breach forecast: likely within 5 min.`; empty where it is not likely, or lasts already.
+
+    Of an early warning no probability is known: `within 5 min`.
+    """
+    probability, seconds = state.forecast["breach_probability"], state.forecast["breach_seconds"]
+    is_unlikely = probability is not None and probability < LIKELY_BREACH_PROBABILITY
+    if is_unlikely or not seconds or _usage(state) > 1:
         return ""
-    return f" SLO breach forecast: {breach_bucket(seconds)}."
+    bucket = breach_bucket(seconds)
+    return f" SLO breach forecast: {bucket.removeprefix('likely ') if probability is None else bucket}."
 
 
 def detail(snapshot: Snapshot, service: Service, forecast: ServiceForecast) -> Text:

@@ -120,9 +120,9 @@ const drawFigures = (data) => {
       mark: beyondClass(errorRate, slo?.error_rate, isGrave),
       title: sloText(data),
     }),
-    figure("Breach probability, 10 min", breachText(data), {
+    figure("SLO breach forecast", breachText(data), {
       mark: breachClass(data),
-      title: "forecast of an SLO breach within 10 min; if likely, the time to breach",
+      title: "at risk: median time to the SLO breach; else its probability within 10 min",
     }),
     figure("Requests", formatRate(rate)),
     isNumber(load)

@@ -3,6 +3,7 @@ import { link, serviceHref } from "#web/assets/address.js";
 import { h } from "#web/assets/dom.js";
 import {
   formatLoad,
+  formatMedian,
   formatPercent,
   formatSeconds,
   isNumber,
@@ -151,21 +152,41 @@ const probabilityText = (probability) => {
   return probability < 1 - MAX_SHOWN_PROBABILITY ? "< 5%" : formatPercent(probability);
 };
 
-/** @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values */
-export const breachText = ({ breach_probability: probability, breach_seconds: seconds }) => {
+/**
+ * Whether the time of the breach is forecast: of a service at risk, of whose early warning no probability is known.
+ * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
+ */
+const isExpected = ({ breach_probability: probability, breach_seconds: seconds }) =>
+  isNumber(seconds) && (probability ?? 1) >= LIKELY_PROBABILITY;
+
+/**
+ * "in breach", the time of an expected breach, or the probability of another one.
+ * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
+ */
+export const breachText = (values) => {
+  const { breach_probability: probability, breach_seconds: seconds } = values;
   if (seconds === 0) return "in breach";
-  return probabilityText(probability);
+  return isExpected(values) ? formatMedian(seconds) : probabilityText(probability);
 };
 
 /** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage">} row */
 export const breachClass = (row) => {
   const { breach_probability: probability, breach_seconds: seconds } = row;
   if (seconds === 0 && isCritical(row)) return "bad";
-  return seconds === 0 || (probability ?? 0) >= LIKELY_PROBABILITY ? "poor" : "";
+  return isExpected(row) || (probability ?? 0) >= LIKELY_PROBABILITY ? "poor" : "";
+};
+
+/**
+ * The rank of a breach forecast, the more urgent the larger; null where nothing is known. The sooner of the expected
+ * breaches, then the more probable of the others.
+ * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds" | "slo">} values
+ */
+export const breachRank = (values) => {
+  const { slo, breach_probability: probability, breach_seconds: seconds } = values;
+  if (!slo) return null;
+  return isExpected(values) ? 1 + 1 / (1 + (seconds ?? 0)) : probability;
 };
 
 /** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage" | "slo">} row */
 export const breachCell = (row) =>
-  row.slo && (isNumber(row.breach_probability) || row.breach_seconds === 0)
-    ? h("span", { class: breachClass(row) }, breachText(row))
-    : null;
+  breachRank(row) === null ? null : h("span", { class: breachClass(row) }, breachText(row));

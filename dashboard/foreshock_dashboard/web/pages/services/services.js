@@ -7,6 +7,7 @@ import { sparkline } from "#web/assets/widgets/widgets.js";
 import { EMPTY, TILE_TEXTS } from "#web/assets/words.js";
 import {
   breachCell,
+  breachRank,
   errorRateCell,
   gpuWaitOnGpusCell,
   loadCell,
@@ -19,8 +20,6 @@ import {
 /** @typedef {import("#web/pages/services/payload.d.ts").ServicesData} ServicesData */
 
 const MAX_ROWS = 1000;
-/** Of two services that breach their SLO equally likely, the one that does so sooner comes first. */
-const BEYOND_HORIZON_SECONDS = 1e6;
 const MAX_NAME_LENGTH = 40;
 
 /** @param {ServiceRow} row */
@@ -52,10 +51,9 @@ const COLUMNS = [
   },
   {
     key: "breach_probability",
-    name: "Breach risk, 10 min",
-    hint: "probability of an SLO breach within 10 min, forecast",
-    value: ({ breach_probability: probability, breach_seconds: seconds }) =>
-      isNumber(probability) ? probability - (seconds ?? BEYOND_HORIZON_SECONDS) / 1e9 : null,
+    name: "SLO breach forecast",
+    hint: "of services at risk: median time; of others: probability within 10 min",
+    value: breachRank,
     cell: breachCell,
   },
   { key: "p95", name: "p95", cell: p95Cell },
@@ -96,6 +94,15 @@ const learnedNote = (rows) => {
   return learned ? h("p", { class: "note" }, text) : null;
 };
 
+/**
+ * What the forecasts are, where there are some.
+ * @param {readonly ServiceRow[]} rows
+ */
+const forecastNote = (rows) =>
+  rows.some((row) => breachRank(row) !== null)
+    ? h("p", { class: "note" }, "Forecast: median time of services at risk; probability within 10 min of the others.")
+    : null;
+
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const services = {
   update: (/** @type {ServicesData} */ data) => {
@@ -119,7 +126,7 @@ export const services = {
       maxRows: MAX_ROWS,
       by: "-breach_probability",
       health: ({ health }) => health,
-      note: [hidden ? rest : null, learnedNote(rows)],
+      note: [hidden ? rest : null, forecastNote(rows), learnedNote(rows)],
     });
     setPanel("service-list", "ready");
   },
