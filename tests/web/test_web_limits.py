@@ -38,7 +38,8 @@ def source(**more: Rows) -> Counted:
         SATURATED: [({"instance": "host-0:1", "uuid": "GPU-0-0", "resource": "dram"}, 0.96)],
         "gpu_service_cpu_waiting_seconds_total": [(on("embedder"), 0.31), (on("train-llm"), 0.01)],
         "gpu_service_cpu_throttled_seconds_total": [(on("embedder"), 1.4)],
-        "target_info": [({"instance": "host-0:1", "host_name": "host-0"}, 1.0)],
+        "gpu_host_cpu_steal_seconds_total": [({"instance": "host-0:1"}, 0.02)],
+        "target_info": [({"instance": f"host-{n}:1", "host_name": f"host-{n}"}, 1.0) for n in range(3)],
         **more,
     }
     return Counted(series=series)
@@ -89,7 +90,21 @@ def test_without_losses_that_matter_there_is_no_row_and_nothing_more_is_read(
             return counted.fetch(query, start, end, step)
 
     assert read_limits(Noted(), healthy_world()) == (), case
-    assert set(asked) == {LOST, "gpu_service_cpu_waiting_seconds_total", "gpu_service_cpu_throttled_seconds_total"}
+    assert set(asked) == {
+        LOST,
+        "gpu_service_cpu_waiting_seconds_total",
+        "gpu_service_cpu_throttled_seconds_total",
+        "gpu_host_cpu_steal_seconds_total",
+    }
+
+
+def test_cpu_steal_is_a_loss_of_each_service_on_a_gpu_of_the_host() -> None:
+    steal: Rows = [({"instance": "host-2:1"}, 0.11)]
+    rows = read_limits(source(gpu_host_cpu_steal_seconds_total=steal), contended())
+    assert [(row.service, row.place, row.wait_ratio) for row in rows if row.resource == "steal"] == [
+        ("train-llm", "host-2", 0.11),
+        ("vllm-8b", "host-2", 0.11),
+    ]
 
 
 def test_a_bound_without_the_time_at_the_limit_stays() -> None:

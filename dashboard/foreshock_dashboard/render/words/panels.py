@@ -50,6 +50,7 @@ RESOURCES: Mapping[str, ResourceWords] = {
     "nvlink": ResourceWords("NVLink bandwidth", "Move one of the services to another GPU, or transfer less."),
     "power": ResourceWords("power limit", "Raise the power limit, or move one of the services to another GPU."),
     "cpu": ResourceWords("CPU time", "Raise its CPU request, or move it to a host with free CPUs."),
+    "steal": ResourceWords("CPU steal", "Move it to another host: other virtual machines use these CPUs."),
     "cpu_limit": ResourceWords("CPU limit", "Raise the CPU limit of its containers."),
 }
 """Resources besides SM time, by the name in the API."""

@@ -8,10 +8,11 @@ import { drawTable } from "#web/assets/widgets/table.js";
 /** @typedef {import("#web/pages/contention/payload.d.ts").LimitRow} LimitRow */
 
 const MAX_ROWS = 8;
+const HOST_RESOURCES = ["cpu", "cpu_limit", "steal"];
 
 /** @param {LimitRow} row */
 const placeLink = ({ place, resource }) =>
-  resource.startsWith("cpu")
+  HOST_RESOURCES.includes(resource)
     ? link(pageHref("/fleet", { q: place }), localName(place), place)
     : link(gpuHref(place), localName(place), place);
 

@@ -30,18 +30,19 @@ MAX_GPUS = 300
 """GPUs whose time at the limit is read, those with the largest losses."""
 
 GpuResource = Literal["dram", "pcie", "nvlink", "power"]
-HostResource = Literal["cpu", "cpu_limit"]
+HostResource = Literal["cpu", "cpu_limit", "steal"]
 Resource = GpuResource | HostResource
 _HOST_METRICS: Mapping[HostResource, str] = {
     "cpu": "gpu_service_cpu_waiting_seconds_total",
     "cpu_limit": "gpu_service_cpu_throttled_seconds_total",
+    "steal": "gpu_host_cpu_steal_seconds_total",
 }
 
 
 class LimitRow(Row):
     """A resource at whose limit a service lost time. Ratios are shares of the last two minutes, 0 to 1.
 
-    resource: dram, pcie, nvlink, or power of a GPU; cpu (pressure) or cpu_limit (throttling) of a service on a host.
+    resource: dram, pcie, nvlink, or power of a GPU; cpu (pressure), cpu_limit, or steal of a service on a host.
     name, step: the resource in words, and the first step. place: the GPU, or the host. saturated_ratio: measured share
     of time that the resource was at its limit; None on a host, or without data. wait_ratio: share of time that the
     service lost, at most. shared_with: other services on the GPU.
@@ -141,7 +142,7 @@ def _gpu_rows(source: MetricSource, world: World) -> list[LimitRow]:
 def _host_rows(source: MetricSource, world: World) -> list[LimitRow]:
     by = ("service_name", "service_namespace")
     lost = {
-        resource: [loss for loss in _read(source, world, metric, by) if _matters(loss)]
+        resource: [loss for loss in _read(source, world, metric, () if resource == "steal" else by) if _matters(loss)]
         for resource, metric in _HOST_METRICS.items()
     }
     if not any(lost.values()):
@@ -150,16 +151,15 @@ def _host_rows(source: MetricSource, world: World) -> list[LimitRow]:
         loss.labels.get("instance", ""): loss.labels.get("host_name", "")
         for loss in _read(source, world, "target_info", ("host_name",), "last")
     }
-    hosts: dict[tuple[str, Service], tuple[str, Service]] = {}
+    hosts: dict[str, dict[Service, tuple[str, Service]]] = {}
     for gpu, service in world.tenants:
-        hosts.setdefault((split_cluster(gpu.host)[1], service.local), (gpu.host, service))
+        hosts.setdefault(split_cluster(gpu.host)[1], {}).setdefault(service.local, (gpu.host, service))
     rows: dict[tuple[str, str, str], LimitRow] = {}
     for resource, losses in lost.items():
         for labels, ratio in losses:
             instance = labels.get("instance", "")
-            found = hosts.get((names.get(instance) or instance, _service(labels)))
-            if found:
-                host, service = found
+            here = hosts.get(names.get(instance) or instance, {})
+            for host, service in here.values() if resource == "steal" else filter(None, [here.get(_service(labels))]):
                 row = LimitRow(str(service), resource, *RESOURCES[resource], host, None, ratio, [])
                 rows.setdefault((str(service), resource, host), row)
     return list(rows.values())

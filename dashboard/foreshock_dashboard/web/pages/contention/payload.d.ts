@@ -78,7 +78,7 @@ export interface Tiers {
 /** A resource at whose limit a service lost time. */
 export interface LimitRow {
   service: string;
-  resource: "dram" | "pcie" | "nvlink" | "power" | "cpu" | "cpu_limit";
+  resource: "dram" | "pcie" | "nvlink" | "power" | "cpu" | "cpu_limit" | "steal";
   name: string;
   step: string;
   /** A GPU, or for CPUs a host. */
