@@ -1,12 +1,12 @@
 // Moments with their day, and the strips of hours of the Capacity page.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import "./document.js";
+import { emptyMain } from "./document.js";
 
 const { clausesText, formatMoment } = await import("#web/assets/clock.js");
 const { live } = await import("#web/assets/state.js");
 const { gradient, hourText } = await import("#web/pages/capacity/heat_strip.js");
-const { BURN_COLUMNS } = await import("#web/pages/capacity/capacity.js");
+const { BURN_COLUMNS, capacity } = await import("#web/pages/capacity/capacity.js");
 
 const noon = new Date(2025, 10, 25, 12, 0).getTime() / 1000;
 const HOUR = 3600;
@@ -54,6 +54,28 @@ test("an hour is read with its upper bound, and an unknown one as such", () => {
   const row = /** @type {any} */ ({ median: [92, null], upper: [108, null] });
   assert.equal(hourText(row, 0, noon, noon), "today at 12:00: 92% of safe limit (80% upper bound 108%)");
   assert.equal(hourText(row, 1, noon, noon), "today at 13:00: unknown");
+});
+
+test("without a forecast there is no all-clear, only the headroom of now", () => {
+  const main = emptyMain();
+  const panels = ["strips", "capacity-load", "headroom", "slow-burns"];
+  for (const id of ["capacity-verdict", "shortage", "shortage-detail", "what-if", "chosen"]) {
+    main.append(Object.assign(document.createElement("div"), { id }));
+  }
+  for (const name of panels) {
+    for (const id of [`${name}-panel`, name, `${name}-message`]) {
+      main.append(Object.assign(document.createElement("section"), { id }));
+    }
+  }
+  const shown = () => panels.filter((name) => !document.getElementById(`${name}-panel`)?.hidden);
+  const data = { ready: true, state: "learning", clauses: [], slow_burns: [] };
+  const draw = (/** @type {object[]} */ current) => /** @type {any} */ (capacity).update({ ...data, current });
+  draw([{ service: "ml/chat", now: 0.8 }]);
+  assert.deepEqual(shown(), ["headroom"]);
+  assert.match(document.getElementById("headroom")?.textContent ?? "", /chat.*80%.*20%/);
+  assert.doesNotMatch(main.textContent ?? "", /Nothing fills up/);
+  draw([]);
+  assert.deepEqual(shown(), []);
 });
 
 test("what fills up has its value and growth per day in its unit, and a certificate the time that is left", () => {

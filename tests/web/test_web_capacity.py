@@ -32,6 +32,8 @@ from foreshock_dashboard.analysis.capacity.host_loss import replicas_on
 from foreshock_dashboard.analysis.capacity.shortage import shortage as first_shortage
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind, Shortage
+from foreshock_dashboard.model.forecast import Load
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import stamp
 from foreshock_dashboard.web.charts.theme import LIGHT
@@ -180,6 +182,20 @@ def test_a_past_time_has_no_forecast(look: Caller) -> None:
     body = look.get(f"/api/pages/capacity?at={NOW - 300:.0f}").json()
     assert "rows" not in body
     assert body["clauses"][0]["text"].startswith("No forecast of a past time.")
+
+
+def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() -> None:
+    """It says how much history is needed; a replay never gets a forecast."""
+    scene = SCENES["healthy"]()
+    loads = (Load(Service("ml", "chat"), "", ratio=0.3, safe=0.6), Load(Service("ml", "embed"), "", 0.5, 0.5))
+    with_loads = replace(scene, forecast=replace(scene.forecast, loads=loads))
+    early = capacity(with_loads, CapacityForecast(), NOW, past=False)
+    replayed = capacity(replace(with_loads, bounds=(NOW - DAY, NOW)), CapacityForecast(), NOW, past=False)
+
+    assert [(row.service, row.now) for row in early["current"]] == [("ml/embed", 1.0), ("ml/chat", 0.5)]
+    assert early["clauses"][0].text.endswith("It needs at least 24 h of history.")
+    assert replayed["clauses"][0].text == "No forecast in a replay: it needs at least 24 h of live history."
+    assert replayed["current"] == early["current"]
 
 
 def test_the_api_has_shortages_loads_and_what_fills_up(look: Caller) -> None:

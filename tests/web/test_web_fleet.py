@@ -37,7 +37,14 @@ from foreshock_dashboard.store import Store
 from foreshock_dashboard.web.api.parameters import FleetParameters
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.contention.data import contention
-from foreshock_dashboard.web.pages.fleet.data import Selection, fleet, table_rows, typed_array
+from foreshock_dashboard.web.pages.fleet.data import (
+    POWER_SECONDS,
+    Selection,
+    fleet,
+    mean_power,
+    table_rows,
+    typed_array,
+)
 from foreshock_dashboard.web.pages.fleet.gpu import (
     GpuWait,
     HardwareHealth,
@@ -91,6 +98,18 @@ def test_a_scale_ends_at_a_round_number() -> None:
     body = fleet(snapshot(healthy_world()), Selection("power"))
     assert (body["low"], body["unit"]) == (0.0, "W")
     assert body["high"] in (500.0, 600.0)
+
+
+def test_power_is_a_mean_as_busy_time_is() -> None:
+    """Of a minute: one sample falls into a kernel or between two. Without a newest sample it is unknown."""
+    world = healthy_world()
+    power = world.power.copy()
+    power[0, -world.points(POWER_SECONDS) :] = 100.0
+    power[0, -1], power[1, -1] = 400.0, math.nan
+    mean = mean_power(replace(world, power=power))
+
+    assert mean[0] == pytest.approx(100.0 + 300.0 / world.points(POWER_SECONDS))
+    assert math.isnan(mean[1])
 
 
 def test_counts_without_data_are_unknown() -> None:

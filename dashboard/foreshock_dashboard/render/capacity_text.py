@@ -170,7 +170,8 @@ def no_forecast(forecast: CapacityForecast) -> str:
     if forecast.error:
         return f"No forecast: {forecast.error}"
     if math.isnan(forecast.computed_at):
-        return "No forecast yet: the first one is being computed."
+        needed = f"It needs at least {MIN_HISTORY_HOURS:.0f} h of history."
+        return f"No forecast yet: the first one is being computed. {needed}"
     if not forecast.is_known:
         have = f"{forecast.history_hours:.0f} h" if forecast.history_hours >= 1 else "less than 1 h"
         return f"No forecast yet: it needs at least {MIN_HISTORY_HOURS:.0f} h of history, has {have}."

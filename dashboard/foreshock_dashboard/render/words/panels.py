@@ -73,7 +73,7 @@ TIMELINE_TEXTS: Mapping[str, str] = {
 """Texts of the timeline."""
 GRID_TEXTS: Mapping[str, str] = {
     "wait": "GPU wait",
-    "waits": "GPU wait of a service with requests, share of time",
+    "waits": "share of time a service waits for this GPU",
     "waiting": "with GPU wait of at least 10%",
     "no_waits": "no data on GPU wait",
 }

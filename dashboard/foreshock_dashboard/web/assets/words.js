@@ -209,7 +209,7 @@ export const SIGNAL_MEANINGS = /** @type {const} */ ({
 
 export const GRID_TEXTS = /** @type {const} */ ({
   wait: "GPU wait",
-  waits: "GPU wait of a service with requests, share of time",
+  waits: "share of time a service waits for this GPU",
   waiting: "with GPU wait of at least 10%",
   no_waits: "no data on GPU wait",
 });
@@ -276,7 +276,6 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   now: "now",
   of_safe: "of safe limit",
   upper: "80% upper bound",
-  no_forecast: "No forecast yet.",
   no_capacity: "no capacity",
   none: "none in 7 days",
   expired: "expired",
@@ -284,6 +283,7 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   recent: "exceeded in the last 7 days",
   unknown: "unknown",
   past: "No forecast of a past time. Choose a time range that ends now.",
+  replay: "No forecast in a replay: it needs at least 24 h of live history.",
   no_slow_burns: "Nothing fills up or runs out within 7 days.",
   no_limit: "no safe limit known",
   peak: "peak",

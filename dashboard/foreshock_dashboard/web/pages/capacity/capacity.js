@@ -1,5 +1,5 @@
 // The Capacity page: the first shortage, the week of each service, its chart, headroom, and what fills up.
-import { hrefWith, link, navigate, param } from "#web/assets/address.js";
+import { hrefWith, link, navigate, param, serviceLink } from "#web/assets/address.js";
 import { exactTime, formatMoment } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatPercent, formatValue, inWords, isNumber, NOT_KNOWN } from "#web/assets/format.js";
@@ -10,6 +10,7 @@ import { CAPACITY_TEXTS, LOAD_KINDS } from "#web/assets/words.js";
 import { choose, drawStrips, followStrips, isChosen, rowLink, rowName } from "#web/pages/capacity/heat_strip.js";
 
 /** @typedef {import("#web/pages/capacity/payload.d.ts").CapacityData} CapacityData */
+/** @typedef {import("#web/pages/capacity/payload.d.ts").CurrentRow} CurrentRow */
 /** @typedef {import("#web/pages/capacity/payload.d.ts").SlowBurn} SlowBurn */
 /** @typedef {import("#web/pages/capacity/payload.d.ts").StripRow} StripRow */
 
@@ -141,6 +142,35 @@ const drawHeadroom = ({ rows = [] }) => {
     cluster: ({ service, pool }) => service ?? pool,
     health: ({ shortage_at: at }) => (isNumber(at) ? "warning" : "ok"),
   });
+};
+
+/** @type {import("#web/assets/widgets/table.js").Column<CurrentRow>[]} */
+const CURRENT_COLUMNS = [
+  { key: "service", name: "Service", text: true, cell: ({ service }) => serviceLink(service) },
+  { key: "now", name: "Now", cell: ({ now }) => formatPercent(now) },
+  {
+    key: "headroom",
+    name: "Headroom",
+    hint: "safe limit minus load now; negative in a shortage",
+    value: ({ now }) => (isNumber(now) ? 1 - now : null),
+    cell: ({ now }) =>
+      isNumber(now) ? h("span", { class: now > 1 ? "bad" : "" }, `${Math.round(100 - 100 * now)}%`) : null,
+  },
+];
+
+/**
+ * Without a forecast: the headroom of now alone. An empty list of slow burns would be an all-clear.
+ * @param {CapacityData} data
+ */
+const drawWithoutForecast = (data) => {
+  const { current = [], slow_burns: burns = [] } = data;
+  for (const name of ["strips", "capacity-load"]) requireId(`${name}-panel`).hidden = true;
+  requireId("slow-burns-panel").hidden = !burns.length;
+  requireId("headroom-panel").hidden = !current.length;
+  put(byId("chosen"));
+  drawWhatIf(data);
+  drawTable(byId("headroom"), { id: "headroom-table", label: "Headroom", columns: CURRENT_COLUMNS, rows: current });
+  setPanel("headroom", "ready");
 };
 
 /** @param {number | null} seconds until the end */
@@ -309,13 +339,12 @@ export const capacity = {
       return;
     }
     drawHeadline(data);
-    drawSlowBurns(data);
+    if (data.rows?.length || data.slow_burns?.length) drawSlowBurns(data);
     if (!data.rows?.length) {
-      for (const name of ["strips", "headroom"]) setPanelEmpty(name, CAPACITY_TEXTS.no_forecast);
-      put(byId("chosen"));
-      drawWhatIf(data);
+      drawWithoutForecast(data);
       return;
     }
+    for (const name of [...PANELS, "capacity-load"]) requireId(`${name}-panel`).hidden = false;
     redraw();
     drawWhatIf(data);
     drawHeadroom(data);

@@ -60,6 +60,13 @@ class StripRow(Row):
     room: float | None
 
 
+class CurrentRow(Row):
+    """The load of a service now, as a share of its safe limit: what is known without a forecast."""
+
+    service: str
+    now: float | None
+
+
 class MovableRow(Row):
     """A service that may move to another pool, with its ready replicas."""
 
@@ -69,11 +76,11 @@ class MovableRow(Row):
 
 
 class CapacityPage(TypedDict, total=False):
-    """The payload of the page; where there is no forecast, `ready`, `state` and `clauses` alone.
+    """The payload of the page; where there is no forecast, `ready`, `state`, `clauses`, `current`, and `slow_burns`.
 
     state: of the headline. action: when to act. start: Unix seconds of the first hour of the strips. hidden: rows that
     do not fit. hosts: those that may be lost. movable: services whose replicas may move. pools: where to. case: which
-    what-if case the values are of, in words; "" for none.
+    what-if case the values are of, in words; "" for none. current: the highest load first.
     """
 
     ready: Required[bool]
@@ -89,14 +96,17 @@ class CapacityPage(TypedDict, total=False):
     pools: list[str]
     case: str
     slow_burns: list[SlowBurnJson]
+    current: list[CurrentRow]
 
 
 def capacity(
     snapshot: Snapshot, forecast: CapacityForecast, now: float, case: WhatIf = NOTHING, *, past: bool
 ) -> CapacityPage:
     """The payload of the page. now: Unix seconds. past: whether a past time is shown, which has no forecast."""
-    if past:
-        return {"ready": True, "state": "unknown", "clauses": [ClauseJson(CAPACITY_TEXTS["past"], "", (), (), None)]}
+    if past or (snapshot.bounds is not None and not forecast.loads):
+        none = [ClauseJson(CAPACITY_TEXTS["past" if past else "replay"], "", (), (), None)]
+        why: CapacityPage = {"ready": True, "state": "unknown" if past else "learning", "clauses": none}
+        return {**why, "current": _current(snapshot)}
     movable, pools = _movable(forecast), sorted({load.subject.pool for load in forecast.loads} - {""})
     forecast = case.applied(forecast, snapshot.world)
     burns = [slow_burn(item, now) for item in forecast.slow_burns]
@@ -106,7 +116,7 @@ def capacity(
     if not rows:
         waits = snapshot.world is None and not snapshot.error
         state = "error" if forecast.error else "learning"
-        return {"ready": not waits, "state": state, "clauses": said, "slow_burns": burns}
+        return {"ready": not waits, "state": state, "clauses": said, "slow_burns": burns, "current": _current(snapshot)}
     first = forecast.shortages[0] if forecast.shortages else None
     start = min(row.load.start for row in rows)
     return {
@@ -124,6 +134,11 @@ def capacity(
         "pools": pools,
         "case": case.text,
     }
+
+
+def _current(snapshot: Snapshot) -> list[CurrentRow]:
+    rows = [CurrentRow(str(load.service), _share(load.ratio, load.safe)) for load in snapshot.forecast.loads]
+    return sorted(rows, key=lambda row: -(row.now or 0.0))[:MAX_ROWS]
 
 
 def _action(first: Shortage, now: float) -> list[ClauseJson]:

@@ -47,6 +47,12 @@ export interface SlowBurn {
   clauses: Clause[];
 }
 
+/** The load of a service now, as a share of its safe limit. */
+export interface CurrentRow {
+  service: string;
+  now: number | null;
+}
+
 export interface CapacityData extends LivePayload {
   state: string;
   clauses: Clause[];
@@ -57,6 +63,8 @@ export interface CapacityData extends LivePayload {
   rows?: StripRow[];
   hidden?: number;
   slow_burns?: SlowBurn[];
+  /** Without a forecast. */
+  current?: CurrentRow[];
   hosts?: string[];
   /** Services whose replicas may move to another of the pools. */
   movable?: { service: string; pool: string; ready: number }[];

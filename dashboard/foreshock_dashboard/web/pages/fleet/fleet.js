@@ -34,7 +34,7 @@ const METRICS = {
   busy: { name: "Busy", unit: "ratio" },
   contended: { name: "Contended", unit: "ratio" },
   memory: { name: "Memory", unit: "ratio" },
-  power: { name: "Power now", unit: "W" },
+  power: { name: "Power", unit: "W" },
   temperature: { name: "Temperature", unit: "°C" },
   throttled: { name: "Throttled", unit: "ratio" },
   nvlink: { name: "NVLink", unit: "B/s" },
@@ -102,7 +102,7 @@ const drawCounts = ({ counts, incidents }) =>
     countFact(counts.contended, "contended", { metric: "contended" }),
     countFact(counts.throttled, "throttled (thermal, power)", { metric: "throttled", kind: "poor" }),
     countFact(counts.errors, "with errors (15 min)", { metric: "errors", kind: "bad" }),
-    countFact(counts.lost, "lost", { kind: "bad" }),
+    countFact(counts.lost, "lost (off the bus)", { kind: "bad" }),
     countFact(counts.no_data, "without data", { kind: "poor" }),
     incidents.map(incidentFact),
   );

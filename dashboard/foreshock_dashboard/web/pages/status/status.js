@@ -303,7 +303,7 @@ const drawNotifications = ({ hub: { notifications } }) => {
   if (!receivers.length) {
     setPanelEmpty(
       "notifications",
-      "Notifications are off: foreshock pages no one. Set --alertmanager-url or --notify-file.",
+      "Notifications are off: no alerts are sent. Set --alertmanager-url or --notify-file.",
     );
     return;
   }
@@ -362,9 +362,11 @@ const drawAudit = ({ audit }) => {
   setPanel("audit", "ready");
 };
 
+const REPLAYED = "replayed from a recording";
+
 /** @param {StatusData["hub"]} hub */
 const spanFacts = ({ receiver = {}, spans = {} }) => {
-  if (live.data?.bounds && !receiver.requests) return /** @type {Fact[]} */ ([["Spans", "from the recording"]]);
+  if (live.data?.bounds && !receiver.requests) return /** @type {Fact[]} */ ([["Spans", REPLAYED]]);
   const refused = Object.entries({ ...receiver.refused_spans, ...receiver.refused_requests }).filter(
     ([, count]) => count,
   );
@@ -395,17 +397,18 @@ const drawSpans = ({ hub }) => {
 /** @param {number[]} counts */
 const sum = (counts) => counts.reduce((total, count) => total + count, 0);
 
-/** @param {StatusData} data */
-const drawStore = ({ hub: { journal, memory, shared, store, sources = {} } }) => {
-  if (!store || !isNumber(store.disk_bytes)) {
-    setPanel("store", "empty", "No data about the store.");
-    return;
-  }
+/**
+ * What is stored, and where from. A replay stores nothing: the figures of its store would be zero.
+ * @param {StatusData["hub"]} hub
+ * @param {NonNullable<StatusData["hub"]["store"]>} store
+ */
+export const storeFacts = ({ journal, memory, shared, sources = {} }, store) => {
   const entries = sum(Object.values(journal?.rows ?? {}));
   const { retention_metrics: retention, retention_size: maxBytes, retention_traces: traceRetention } = sources;
   const isBounded = isNumber(maxBytes) && maxBytes < UNBOUNDED_BYTES;
   const limit = isBounded ? ` (limit ${formatBytes(maxBytes)})` : "";
-  const isNearlyFull = isNumber(maxBytes) && store.disk_bytes > NEARLY_FULL_RATIO * maxBytes;
+  const isNearlyFull = isNumber(maxBytes) && (store.disk_bytes ?? 0) > NEARLY_FULL_RATIO * maxBytes;
+  const isReplay = Boolean(sources.metrics?.startsWith("recording "));
   const kept = `metrics ${formatDuration(retention ?? 0)}, traces ${formatDuration(traceRetention ?? 0)}`;
   /** @type {(Fact | false)[]} */
   const facts = [
@@ -417,15 +420,16 @@ const drawStore = ({ hub: { journal, memory, shared, store, sources = {} } }) =>
       (memory?.resident_bytes ?? 0) > NEARLY_FULL_RATIO * (memory?.limit_bytes ?? Infinity),
     ],
     Boolean(memory?.warning) && ["Warning", memory?.warning, true],
-    ["Disk", `${formatBytes(store.disk_bytes)}${limit}`, isNearlyFull],
-    [
+    isReplay && ["Storage", REPLAYED],
+    !isReplay && ["Disk", `${formatBytes(store.disk_bytes ?? 0)}${limit}`, isNearlyFull],
+    !isReplay && [
       "Series",
       `${formatCount(store.series)} (limit ${formatCount(store.series_limit)})`,
       store.series > NEARLY_FULL_RATIO * store.series_limit,
     ],
-    ["Spans", formatCount(store.spans)],
-    ["Blocks", `${formatCount(store.blocks)} (${formatBytes(store.block_bytes)})`],
-    ["WAL rows", formatCount(store.wal_rows)],
+    !isReplay && ["Spans", formatCount(store.spans)],
+    !isReplay && ["Blocks", `${formatCount(store.blocks)} (${formatBytes(store.block_bytes)})`],
+    !isReplay && ["WAL rows", formatCount(store.wal_rows)],
     Boolean(journal) && [
       "Journal",
       `${formatCount(entries)} ${entries === 1 ? "entry" : "entries"}${journal?.durable ? "" : ", in memory only"}`,
@@ -442,7 +446,17 @@ const drawStore = ({ hub: { journal, memory, shared, store, sources = {} } }) =>
     store.corrupt > 0 && ["Corrupt blocks", formatCount(store.corrupt), true],
     Boolean(store.last_error) && ["Last error", store.last_error, true],
   ];
-  put(byId("store"), factList(facts));
+  return facts;
+};
+
+/** @param {StatusData} data */
+const drawStore = ({ hub }) => {
+  const { store } = hub;
+  if (!store || !isNumber(store.disk_bytes)) {
+    setPanel("store", "empty", "No data about the store.");
+    return;
+  }
+  put(byId("store"), factList(storeFacts(hub, store)));
   setPanel("store", "ready");
 };
 
