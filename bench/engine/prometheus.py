@@ -126,7 +126,8 @@ class Writer:
 
     def fill(self) -> None:
         """Write the samples that are missing."""
-        while (left := int((time.time() + AHEAD_SECONDS - self._next) / self._interval)) > 0:
+        end = time.time() + AHEAD_SECONDS
+        while (left := int((end - self._next) / self._interval)) > 0:
             times = self._next + self._interval * np.arange(min(int(SLICE_SECONDS / self._interval), left))
             self._write(times.astype(np.float64))
 

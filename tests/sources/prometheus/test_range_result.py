@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreshock_dashboard.model.query import Matrix
+from foreshock_dashboard.sources.prometheus import range_result
 from foreshock_dashboard.sources.prometheus.range_result import layout_of, matrices, of_objects, of_text
 
 PAIR = [[10, "1.5"], [20.5, "NaN"]]
@@ -30,9 +31,11 @@ def text(series: list[dict[str, Any]], **more: object) -> bytes:
     return json.dumps(answer, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+@pytest.mark.parametrize("piece_bytes", [1, 1 << 20])
 @pytest.mark.parametrize("kind", LABELS)
-def test_any_labels_are_read(kind: str) -> None:
-    """Between two other series, with values that are no numbers."""
+def test_any_labels_are_read(kind: str, piece_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two other series, with values that are no numbers, in one piece or several."""
+    monkeypatch.setattr(range_result, "_PIECE_BYTES", piece_bytes)
     series = [{"metric": labels, "values": PAIR} for labels in ({"x": "1"}, LABELS[kind], {"x": "2"})]
     found = of_text(text(series))
 

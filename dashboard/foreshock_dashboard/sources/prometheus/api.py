@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,13 +77,11 @@ class _Batch:
     """The requests of one call. union_size: most queries in one; 0 where each is sent by itself.
 
     error: the first one of any, after which none of the others is sent. A context manager around each.
-    shared: labels of all results, each object once.
     """
 
     def __init__(self, union_size: int = 0) -> None:
         self.union_size = union_size
         self.error: SourceError | None = None
-        self.shared: dict[Any, Any] = {}
 
     def fail(self, error: SourceError) -> None:
         """Send none of the others."""
@@ -141,7 +140,10 @@ class PrometheusSource(MetricSource):
         self._gate, self._unions = RequestGate(concurrency, monotonic), UnionSize()
         self._layouts = TTLCache[str, SeriesLayout](MAX_LAYOUTS, LAYOUT_SECONDS, monotonic)
         self._sizes = LRUCache[Query, int](MAX_LAYOUTS)
-        self._known_lock = Lock()
+        self._known_lock, self._decoding = Lock(), Lock()
+        self._monotonic = monotonic
+        self._shared: dict[Any, Any] = {}
+        self._shared_since = -math.inf
         self._warnings: set[str] = set()
         self._names_unavailable = False
         self._is_victoriametrics = False
@@ -164,16 +166,17 @@ class PrometheusSource(MetricSource):
             return chain.from_iterable(self._fetch(part, start, end, step, batch) for part in parts)
         return self._overlapping(lambda part: self._fetch(part, start, end, step, batch), parts, batch)
 
-    def _parts(self, queries: Sequence[Query], size: int, points: int) -> Sequence[Sequence[Query]]:
-        """The queries of each request: at most `size`, with answers that together are not too large, if they are known.
+    def _parts(self, queries: Sequence[Query], most: int, points: int) -> Sequence[Sequence[Query]]:
+        """The queries of each request: at most `most`, with answers that together are not too large, if they are known.
 
         A large answer is in memory several times while it is decoded.
         """
         parts, room = list[list[Query]](), 0
         for query in queries:
             with self._known_lock:
-                expected = self._sizes.get(query, 0) * (SERIES_BYTES + SAMPLE_BYTES * points)
-            if not parts or len(parts[-1]) == size or expected > room:
+                size = self._sizes.get(query, 0) * (SERIES_BYTES + SAMPLE_BYTES * points)
+            expected = 1 << size.bit_length()  # a few series more must not divide the queries otherwise
+            if not parts or len(parts[-1]) == most or expected > room:
                 parts.append([])
                 room = MAX_UNION_BYTES
             parts[-1].append(query)
@@ -223,8 +226,10 @@ class PrometheusSource(MetricSource):
                 response, body = self._api.send("POST", "/api/v1/query_range", data=params)
                 if (status := response.status_code) >= 400:
                     self._data(response, body)  # before the next request
-            found = of_text(body) if status == 200 else None
-            data = self._checked(response, found[0]) if found else self._data(response, body)
+            with self._decoding:
+                found = of_text(body) if status == 200 else None
+                data = self._checked(response, found[0]) if found else self._data(response, body)
+                del body
         except SourceError as error:
             if len(queries) > 1 and (isinstance(error, LimitError) or (status >= 400 and status != 429)):
                 self._unions.refused(batch.union_size >> halved)
@@ -240,21 +245,27 @@ class PrometheusSource(MetricSource):
         self._unions.answered(batch.union_size)
         try:
             result = found[1] if found else of_objects(data["result"])
-            return matrices(result, self._layout(params["query"], result, queries, batch), first, width, times)
+            return matrices(result, self._layout(params["query"], result, queries), first, width, times)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise self._api.unexpected(f"{type(error).__name__} {error}") from error
 
-    def _layout(self, text: str, result: RangeResult, queries: Sequence[Query], batch: _Batch) -> SeriesLayout:
+    def _layout(self, text: str, result: RangeResult, queries: Sequence[Query]) -> SeriesLayout:
         """The layout of a result; that of results over few points is kept, because the next one comes soon."""
         with self._known_lock:
             known = self._layouts.get(text)
-        layout = layout_of(result.heads, len(queries), known, batch.shared)
+        layout = layout_of(result.heads, len(queries), known, self._shared_labels())
         with self._known_lock:
             if known or len(result.seconds) <= MAX_UNION_POINTS * len(result.heads):
                 self._layouts[text] = layout
             for query, (labels, _) in zip(queries, layout.by_query, strict=True):
                 self._sizes[query] = len(labels)
         return layout
+
+    def _shared_labels(self) -> dict[Any, Any]:
+        """Labels of lately decoded results, each once; forgotten now and then, because series come and go."""
+        if self._monotonic() - self._shared_since > LAYOUT_SECONDS:
+            self._shared, self._shared_since = {}, self._monotonic()
+        return self._shared
 
     def samples(self, metric: str, start: float, end: float) -> Iterator[tuple[Labels, Floats]]:
         """The samples of a metric in (start, end], Unix seconds, as they were scraped: labels, and shape (samples, 2).

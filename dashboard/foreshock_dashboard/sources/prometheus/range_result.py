@@ -24,6 +24,7 @@ from foreshock_dashboard.sources.prometheus.promql import QUERY_LABEL
 _MAX_HEAD_BYTES = 200
 _RESULT, _SERIES, _VALUES, _END = b'"result":[', b'{"metric":', b',"values":[[', b"]]}"
 """In a JSON string, each of the quotes has a backslash before it: labels cannot contain these texts."""
+_PIECE_BYTES = 2 << 20
 _DECODED_AT_ONCE = 10_000
 """Series whose labels are decoded in one piece, which takes a kilobyte for each."""
 
@@ -38,31 +39,49 @@ class RangeResult(NamedTuple):
 
 
 def of_text(body: bytes) -> tuple[Any, RangeResult] | None:
-    """The answer without its series, and these; None if it is empty or has another form."""
-    begin = body.find(_RESULT, 0, _MAX_HEAD_BYTES) + len(_RESULT)
-    first, *parts = body[begin:].replace(_SERIES, _VALUES).split(_VALUES)
-    heads, samples = parts[::2], parts[1::2]
-    # As many metrics as values: none is a label, and each series has values.
-    if begin < len(_RESULT) or first or not parts or not len(heads) == len(samples) == body.count(_SERIES, begin):
+    """The answer without its series, and these; None if it is empty or has another form.
+
+    It is read in pieces, because a piece is in memory several times meanwhile.
+    """
+    begin, end = body.find(_RESULT, 0, _MAX_HEAD_BYTES) + len(_RESULT), body.rfind(_END + b"]") + len(_END)
+    if begin < len(_RESULT) or not body.startswith(_SERIES, begin):
         return None
-    end = samples[-1].rfind(_END + b"]")
+    heads, lengths, numbers = list[bytes](), list[NDArray[np.intp]](), list[Floats]()
     try:
-        answer = orjson.loads(body[:begin] + samples[-1][end + len(_END) :])
-        samples[-1] = samples[-1][: end + len(_END)] + b","
-        text = b"".join(samples)
-        if end < 0 or text.count(_END) != len(samples):
-            return None
-        if b"],[" in text:
-            lengths = np.fromiter([one.count(b"],[") + 1 for one in samples], np.intp, len(samples))
-        else:
-            lengths = np.ones(len(samples), np.intp)
-        del parts, samples
-        numbers = _numbers(text.translate(None, b'[]}"')[:-1])
+        answer = orjson.loads(body[:begin] + body[end:])
+        while begin < end:
+            cut = body.find(_END + b"," + _SERIES, begin + _PIECE_BYTES, end)
+            until = end if cut < 0 else cut + len(_END)
+            piece = _series(body[begin:until] + b",")
+            if piece is None:
+                return None
+            heads += piece[0]
+            lengths.append(piece[1])
+            numbers.append(piece[2])
+            begin = until + 1
     except ValueError:
         return None
-    if len(numbers) != 2 * lengths.sum():
+    pairs = np.concatenate(numbers)
+    return answer, RangeResult(heads, np.concatenate(lengths), pairs[::2], pairs[1::2])
+
+
+def _series(text: bytes) -> tuple[list[bytes], NDArray[np.intp], Floats] | None:
+    """Labels, numbers of samples, and samples of series, each of which ends with a comma; None for another form.
+
+    Raises ValueError for a sample that is no number.
+    """
+    first, *parts = text.replace(_SERIES, _VALUES).split(_VALUES)
+    heads, samples = parts[::2], parts[1::2]
+    joined = b"".join(samples)
+    # As many metrics as values: none is a label, and each series has values, and nothing else.
+    if first or not len(heads) == len(samples) == text.count(_SERIES) == joined.count(_END):
         return None
-    return answer, RangeResult(heads, lengths, numbers[::2], numbers[1::2])
+    if b"],[" in joined:
+        lengths = np.fromiter([one.count(b"],[") + 1 for one in samples], np.intp, len(samples))
+    else:
+        lengths = np.ones(len(samples), np.intp)
+    numbers = _numbers(joined.translate(None, b'[]}"')[:-1])
+    return (heads, lengths, numbers) if len(numbers) == 2 * lengths.sum() else None
 
 
 def _numbers(text: bytes) -> Floats:
