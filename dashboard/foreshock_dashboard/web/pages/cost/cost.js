@@ -285,7 +285,7 @@ const splitCell = (row) => {
       "small",
       { class: "reference narrow-only", "aria-hidden": "true" },
       shares.map(({ part, share }) => `${formatPercent(share)} ${part}`).join(", "),
-      row.gpu_wait_gpu_hours ? `; GPU wait ≤ ${formatHours(row.gpu_wait_gpu_hours)}` : "",
+      row.gpu_wait_gpu_hours ? `; GPU wait ≤ ${formatFigure(row.gpu_wait_gpu_hours)}` : "",
     ),
   ];
 };
