@@ -5,7 +5,7 @@ import { emptyMain } from "./document.js";
 
 const { h, put, s } = await import("#web/assets/dom.js");
 const { healthState, stageState } = await import("#web/assets/timeline/signs.js");
-const { figure, linePath, sparkline } = await import("#web/assets/widgets/widgets.js");
+const { breakable, figure, linePath, sparkline } = await import("#web/assets/widgets/widgets.js");
 
 test("attributes without a value are left out, and content is text", () => {
   const element = h("p", { id: "a", title: null, hidden: false, disabled: true }, "<b>", [1, [null, false, "x"]]);
@@ -61,4 +61,12 @@ test("gaps in a line stay gaps", () => {
 
 test("a figure is a name, a value and a note", () => {
   assert.equal(figure("p95", "29 ms", { note: "of at most 1 s" }).textContent, "p9529 ms of at most 1 s");
+});
+
+test("a name breaks at the space after it and at its slashes, not within a word", () => {
+  const element = h("p", null, breakable("assistant-feature POST /v1/chat"));
+  assert.equal(
+    element.innerHTML,
+    '<span class="unbroken">assistant-feature</span> POST <span class="unbroken">/v1/<wbr>chat</span>',
+  );
 });

@@ -50,7 +50,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
 @pytest.mark.parametrize(
     ("world", "words"),
     [
-        (contended(), "embedder waits on train-llm up to 46% of the time on 2 GPUs. No open incident on a pair."),
+        (contended(), "embedder waits on train-llm 46% of the time (mean of 2 GPUs). No open incident on a pair."),
         (
             replace(healthy_world(), gpu_wait_by=np.zeros((8, POINTS))),
             "No GPU contention: 4 pairs of services share GPUs without waiting.",
@@ -70,7 +70,7 @@ def test_the_wait_of_an_open_incident_is_dated_and_compared() -> None:
     wait = Evidence("GPU wait", 0.46, 0.19, "ratio", NOW - 190, "embedder waiting on train-llm")
     item = replace(contention_incident(world), evidence=(wait,))
     words = contention(snapshot(world, item))["headline"]
-    assert words.startswith("embedder waits on train-llm up to 46% of the time on 2 GPUs since ")
+    assert words.startswith("embedder waits on train-llm 46% of the time (mean of 2 GPUs) since ")
     assert words.endswith(" UTC (normally 19%).")
 
 
@@ -85,7 +85,7 @@ def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> No
     roles = {(names[pair[0]], names[pair[1]]): pair[4] for pair in body["pairs"][1:]}
     assert roles.pop(("train-llm", "embedder")) == "reverse"
     assert set(roles.values()) == {""}
-    assert body["headline"].endswith(" of the time on 2 GPUs.")
+    assert body["headline"].endswith(" of the time (mean of 2 GPUs).")
 
 
 def test_missing_metrics_of_gpu_wait_are_listed() -> None:
@@ -172,7 +172,7 @@ def test_an_open_pair_leads_with_the_headline_of_its_incident() -> None:
     alone = contention(snapshot(world), "embedder", "train-llm")["pair"]
     assert alone["incident"] is None
     assert re.fullmatch(
-        r"embedder waits on train-llm up to 46 ?% of the time, 2 GPUs shared\. p95 [\d.]+ m?s \(median [\d.]+ m?s\)\.",
+        r"embedder waits on train-llm 46 ?% of the time \(mean of 2 GPUs\)\. p95 [\d.]+ m?s \(median [\d.]+ m?s\)\.",
         alone["summary"],
     )
 

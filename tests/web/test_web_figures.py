@@ -28,7 +28,7 @@ from foreshock_dashboard.web.charts.lines import (
     lines,
 )
 from foreshock_dashboard.web.charts.theme import DARK, LIGHT, stylesheet
-from foreshock_dashboard.web.pages.traces.layout import heat_map, log_ticks
+from foreshock_dashboard.web.pages.traces.layout import _label_above, heat_map, log_ticks
 
 RANGE = (NOW - 900, NOW)
 WEB = Path(lines_module.__file__).parents[1]
@@ -52,6 +52,43 @@ def test_a_source_that_only_lists_is_counted_as_far_as_it_lists() -> None:
     assert [line["text"] for line in result["layout"]["annotations"]] == ["Cells: newest 1,000 traces only."]
     assert few.counts.shape == (24, 6)
     assert (few.bins.lengths[0], few.bins.lengths[-1]) == (pytest.approx(0.1), pytest.approx(0.5))
+
+
+def test_time_without_cells_says_why_right_there() -> None:
+    """It would look like an outage; below the axis where it is short."""
+    query = TraceQuery(*RANGE)
+    bins = Bins.of(query, 6)
+    late = np.zeros((24, 6))
+    late[:, 3:] = 1.0
+    (label,) = heat_map(Heatmap(bins, late, "Cells: newest traces only"), (), Look(LIGHT), RANGE, "")["layout"][
+        "annotations"
+    ]
+    assert (label["text"], label["x"], label["xanchor"]) == (
+        "Cells: newest<br>traces only",
+        pytest.approx(0.25),
+        "center",
+    )
+
+
+def test_names_of_marks_are_above_the_traces_and_hide_none() -> None:
+    """Each in its own row, the first one on top."""
+    layout = {"annotations": [{"text": "note", "y": 0}, {"y": 1}, {"y": 0.91}], "margin": {"t": 18}}
+    _label_above(layout, 2)
+    assert [label.get("yshift") for label in layout["annotations"]] == [None, 15, 0]  # type: ignore[attr-defined]
+    assert [label["y"] for label in layout["annotations"]] == [0, 1, 1]  # type: ignore[index]
+    assert layout["margin"] == {"t": 33}
+
+
+def test_the_slowest_traces_lie_between_the_last_ticks_and_below_the_upper_edge() -> None:
+    query = TraceQuery(*RANGE)
+    some = [
+        replace(each, duration=seconds) for each, seconds in zip(FakeTraces(2).search(query), (0.02, 28.0), strict=True)
+    ]
+    bins = Bins.of(query, 6)
+    axis = heat_map(Heatmap(bins, count_traces(some, bins)), some, Look(LIGHT), RANGE, "")["layout"]["yaxis"]
+    shown = [text for at, text in zip(axis["tickvals"], axis["ticktext"], strict=True) if at <= 10 ** axis["range"][1]]
+    assert shown[-2:] == ["10 s", "50 s"]
+    assert 10 ** axis["range"][1] >= 1.5 * 28.0
 
 
 def test_a_picture_of_nothing_says_so() -> None:

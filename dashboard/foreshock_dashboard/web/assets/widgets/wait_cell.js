@@ -6,9 +6,9 @@ import { formatPercent, inWords, isNumber, plural } from "#web/assets/format.js"
 
 /** @type {Record<IncidentStatus, string>} */
 const STATUS_WORDS = {
-  critical: "in a critical incident",
-  warning: "in an early warning",
-  recovering: "in a recovering incident",
+  critical: "critical incident",
+  warning: "early warning",
+  recovering: "recovering incident",
 };
 
 /**

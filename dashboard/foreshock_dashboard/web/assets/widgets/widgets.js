@@ -30,9 +30,11 @@ const MAX_UNBROKEN = 24;
  */
 export const breakable = (text) =>
   text.split(/(?<=\s)/).flatMap((word) => {
-    if (word.trim().length <= MAX_UNBROKEN)
-      return /[-/]/.test(word) ? [h("span", { class: "unbroken" }, word)] : [word];
-    return word.split(/(?<=[^/]\/)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
+    const name = word.trimEnd();
+    const parts = name.split(/(?<=[^/]\/)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
+    const isShort = name.length <= MAX_UNBROKEN && /[-/]/.test(name);
+    // The space is outside, so that the line may break at it.
+    return [isShort ? h("span", { class: "unbroken" }, parts) : parts, word.slice(name.length)];
   });
 
 /**

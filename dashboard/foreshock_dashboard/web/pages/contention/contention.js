@@ -79,9 +79,7 @@ const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
   h(
     "p",
     { class: "facts" },
-    ratio !== null
-      ? h("span", null, "GPU wait ", h("b", null, `≤ ${formatPercent(ratio)}`), " of the time (sampled, upper bound)")
-      : null,
+    ratio !== null ? h("span", null, "GPU wait ", h("b", null, formatPercent(ratio)), " of the time") : null,
     incident
       ? [h("span", null, courseOf(incident, now)), link(incidentHref(incident.id), "Incident")]
       : h("span", null, "No open incident"),
@@ -128,7 +126,7 @@ const TIME_COLUMNS = [
 ];
 
 /**
- * @param {RankedGpu} row
+ * @param {Pick<RankedGpu, "services" | "allocated">} row
  * @param {(service: string) => string} label
  */
 const gpuServices = ({ services, allocated }, label) => [
@@ -169,16 +167,16 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
         key: "gpu",
         name: "GPU",
         text: true,
-        cell: ({ gpu, allocated }) => [
+        cell: ({ gpu, services, allocated }) => [
           link(gpuHref(gpu), localName(gpu), gpu),
-          ...allocated.map((item) => h("span", { class: "pod" }, allocatedText(item))),
+          h("span", { class: "pod" }, gpuServices({ services, allocated }, label)),
         ],
       },
       ...TIME_COLUMNS,
       {
         key: "services",
         name: "Services",
-        hint: "Busy: share of time on the GPU. Waits: share of time waiting for it (upper bound).",
+        hint: "Busy: share of time on the GPU. Waits: share of time waiting for it.",
         fixed: true,
         text: true,
         minor: true,
@@ -189,7 +187,10 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
     note: h(
       "p",
       { class: "note" },
-      "Busy: mean of about a minute. Contended and services: mean of about half a minute. ",
+      contended.length
+        ? "On a full GPU, each service waits while the others run: the noisy neighbor waits too. "
+        : null,
+      "Busy: 1 min average. Contended and services: 30 s average. ",
       link(pageHref("/fleet", { metric: "contended" }), "All GPUs"),
     ),
   });
@@ -244,9 +245,7 @@ const sharedTiersNote = ({ shared, configured }) =>
     ? h(
         "p",
         { class: "note" },
-        `${plural(shared, "GPU")} shared by several ${configured ? "tiers" : "namespaces"}. `,
-        configured ? null : "No tiers configured: using namespaces. ",
-        h("a", { href: "/api/pools" }, "Capacity per tier (JSON)"),
+        `${plural(shared, "GPU")} shared by several ${configured ? "tiers" : "namespaces (no tiers set)"}.`,
       )
     : null;
 

@@ -20,7 +20,7 @@ from foreshock_dashboard.render.units import counted, percent
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.pages.contention.limits import LimitReader, Limits
-from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
+from foreshock_dashboard.web.pages.contention.pair import PairDetail, on_gpus, pair_detail
 from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
@@ -233,7 +233,7 @@ def headline(pairs_: Sequence[Pair], serving: Collection[Service], incidents: Se
     in_incident = [pair for pair in waiting if (pair.victim, pair.aggressor) in by_pair]
     worst = next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), waiting[0])
     idle = "" if worst.victim in serving else " (no requests)"
-    wait = f" up to {percent(worst.ratio or 0.0)} of the time on {counted(len(worst.measured_gpus), 'GPU')}"
+    wait = f" {percent(worst.ratio or 0.0)} of the time{on_gpus(worst)}"
     entity = f"{worst.victim} waiting on {worst.aggressor}"
     item = by_pair.get((worst.victim, worst.aggressor))
     row = next((row for row in item.evidence if row.entity == entity), None) if item else None

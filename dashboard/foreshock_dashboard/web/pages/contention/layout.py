@@ -61,7 +61,7 @@ def layout() -> Component:
                 [
                     panel(
                         "waits",
-                        "GPU wait by service pair (upper bound)",
+                        "GPU wait by service pair",
                         "% of time the row service waits on the column service",
                         csv="/api/csv/pairs",
                         promql=_WAITS,

@@ -183,7 +183,7 @@ const note = ({ hidden, batch }, pairs, victims, aggressors) => {
     "p",
     { class: "legend" },
     incidentKeys(statuses),
-    h("span", null, "Estimated from samples."),
+    h("span", null, "Upper bound, estimated from samples; mean of the shared GPUs."),
     pairs.some(([victim]) => batch.includes(victim)) ? h("span", null, "Waiting batch jobs raise no alerts.") : null,
     isCut ? h("span", null, `${rows} x ${columns} shown; the CSV has all pairs.`) : null,
   );

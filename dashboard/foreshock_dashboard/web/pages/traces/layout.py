@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,14 @@ MIN_AXIS_SECONDS = 1e-6
 """Lowest end of a logarithmic axis."""
 MIN_INSTANT_DISTANCE = 0.07
 """Smallest distance of a tick from the tick `0 s`, as a ratio of the axis."""
-AXIS_MARGIN = 1.15
-"""Factor by which the axis extends beyond the data."""
+AXIS_MARGIN, SLOWEST_MARGIN = 1.15, 1.6
+"""Factors by which the axis extends below and above the data, where the marks of the slowest traces need space."""
+MAX_MARK_ROWS, MARK_ROW_PIXELS = 3, 15
+"""Rows of names of marks above the heatmap."""
+EMPTY_NOTE_LENGTH = 18
+"""Characters of a line of the note in a part without cells, which is narrow on a phone."""
+MIN_EMPTY_RATIO = 0.2
+"""Share of the time range without cells from which the picture says why right there."""
 TIME_BINS = 72
 """Bins of the time axis of the heatmap."""
 MAX_MARKS = 40
@@ -118,9 +125,14 @@ class _Heatmap:
         if world is not None and figure["data"]:
             services = {query.service} if query.service else world.services
             incidents = [item for item in open_incidents(snapshot_at(hub, view)) if item.affected]
-            marks = [Mark(item.since, "incident start", "crit") for item in incidents if span[0] < item.since < span[1]]
+            marks = [
+                Mark(item.since, f"first anomaly of {item.service.name}", "crit")
+                for item in incidents
+                if span[0] < item.since < span[1]
+            ]
             changes = service_charts.change_marks(world.changes, services, span)
             draw_marks(figure["layout"], [*marks, *changes], look, span)
+            _label_above(figure["layout"], len(marks) + len(changes))
         return figure
 
     def _read(self, hub: HubView, query: TraceQuery) -> _Read:
@@ -146,12 +158,15 @@ def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tup
         return blank(empty, look)
     rows = _rows(heat, marks)
     longest = max(rows.edges[-1].item(), *(item.duration for item in marks), 0.0)
-    low, high = rows.edges[0].item() / AXIS_MARGIN, longest * AXIS_MARGIN
+    low, high = rows.edges[0].item() / AXIS_MARGIN, longest * SLOWEST_MARGIN
     layout = frame(look, "s", span)
     ticks = [tick for tick in log_ticks([low, high]) if tick > rows.instant * (high / low) ** MIN_INSTANT_DISTANCE]
     if sum(low <= tick <= high for tick in ticks) < 2:  # an axis needs two ticks to show its scale
         low = max((tick for tick in ticks if tick <= low), default=low)
         high = min((tick for tick in ticks if tick >= high), default=high)
+    half = 5 * max((tick for tick in ticks if tick <= longest), default=math.inf)
+    if longest > half / 2 and half < 10 * longest and half not in ticks:  # whole decades, far below the slowest traces
+        ticks, high = sorted([*ticks, half]), max(high, half)
     layout |= {"hovermode": "closest", "showlegend": bool(marks)}
     layout["yaxis"] |= {
         "type": "log",
@@ -164,7 +179,7 @@ def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tup
     }
     layout["legend"] |= {"x": 1, "xanchor": "right"}
     if heat.note:
-        layout["annotations"] = [note(f"{heat.note}.", look)]
+        layout["annotations"] = [_empty_note(heat, look, span) or note(f"{heat.note}.", look)]
     layout["margin"] |= {"l": 60, "b": 60 if layout["showlegend"] else 40}
     failed = [item for item in marks if item.errors]
     fine = [item for item in marks if not item.errors]
@@ -177,6 +192,14 @@ def heat_map(heat: Heatmap, marks: Sequence[TraceSummary], look: Look, span: tup
         ],
         "layout": layout,
     }
+
+
+def _label_above(layout: Json, count: int) -> None:
+    """Move the names of the last `count` marks above the plot, where they hide no trace, in up to `MAX_MARK_ROWS`."""
+    rows = min(count, MAX_MARK_ROWS)
+    for i, label in enumerate(layout["annotations"][len(layout["annotations"]) - count :]):
+        label |= {"y": 1, "yshift": MARK_ROW_PIXELS * (rows - 1 - i % MAX_MARK_ROWS)}
+    layout["margin"]["t"] += MARK_ROW_PIXELS * max(0, rows - 1)
 
 
 class _Rows(NamedTuple):
@@ -222,6 +245,25 @@ def note(text: str, look: Look) -> Json:
         "text": escape_label(text, 300),
         "showarrow": False,
         "font": {"size": 12, "color": look.colors["muted"]},
+    }
+
+
+def _empty_note(heat: Heatmap, look: Look, span: tuple[float, float]) -> Json | None:
+    """The note in the middle of the time before the first cells; None where that is short."""
+    filled = np.flatnonzero(heat.counts.any(axis=0))
+    if not filled.size:
+        return None
+    ratio = (heat.bins.times[filled[0]].item() - span[0]) / (span[1] - span[0])
+    if ratio < MIN_EMPTY_RATIO:
+        return None
+    text = "<br>".join(map(escape_label, wrap(heat.note, EMPTY_NOTE_LENGTH)))
+    return note("", look) | {
+        "x": ratio / 2,
+        "y": 0.4,
+        "xanchor": "center",
+        "yanchor": "middle",
+        "yshift": 0,
+        "text": text,
     }
 
 

@@ -185,7 +185,7 @@ const drawIncidentLinks = (incidents) => {
   const links = services
     .slice(0, MAX_INCIDENT_SERVICES)
     .flatMap((service, i) => [i ? ", " : "", link(tracesHref({ service, order: "slowest" }), inWords(service))]);
-  put(requireId("incident-traces"), links.length ? ["In the incident: slowest traces of ", ...links] : "");
+  put(requireId("incident-traces"), links.length ? ["Slowest traces of services in open incidents: ", ...links] : "");
 };
 
 /** @param {HTMLFormElement} form */
@@ -281,6 +281,7 @@ const listRows = ({ traces, time }, hasWaits) => {
         { scope: "row" },
         link(tracesHref({ trace: id, span: null }), name, `${inWords(service)} ${operation}`),
         trace.root ? null : h("small", { class: "muted" }, " (root missing)"),
+        h("small", { class: "start muted" }, timeElement(start, time)),
       ),
       h("td", { class: "measure", style: `--share:${share}%` }, formatSeconds(trace.duration_seconds)),
       hasWaits ? h("td", null, waitContent(trace)) : null,
@@ -295,7 +296,7 @@ const listRows = ({ traces, time }, hasWaits) => {
 const listHead = (hasWaits) => [
   h("th", { scope: "col", class: "minor" }, "Start"),
   h("th", { scope: "col" }, "Root span"),
-  h("th", { scope: "col" }, "Duration"),
+  h("th", { scope: "col", title: "Bar: share of the longest in the list" }, "Duration"),
   hasWaits ? h("th", { scope: "col" }, "GPU wait") : null,
   h("th", { scope: "col", class: "minor" }, "Spans"),
   h("th", { scope: "col" }, "Errors"),
