@@ -100,7 +100,7 @@ def run(module: str, flags: str) -> list[Figure]:
         code = subprocess.run(command, env=os.environ | {FILE_VARIABLE: file.name}, check=False).returncode
         figures = [Figure(**json.loads(line)) for line in Path(file.name).read_text().splitlines()]
     if not figures:
-        raise RuntimeError(f"{module}: ended with {code} and without figures. Run it alone: {' '.join(command)}")
+        raise RuntimeError(f"{module} ended with {code} and without figures. Run it alone: python -m {module} {flags}.")
     return figures
 
 
@@ -134,9 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except RuntimeError as error:
             failed.append(str(error))
     minutes = (time.monotonic() - started) / 60
-    text = f"{description()}. Size {options.size}, {minutes:.0f} min.\n\n{markdown(table)}"
+    lost = "".join(f" {message}" for message in failed)
+    text = f"{description()}. Size {options.size}, {minutes:.0f} min.{lost}\n\n{markdown(table)}"
     print(f"\n{text}")
-    if options.write_docs and not failed:
+    if options.write_docs and table:  # the others took half an hour
         document = DOCUMENT.read_text()
         DOCUMENT.write_text(SECTION.sub(lambda _: f"\n{text}\n", document))
     for message in failed:

@@ -126,3 +126,16 @@ def test_sentences_have_times_in_the_zone_of_all_other_times(visit: Open, path: 
     page.get_by_role("button", name="Show UTC").click()
     expect(page.locator("main")).to_contain_text("09:56:50 UTC")
     expect(page.locator("main")).not_to_contain_text("18:56")
+
+
+def test_a_page_whose_script_is_missing_says_so(visit: Open) -> None:
+    """After an upgrade of the hub, an open document has the scripts of the version before. Other pages go on."""
+    opened = visit()
+    page = opened.page
+    page.route("**/assets/status.js*", lambda route: route.abort())
+    page.locator("#nav-status").click()
+    expect(page.locator("#wrong")).to_have_text("The script of this page could not be loaded. Reload the page.")
+    page.locator("#nav-fleet").click()
+    expect(page.locator("#counts")).to_contain_text("32 GPUs on 4 hosts")
+    expect(page.locator("#wrong")).to_be_hidden()
+    opened.complaints.clear()  # the browser's own, of the script

@@ -16,7 +16,6 @@ from foreshock_dashboard.web.http.assets import Assets, content_hash
     ("path", "kept"),
     [
         ("/assets/dom.js?m={state}", "immutable"),
-        ("/assets/dom.js?m=1.5", "no-cache"),
         ("/assets/dom.js", "no-cache"),
         ("/_dash-component-suites/dash/deps/react-dom@18.v4_4_1m1.3.1.min.js", "max-age=31536000"),
     ],
@@ -58,6 +57,14 @@ def test_a_page_loads_its_own_scripts_and_no_other_pages(caller: Caller, path: s
     loaded = [link.partition("?")[0] for link in re.findall(r'"modulepreload" href="/assets/([^"]+)"', head)]
     assert {"now.js", "service.js", "cost.js", "dom.js"} & set(loaded) == {script, "dom.js"}
     assert head.index('type="importmap"') < head.index('"modulepreload"')
+
+
+def test_a_script_of_another_version_is_missing(caller: Caller) -> None:
+    """A document of the version before must not mix its scripts with new ones."""
+    (link,) = re.findall(r'"modulepreload" href="(/assets/now\.js\?m=[^"]+)"', caller.get("/").text)
+    assert caller.get(link).status_code == 200
+    assert caller.get(link.partition("?")[0]).status_code == 200
+    assert caller.get(link.partition("?")[0] + "?m=0123456789abcdef").status_code == 404
 
 
 def test_files_of_one_size_and_time_that_differ_have_different_addresses(tmp_path: Path) -> None:

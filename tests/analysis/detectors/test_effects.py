@@ -174,16 +174,19 @@ def test_recurring_load_names_the_load_with_more_replicas() -> None:
     assert step.endswith("Expected: serving/llm load 80% → 53% (safe limit 76%).")
 
 
+REJECTED = "of requests to serving/llm with HTTP 503, then roll back"
+
+
 @pytest.mark.parametrize(
     ("load", "expected"),
     [
         (
             1.4,
-            "28% of requests to serving/llm with HTTP 503, then roll back when incoming load is below 55%. Expected: ",
+            f"28% {REJECTED} when the remaining incoming load is below 55%. Expected: ",
         ),
         (
             40.0,
-            "28% of requests to serving/llm with HTTP 503, then roll back when incoming load is below 55%. Expected: ",
+            f"28% {REJECTED} when the remaining incoming load is below 55%. Expected: ",
         ),
         (UNKNOWN, "50% of requests to serving/llm with HTTP 503. Expected: serving/llm load 50% lower."),
     ],

@@ -42,7 +42,8 @@ ACTIONS: Mapping[ActionKind, str] = {
     "shed_load": "[Shed {amount:percent} of requests to {service} with HTTP 503|Shed load at {service}]"
     "[, then roll back when new replicas are ready ({until_seconds:due})"
     "|, then roll back when p95 is below {slo:duration}"
-    "|, then roll back when {queue} is empty|, then roll back when incoming load is below {rollback_load:percent}]",
+    "|, then roll back when {queue} is empty"
+    "|, then roll back when the remaining incoming load is below {rollback_load:percent}]",
 }
 """The action alone."""
 SUSPICIONS: Mapping[ReasonKind, str] = {

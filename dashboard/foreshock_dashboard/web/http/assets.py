@@ -193,9 +193,10 @@ class Assets:
         """Serve the files; before Dash, which would look for them in one folder."""
         app.add_api_route(f"{ASSETS}{{name}}", self._answer, include_in_schema=False)
 
-    async def _answer(self, name: str) -> Response:
+    async def _answer(self, name: str, m: str = "") -> Response:
+        """m: digest of the content; another one is of another version, whose scripts do not fit the page."""
         content = self._contents.get(name)
-        if content is None:
+        if content is None or (m and m != content_hash(content)):
             return Response(f"There is no asset {name!r}.\n", 404, media_type="text/plain")
         return Response(content, media_type=MEDIA_TYPES[self._paths[name].suffix])
 

@@ -16,6 +16,8 @@ import { namePage } from "#web/shell/page_menu.js";
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 15_000;
 const BADGE_EVERY_MS = 500;
+/** Age from which a document is replaced where a script is missing; another one would miss it, too. */
+const MIN_DOCUMENT_AGE_MS = 60_000;
 /** An answer whose number is this much lower comes from a hub that was started again. */
 const RESTARTED_SEQ_GAP = 5;
 
@@ -23,6 +25,8 @@ const RESTARTED_SEQ_GAP = 5;
 let pages = {};
 /** The script of the shown page, once it is loaded. @type {Page | undefined} */
 let script;
+/** Whether that could not be loaded. */
+let isScriptLost = false;
 /** Draws the frame's time range. */
 let drawFrame = () => {};
 /** @type {Connection} */
@@ -98,7 +102,7 @@ const request = (path, etag = "") => {
 const refresh = async () => {
   const path = currentPath();
   if (known.path !== path) known = { path, etag: "" };
-  const [answer] = await Promise.all([request(path, known.etag), loadScript()]);
+  const answer = await request(path, known.etag);
   if (!connection.page || path !== currentPath()) return;
   live.time = answer.time;
   if (!answer.unchanged) {
@@ -120,6 +124,7 @@ const refresh = async () => {
   // Before the first evaluation there is nothing yet.
   complete = { path: live.data.data_time === null ? "" : path, isRefused: false };
   requireId("wrong").hidden = true;
+  if (isScriptLost) replaceDocument();
   if (live.data.seq !== announcedSeq) {
     announcedSeq = live.data.seq;
     connection.changedAt = performance.now();
@@ -241,20 +246,30 @@ const followPage = (onPage) => {
   markCurrentPage();
   onPage();
   script = undefined;
-  loadScript().catch(() => {}); // the next request tries again
+  isScriptLost = false;
+  loadScript();
   draw(false);
   restart();
 };
 
-/** Load, start, and draw the script of the shown page, unless it is there. */
+/** Load, start, and draw the script of the shown page. */
 const loadScript = async () => {
   const { page } = connection;
-  if (script || !page) return;
-  const loaded = await pages[page.dataset.page ?? ""]?.();
-  if (script || !loaded || connection.page !== page) return;
+  const loaded = await pages[page?.dataset.page ?? ""]?.().catch(() => null);
+  if (connection.page !== page) return;
+  isScriptLost = loaded === null;
+  if (!loaded) return;
   script = loaded;
   script.mount?.();
   draw(false);
+};
+
+/** The hub answers, but has no script for this page: it was upgraded, and the document is of the version before. */
+const replaceDocument = () => {
+  if (performance.now() > MIN_DOCUMENT_AGE_MS) location.reload();
+  const line = requireId("wrong");
+  line.textContent = "The script of this page could not be loaded. Reload the page.";
+  line.hidden = false;
 };
 
 /** The script of the shown page. */

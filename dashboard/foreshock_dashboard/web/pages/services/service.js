@@ -54,7 +54,13 @@ const MAX_REPLICAS = 60;
 const MAX_GPUS = 40;
 const NAME_LENGTH = 26;
 const MIN_IMBALANCE = 1.05;
-const VERDICT_STATES = { ok: "healthy", idle: "healthy", unknown: "unknown", warning: "warning", critical: "critical" };
+const VERDICT_STATES = {
+  ok: "healthy",
+  idle: "learning",
+  unknown: "unknown",
+  warning: "warning",
+  critical: "critical",
+};
 const PANELS = [
   "neighbors",
   "callers",
