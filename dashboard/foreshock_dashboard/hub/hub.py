@@ -427,7 +427,7 @@ class Hub:
 
     def status(self) -> Json:
         """Counters and ages for the status line."""
-        rules = len(self._prometheus.present) if self._prometheus else 0
+        rules = len(self._prometheus.used) if self._prometheus else 0
         sources = data_sources(self._settings, self.grpc.port, self.http.port, rules)
         return status_json(self._stats()) | {"sources": sources}
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 from tests.sources.prometheus.conftest import T0, Server
@@ -18,6 +19,7 @@ from tests.world.test_builder import check
 
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
+from foreshock_dashboard.sources.prometheus import recorded
 from foreshock_dashboard.sources.prometheus.api import PrometheusSource
 from foreshock_dashboard.sources.prometheus.promql import promql
 from foreshock_dashboard.sources.prometheus.recorded import RULES, WINDOW_SECONDS, RecordedSource
@@ -42,15 +44,18 @@ def test_each_rule_has_the_expression_that_the_hub_sends() -> None:
 def test_every_heavy_reading_of_the_catalog_has_a_rule() -> None:
     """Also by cluster. Other labels, windows, and conditions have none."""
     with closing(RecordedSource("http://prom")) as source:
-        source.present = frozenset(RULES)
+        source.agreed_since = dict.fromkeys(RULES, 100.0)
         for key in HEAVY:
             query = catalog(WINDOW_SECONDS)[key].ways[0].query
             assert query.by
-            assert source.recorded(query)
-            assert source.recorded(replace(query, by=(*query.by, "cluster")))
-            assert not source.recorded(replace(query, by=(*query.by, "span_name")))
-            assert not source.recorded(replace(query, window=119.0))
-        assert not source.recorded(Query("traces_span_metrics_calls_total", by=("service_name",), reduce="rate"))
+            assert source.rule(query, 100.0, STEP)
+            assert source.rule(replace(query, by=(*query.by, "cluster")), 100.0, STEP)
+            assert not source.rule(replace(query, by=(*query.by, "span_name")), 100.0, STEP)
+            assert not source.rule(replace(query, window=119.0), 100.0, STEP)
+            assert not source.rule(query, 99.0, STEP), "before the rules agreed with what they record"
+            assert not source.rule(query, 100.0, STEP / 2), "more often than rules are evaluated"
+        unconditional = Query("traces_span_metrics_calls_total", by=("service_name",), reduce="rate")
+        assert not source.rule(unconditional, 100.0, STEP)
 
 
 def test_promtool_records_what_each_expression_says(tmp_path: Path) -> None:
@@ -100,5 +105,62 @@ def test_a_world_of_recorded_series_is_that_of_the_queries(own_prometheus: Serve
     with closing(PrometheusSource(own_prometheus.url)) as plain, closing(RecordedSource(own_prometheus.url)) as source:
         for one, other in zip(worlds(source), worlds(plain), strict=True):
             check(one, other, tolerance=1e-9)
-        assert source.present == RULES.keys()
+        assert source.used == RULES.keys()
     assert len(one.edges) == 12
+
+
+SERVED = "service:hub_served:rate59s"
+
+
+def write_clusters(server: Server, first: int, last: int, *rules: tuple[str, str]) -> None:
+    """Requests of one service in each of two clusters. rules: (cluster, external label) of those that record."""
+    span = {"service_name": "a", "span_kind": "SPAN_KIND_SERVER"}
+    batches = []
+    for at in range(first, last + 1, 10):
+        samples = [
+            Sample("traces_span_metrics_calls_total", labels_of(span | {"cluster": cluster}), float(at))
+            for cluster in ("eu", "us")
+        ] + [
+            Sample(SERVED, labels_of({"service_name": "a", "cluster": cluster, "prometheus": replica}), 1.0)
+            for cluster, replica in rules
+        ]
+        batches.append(SampleBatch(float(T0 + at), "rules", tuple(samples)))
+    server.write(batches)
+
+
+def test_rules_of_one_cluster_do_not_hide_the_services_of_another(
+    own_prometheus: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor do two evaluators of the same rules double the rates."""
+    query = replace(RULES[SERVED], by=("service_name", "cluster"))
+    phases: tuple[tuple[tuple[str, str], ...], ...] = (
+        (("eu", "1"),),
+        (("eu", "1"), ("us", "1")),
+        (("eu", "1"), ("us", "1"), ("us", "2")),
+    )
+    used = []
+    caplog.set_level("INFO", recorded.__name__)
+    with closing(RecordedSource(own_prometheus.url)) as source:
+        for phase, rules in enumerate(phases):
+            end = T0 + 120.0 * (phase + 1)
+            write_clusters(own_prometheus, 120 * phase + 10 * bool(phase), 120 * (phase + 1), *rules)
+            source.names_between(T0, end)
+            [answer] = source.fetch_all([query], end, end, STEP)
+            assert answer.values.ravel().tolist() == pytest.approx([1.0, 1.0])
+            used.append(source.used)
+        source.names_between(T0, T0 + 200.0)  # a page of the past changes nothing
+    assert used == [set(), {SERVED}, set()]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
+
+
+def test_an_answer_with_a_gap_is_read_from_the_queries(own_prometheus: Server) -> None:
+    """The rules failed for a minute that the hub reads afterwards."""
+    query = replace(RULES[SERVED], by=("service_name", "cluster"))
+    write_clusters(own_prometheus, 0, 120, ("eu", "1"), ("us", "1"))
+    write_clusters(own_prometheus, 130, 180)
+    write_clusters(own_prometheus, 190, 240, ("eu", "1"), ("us", "1"))
+    with closing(RecordedSource(own_prometheus.url)) as source:
+        source.agreed_since = {SERVED: T0 + 0.0}
+        [answer] = source.fetch_all([query], T0 + 100.0, T0 + 240.0, STEP)
+        assert answer.values == pytest.approx(np.ones((2, 15)))
+        assert not source.used

@@ -298,10 +298,17 @@ class PrometheusSource(MetricSource):
         """Number of series at a time (Unix seconds); None if the server refuses to count them."""
         selector = f'{{__name__=~".+"{self._also}}}'
         try:
-            data = self._request("POST", "/api/v1/query", data=self._instant(f"count({selector})", time))
-            return int(data["result"][0]["value"][1])
-        except (SourceError, KeyError, IndexError, TypeError, ValueError):
+            return int(self._instant_value(f"count({selector})", time)) or None
+        except SourceError:
             return None
+
+    def _instant_value(self, query: str, time: float) -> float:
+        """The value of a query with at most one series; 0 without one. Raises SourceError."""
+        data = self._request("POST", "/api/v1/query", data=self._instant(query, time))
+        try:
+            return float(data["result"][0]["value"][1]) if data["result"] else 0.0
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise self._api.unexpected(f"{type(error).__name__} {error}") from error
 
     def answers(self) -> bool:
         """Whether the address is that of a Prometheus API.

@@ -17,16 +17,15 @@ def promql(query: Query) -> str:
 
     `last` also evaluates the instant vector, which respects staleness markers; `last_over_time` skips them.
     """
-    metric = query.series_name
-    selector = _selector(metric, query.matchers)
+    series = selector(query.series_name, query.matchers)
     window = f"[{round(query.window * 1000)}ms]"
     match query.reduce:
         case "last":
-            inner = f"last_over_time({selector}{window}) and {selector}"
+            inner = f"last_over_time({series}{window}) and {series}"
         case "rate":
-            inner = f"rate({selector}{window})"
+            inner = f"rate({series}{window})"
         case "increase" | "buckets":
-            inner = f"increase({selector}{window})"
+            inner = f"increase({series}{window})"
     if query.by is None:
         return inner
     keep = dict.fromkeys((*query.by, "le") if query.reduce == "buckets" else query.by)
@@ -51,7 +50,8 @@ def _joined(parts: Sequence[str]) -> str:
     return f"({_joined(parts[:half])} or {_joined(parts[half:])})"
 
 
-def _selector(metric: str, matchers: tuple[Matcher, ...]) -> str:
+def selector(metric: str, matchers: tuple[Matcher, ...]) -> str:
+    """The series of a metric that meet all conditions, in PromQL."""
     conditions = [f"{matcher.label}{matcher.op}{promql_string(matcher.value)}" for matcher in matchers]
     if metric.lower() in _RESERVED:
         conditions.insert(0, f"__name__={promql_string(metric)}")
