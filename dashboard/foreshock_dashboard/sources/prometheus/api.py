@@ -57,7 +57,7 @@ CONCURRENCY = 4
 """Requests that are open at once: a server computes the next answers while the hub decodes one."""
 MAX_UNION_POINTS = 12
 """Grid points up to which several queries are sent as one: long ranges have large answers already."""
-MAX_UNION_BYTES = 8 << 20
+MAX_UNION_BYTES = 1 << 20
 """Expected size of an answer from which queries are sent by themselves."""
 SERIES_BYTES, SAMPLE_BYTES = 170, 30
 """Of a typical answer: labels of a series, and each sample."""
@@ -162,29 +162,38 @@ class PrometheusSource(MetricSource):
         points = len(grid(start, end, step))
         batch = _Batch(self._unions.size if points <= MAX_UNION_POINTS else 0)
         parts = self._parts(queries, batch.union_size or 1, points)
-        if len(parts) < 2:
-            return chain.from_iterable(self._fetch(part, start, end, step, batch) for part in parts)
-        return self._overlapping(lambda part: self._fetch(part, start, end, step, batch), parts, batch)
 
-    def _parts(self, queries: Sequence[Query], most: int, points: int) -> Sequence[Sequence[Query]]:
-        """The queries of each request: at most `most`, with answers that together are not too large, if they are known.
+        def fetch(part: Sequence[int]) -> Sequence[Matrix]:
+            return self._fetch([queries[number] for number in part], start, end, step, batch)
 
-        A large answer is in memory several times while it is decoded.
+        answers = self._overlapping(fetch, parts, batch) if len(parts) > 1 else chain.from_iterable(map(fetch, parts))
+        order = [*chain.from_iterable(parts)]
+        if order == sorted(order):
+            return answers
+        found = dict(zip(order, answers, strict=True))
+        return map(found.__getitem__, range(len(queries)))
+
+    def _parts(self, queries: Sequence[Query], most: int, points: int) -> Sequence[Sequence[int]]:
+        """The numbers of the queries of each request: at most `most`, with answers that together are not large.
+
+        A union takes the server nearly twice the CPU of its queries, and a large answer is in memory several times
+        while it is decoded.
         """
-        parts, room = list[list[Query]](), 0
-        for query in queries:
-            with self._known_lock:
-                size = self._sizes.get(query, 0) * (SERIES_BYTES + SAMPLE_BYTES * points)
-            expected = 1 << size.bit_length()  # a few series more must not divide the queries otherwise
-            if not parts or len(parts[-1]) == most or expected > room:
+        with self._known_lock:
+            series = [self._sizes.get(query, 0) for query in queries]
+        # A few series more must not divide the queries otherwise.
+        expected = [1 << (size * (SERIES_BYTES + SAMPLE_BYTES * points)).bit_length() for size in series]
+        parts, room = list[list[int]](), 0
+        for number in sorted(range(len(queries)), key=expected.__getitem__):
+            if not parts or len(parts[-1]) == most or expected[number] > room:
                 parts.append([])
                 room = MAX_UNION_BYTES
-            parts[-1].append(query)
-            room -= expected
+            parts[-1].append(number)
+            room -= expected[number]
         return parts
 
     def _overlapping(
-        self, fetch: Callable[[Sequence[Query]], Sequence[Matrix]], parts: Sequence[Sequence[Query]], batch: _Batch
+        self, fetch: Callable[[Sequence[int]], Sequence[Matrix]], parts: Sequence[Sequence[int]], batch: _Batch
     ) -> Iterator[Matrix]:
         """The answers of all parts in order, of which `concurrency` are fetched at once, and none after a failure."""
         waiting, pending = iter(parts), deque[Future[Sequence[Matrix]]]()
