@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { breachRank, breachText } = await import("#web/pages/services/service_cells.js");
+const { breachRank, breachText, hasRetries } = await import("#web/pages/services/service_cells.js");
 const { sortRows } = await import("#web/assets/widgets/table.js");
 
 test("a forecast is never certain", () => {
@@ -40,4 +40,9 @@ test("the services at risk come first, and those without a forecast last", () =>
   const columns = [{ key: "forecast", name: "SLO breach forecast", value: breachRank }];
   const order = sortRows(rows, columns, "-forecast").map(({ id }) => id);
   assert.deepEqual(order, ["breached", "sooner", "later", "healthy", "unlikely", "batch", "unknown"]);
+});
+
+test("a column of retries is shown where there are some", () => {
+  assert.equal(hasRetries([{ attempts: 1 }, { attempts: null }]), false);
+  assert.equal(hasRetries([{ attempts: 1 }, { attempts: 1.01 }]), true);
 });

@@ -64,7 +64,18 @@ export const gpuWaitCell = ({ wait, wait_status: status = null }) =>
  * @param {ServiceRow} row
  */
 export const gpuWaitOnGpusCell = (row) =>
-  row.wait ? [gpuWaitCell(row), h("small", { class: "reference" }, ` (${plural(row.gpus, "GPU")})`)] : gpuWaitCell(row);
+  row.wait
+    ? [
+        gpuWaitCell(row),
+        h("small", { class: "reference" }, ` (${row.gpus > 1 ? "mean of " : ""}${plural(row.gpus, "GPU")})`),
+      ]
+    : gpuWaitCell(row);
+
+/**
+ * Whether some service gets retries, of which the table shows two decimals.
+ * @param {readonly { attempts: number | null }[]} rows
+ */
+export const hasRetries = (rows) => rows.some(({ attempts }) => (attempts ?? 1) - 1 >= 0.005);
 
 /**
  * Retries per call; null where they are not known.

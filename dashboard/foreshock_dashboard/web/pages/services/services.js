@@ -10,6 +10,7 @@ import {
   breachRank,
   errorRateCell,
   gpuWaitOnGpusCell,
+  hasRetries,
   loadCell,
   p95Cell,
   retriesCell,
@@ -120,7 +121,7 @@ export const services = {
     drawTable(byId("service-list"), {
       id: "services-table",
       label: "Services",
-      columns: COLUMNS,
+      columns: hasRetries(rows) ? COLUMNS : COLUMNS.filter(({ key }) => key !== "attempts"),
       rows,
       cluster: ({ id }) => id,
       maxRows: MAX_ROWS,
