@@ -11,6 +11,7 @@ from tests.world.scraped import Page, world_scraped
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.histogram_quantile import quantile_lower_bound
+from foreshock_dashboard.world.builder import catalog
 
 WEB, CHAT, ELSEWHERE = Service("shop", "web"), Service("shop", "chat"), Service("", "legacy")
 
@@ -199,3 +200,8 @@ traces_service_graph_request_total{{{ends}}} {4 * t}
     assert world.red.rate[0, -1] == pytest.approx(4.0)
     assert world.red.error_rate[0, -1] == 0.0
     assert world.calls.error_rate[0, -1] == 0.0
+
+
+def test_each_catalog_names_its_series_by_the_same_functions() -> None:
+    """What is found about a source's series is kept by function, so that others would fill the memory."""
+    assert catalog(59.0) == catalog(59.0)

@@ -10,6 +10,7 @@ from foreshock_dashboard.model.samples import Labels, labels_of
 from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.observer import (
     FIRST_CHUNK_POINTS,
+    LARGER_AFTER_PIECES,
     MAX_CHUNK_POINTS,
     MAX_CHUNK_VALUES,
     Observer,
@@ -228,6 +229,23 @@ def test_an_answer_that_is_too_large_is_read_in_smaller_pieces_at_once() -> None
     assert [len(piece["up"].times) for piece in pieces] == [1] * 6
     times = np.concatenate([piece["up"].times for piece in pieces])
     assert times.tolist() == grid(begin, align_down(NOW, STEP), STEP).tolist()
+
+
+def test_pieces_grow_again_after_enough_of_them() -> None:
+    """A server that was too small once, such as while it compacted, must not slow down all later starts."""
+
+    begin = align_down(NOW, STEP) - (LARGER_AFTER_PIECES + 10) * STEP
+
+    class Busy(Source):
+        def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+            if start == begin + STEP < end:
+                raise SizeError("the answer is too large")
+            return super().fetch(query, start, end, step)
+
+    source, up = Busy({"up": labels_of({"job": "x"})}), {"up": catalog(59.0)["up"]}
+    watch = Observer(source, up, STEP, lambda answers: answers, begin=lambda _: begin)
+    sizes = [len(piece["up"].times) for piece in watch.pieces(NOW)]
+    assert sizes == [1] * (1 + LARGER_AFTER_PIECES) + [2] * 5
 
 
 def test_infinite_values_are_absent() -> None:

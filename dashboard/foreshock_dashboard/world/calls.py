@@ -6,6 +6,7 @@ Sources: span metrics and the service graph, otherwise the metrics of Istio's pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 
 import numpy as np
 
@@ -189,6 +190,7 @@ def _mesh_pair(labels: LabelMap) -> LabelMap | None:
     return dict(zip(PAIR_LABELS, (caller, labels.get("source_workload_namespace", ""), *callee), strict=True))
 
 
+@cache  # what relabels is also the key of what is kept of earlier answers
 def _failed_only(relabel: Callable[[LabelMap], LabelMap | None]) -> Callable[[LabelMap], LabelMap | None]:
     """A relabeling that drops all but failures: a status of 5xx, no response, or a gRPC server error."""
 

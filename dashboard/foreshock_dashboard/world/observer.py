@@ -16,6 +16,8 @@ from foreshock_dashboard.world.row import Catalog, CatalogRow, Producer, Reading
 HOUR_SECONDS = 3600.0
 MAX_CHUNK_POINTS = 120
 """Grid points per request; after a restart there are hours to read."""
+LARGER_AFTER_PIECES = 100
+"""Pieces after which twice as many points may be requested again, once an answer was too large."""
 FIRST_CHUNK_POINTS = 1
 """Grid points of the first request, before the number of series is known."""
 PRODUCER_GRACE_SECONDS = 900.0
@@ -180,6 +182,7 @@ class Observer:
         self._readings: Readings = {}
         self._until = -math.inf
         self._points, self._max_points = FIRST_CHUNK_POINTS, MAX_CHUNK_POINTS
+        self._pieces = 0
         self._any_read = False
         self._producers: dict[str, str] = {}
         self._last_answer: dict[str, float] = {}
@@ -215,11 +218,15 @@ class Observer:
                 self._points = max(1, self._points // 2)  # the request may have been too large
                 if isinstance(error, SizeError) and until > start:
                     self._points = self._max_points = round((until - start) / self._step + 1) // 2
+                    self._pieces = 0
                     continue
                 raise
             self._keep_producers(chosen, answers, start, until)
             self._present |= {key for key, matrix in answers.items() if len(matrix)}
             self._any_read = True
+            self._pieces += 1
+            if self._pieces % LARGER_AFTER_PIECES == 0:
+                self._max_points = min(MAX_CHUNK_POINTS, 2 * self._max_points)
             series = max(1, sum(map(len, answers.values())))
             self._points = max(1, min(self._max_points, self._max_chunk_values // series))
             fresh = [self._reduce(answers)]

@@ -29,9 +29,12 @@ def raising(error: Exception) -> Fault:
     return fail
 
 
-def error_of(status: int) -> Fault:
+TOO_MANY = "query processing would load too many samples into memory in query execution"
+
+
+def error_of(status: int, message: str = "no") -> Fault:
     """Prometheus' own answer."""
-    return lambda: httpx.Response(status, json={"status": "error", "errorType": "execution", "error": "no"})
+    return lambda: httpx.Response(status, json={"status": "error", "errorType": "execution", "error": message})
 
 
 def html(status: int) -> Fault:
@@ -76,7 +79,10 @@ class Server:
 @pytest.mark.parametrize(
     ("fault", "sizes"),
     [
-        pytest.param(error_of(422), [1] * 8, id="samples, down to one query"),
+        pytest.param(error_of(422, TOO_MANY), [1] * 8, id="samples, down to one query"),
+        pytest.param(
+            error_of(422, "found duplicate series for the match group"), [4, 4], id="another error of a query"
+        ),
         pytest.param(error_of(400), [4, 4], id="length of a query"),
         pytest.param(html(414), [4, 4], id="length of a query, of a proxy"),
         pytest.param(html(504), [4, 4], id="time, of a proxy"),
@@ -99,7 +105,7 @@ def test_unions_are_halved_only_where_that_may_help(fault: Fault, sizes: list[in
 def test_a_short_last_part_that_is_refused_halves_the_size_of_the_others() -> None:
     """It is not the size that is too large for the server."""
     server = Server()
-    server.fault = lambda size: error_of(422)() if size == 2 else None
+    server.fault = lambda size: error_of(422, TOO_MANY)() if size == 2 else None
     list(server.source.fetch_all([*QUERIES, *QUERIES[:2]], 0.0, 10.0, 10.0))
     assert server.sent == [8, 2, 1, 1]
     server.fault = lambda _: None

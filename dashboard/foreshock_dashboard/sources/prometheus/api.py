@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,6 +54,8 @@ log = logging.getLogger(__name__)
 METRIC_NAMES_PATH = "/api/v1/label/__name__/values"
 LIMIT_STATUSES = {413: SizeError, 422: SizeError, 503: LimitError}
 """Statuses of queries that exceed a limit: of bytes (413), samples or series (422), or time (503)."""
+_SIZE_TEXT = re.compile(r"too many|maximum|more than|limit|(?<!deadline )exceed", re.IGNORECASE)
+"""In the errors about size with status 422 of Prometheus, Mimir, Thanos, and VictoriaMetrics; other queries failed."""
 CONCURRENCY = 4
 """Requests that are open at once: a server computes the next answers while the hub decodes one."""
 MAX_UNION_POINTS = 12
@@ -405,7 +408,8 @@ class PrometheusSource(MetricSource):
             raise self._api.unexpected(f"{status} without a status field")
         if answer["status"] != "success" or "data" not in answer:
             kind, message = answer.get("errorType", "error"), answer.get("error", "no message")
-            kind_of_error = LIMIT_STATUSES.get(status, SourceError)
+            is_other = status == 422 and not _SIZE_TEXT.search(str(message))
+            kind_of_error = SourceError if is_other else LIMIT_STATUSES.get(status, SourceError)
             raise self._throttled(kind_of_error(f"{self.name}: returned {status} {kind}: {message}"), response)
         self._warn_of(answer)
         return answer["data"]
