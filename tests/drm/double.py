@@ -73,6 +73,7 @@ class KernelDouble:
         for name, text in HOST.items():
             self.write(root / name, text)
         self.write(self.procfs / "sys/kernel/osrelease", "6.8.0-45-generic")
+        self.write(self.procfs / "1/cmdline", "init\0")
 
     def write(self, path: Path, content: str | bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,13 +83,15 @@ class KernelDouble:
     def gpu(
         self, attributes: Mapping[str, str | bytes], address: str = ADDRESS, driver: str = "amdgpu", card: str = "card1"
     ) -> Path:
-        """A card, and the folder of its attributes."""
+        """A card, the folder of its attributes, and its file for rendering: renderD128 is that of card1."""
         folder = self.sysfs / "class/drm" / card / "device"
         vendor = "1002:74A1" if driver == "amdgpu" else "8086:56A0"
         for name, content in attributes.items():
             self.write(folder / name, content)
         # Last, as the kernel shows a card when it has all attributes.
-        self.write(folder / "uevent", f"DRIVER={driver}\nPCI_ID={vendor}\nPCI_SLOT_NAME={address}")
+        for name in (_render(card), card):
+            text = f"DRIVER={driver}\nPCI_ID={vendor}\nPCI_SLOT_NAME={address}"
+            self.write(self.sysfs / "class/drm" / name / "device/uevent", text)
         return folder
 
     def node(self, gpu_id: str = GPU_ID, address: str = ADDRESS, name: str = "aqua_vanjaram") -> None:
@@ -135,7 +138,12 @@ class KernelDouble:
         path.symlink_to("/proc/self/mem")
 
     def unplug(self, card: str = "card1") -> None:
-        shutil.rmtree(self.sysfs / "class/drm" / card)
+        for name in (card, _render(card)):
+            shutil.rmtree(self.sysfs / "class/drm" / name)
+
+
+def _render(card: str) -> str:
+    return f"renderD{127 + int(card.removeprefix('card'))}"
 
 
 def fdinfo(*lines: str, driver: str = "amdgpu", address: str = ADDRESS, client: int = 7) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 from hypothesis import given
@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 from tests.drm.conftest import Bench
 from tests.drm.double import ADDRESS, MI300X, KernelDouble, fdinfo, gpu_metrics
 
+from foreshock_exporter.attribution.service_resolver import ProcResolver
+from foreshock_exporter.common.log import ProblemLog
+from foreshock_exporter.drm import attributes, clients
 from foreshock_exporter.drm.attributes import reason_of
+from foreshock_exporter.drm.clients import SCAN_INTERVAL_SECONDS
 from foreshock_exporter.drm.driver import NODES_INTERVAL_SECONDS
 from foreshock_exporter.drm.gpu_metrics import GpuMetrics, is_of_apu, parse_gpu_metrics
+from foreshock_exporter.drm.shares import MAX_SPAN_SECONDS
+from foreshock_exporter.gpu.contention import ServiceKey, Totals
+from foreshock_exporter.gpu.monotonic import CounterStates, make_monotonic
+from foreshock_exporter.gpu.tenants import Tenants
+from foreshock_exporter.gpu.utilization import Accumulated, UtilizationSampler
 from foreshock_exporter.model.device import DeviceError, GpuProcess, Identity, UtilizationSample
 
 GB = 2.0**30
@@ -67,6 +76,32 @@ def test_temperatures_clocks_and_errors_have_keys(bench: Bench) -> None:
         ("sram", "uncorrected"): 2.0,
         ("sram", "corrected"): 5.0,
     }
+
+
+@pytest.mark.parametrize("fault", ["Query currently inaccessible", "", "missing", "fails"])
+def test_errors_are_absent_while_a_block_does_not_report_its_own(fault: str, bench: Bench) -> None:
+    """A sum without it would fall, and then count the other blocks twice."""
+    states: CounterStates = {}
+    path = bench.kernel.sysfs / "class/drm/card1/device/ras/gfx_err_count"
+    before = make_monotonic(states, bench.driver.health(0)).ecc_errors
+    bench.kernel.write(path, fault)
+    if fault == "fails":
+        bench.kernel.fail(path)
+    elif fault == "missing":
+        path.unlink()
+    during = make_monotonic(states, bench.driver.health(0))
+    assert not during.ecc_errors
+    assert not during.ecc_location_errors
+    assert during.absent == {"ecc_errors": "driver", "ecc_location_errors": "driver"}
+    bench.kernel.write(path, MI300X["ras/gfx_err_count"])
+    assert make_monotonic(states, bench.driver.health(0)).ecc_errors == before
+
+
+def test_errors_of_links_are_none_of_a_memory(bench: Bench) -> None:
+    before = bench.driver.health(0)
+    for block in ("xgmi_wafl", "pcie_bif"):
+        bench.kernel.write(bench.kernel.sysfs / f"class/drm/card1/device/ras/{block}_err_count", "ue: 9\nce: 9")
+    assert bench.driver.health(0) == before
 
 
 def test_a_gpu_without_a_sensor_at_the_edge_shows_the_junction_and_the_power_input(bench: Bench) -> None:
@@ -256,6 +291,109 @@ def test_a_gpu_that_reports_no_compute_units_has_shares_only_of_a_single_process
     assert failed.value.reason == "not_supported"
 
 
+def test_the_rest_is_not_of_rocm_if_graphics_may_be_unseen(bench: Bench) -> None:
+    """On Radeon, an idle process with a queue would get the time of another user's game. Its memory is known."""
+    bench.kernel.compute(41, units=None)
+    bench.driver.processes(0)
+    (bench.kernel.procfs / "1/cmdline").unlink()
+    (bench.kernel.procfs / "1").rmdir()
+    bench.clock.time += SCAN_INTERVAL_SECONDS
+    with pytest.raises(DeviceError, match="CAP_SYS_PTRACE") as failed:
+        shares(bench)
+    assert failed.value.reason == "no_permission"
+    assert list(bench.driver.processes(0)) == [GpuProcess(41, 4 * GB)]
+
+
+def passes(bench: Bench, number: int, change: Callable[[int], object] = lambda at: None) -> Totals:
+    """Seconds counted by a number of passes at 10 Hz, with a change of the host before each."""
+    accumulated = Accumulated()
+    resolver = ProcResolver(bench.kernel.procfs, bench.kernel.root)
+    sampler = UtilizationSampler(0, bench.driver, accumulated, Tenants(resolver), ProblemLog())
+    ratio = None
+    for at in range(number):
+        change(at)
+        if at % 10 == 0:
+            bench.driver.identity(0)
+            ratio = bench.driver.read(0).utilization_ratio
+            bench.driver.processes(0)
+        sampler.set_sharing("concurrent", bench.clock.time)
+        sampler.sample(bench.clock.time, ratio, at % 10 == 0)
+        bench.clock.time += 0.1
+    return accumulated.totals
+
+
+def test_bursts_of_graphics_count_once(bench: Bench) -> None:
+    """10 ms of work in each half second. Samples without work wait for the next share, which is that of all of them."""
+    bench.kernel.process(50, "render")
+    bench.kernel.write(bench.kernel.sysfs / "class/drm/card1/device/gpu_busy_percent", "2")
+
+    def work(at: int) -> None:
+        bench.kernel.client(50, "5", fdinfo(f"drm-engine-gfx:\t{(1 + at // 5) * 10_000_000} ns"))
+
+    totals = passes(bench, 200, work)
+    assert totals.service_busy == pytest.approx({ServiceKey("", "render"): 0.4}, rel=0.15)
+    assert totals.busy == pytest.approx(0.4, rel=0.15)
+
+
+@pytest.mark.parametrize(("failing", "unattributed"), [(1, 0.2), (5, 0.2), (75, 1.2)])
+def test_a_load_that_cannot_be_read_for_a_moment_costs_no_attribution(
+    failing: int, unattributed: float, bench: Bench
+) -> None:
+    """As in a reset. After more than six seconds, readings count until samples are tried again."""
+    bench.kernel.process(41, "train")
+    bench.kernel.compute(41, units=10)
+    path = bench.kernel.sysfs / "class/drm/card1/device/gpu_busy_percent"
+
+    def fault(at: int) -> None:
+        if at == 20:
+            bench.kernel.fail(path)
+        elif at == 20 + failing:
+            bench.kernel.write(path, "95")
+
+    totals = passes(bench, 200, fault)
+    assert totals.unattributed <= unattributed
+    missing = 0.0 if failing / 10 < MAX_SPAN_SECONDS else failing / 10 + 1.0
+    assert totals.service_busy[ServiceKey("", "train")] >= 0.95 * (19.5 - missing) - 0.2
+
+
+def test_a_work_counter_that_falls_for_a_moment_counts_once(bench: Bench) -> None:
+    """drm-usage-stats.rst: the larger previous value holds."""
+    bench.kernel.process(50, "render")
+    busy = []
+    for milliseconds in (1000, 1020, 1010, 1030):
+        bench.kernel.client(50, "5", fdinfo(f"drm-engine-gfx:\t{milliseconds}000000 ns"))
+        busy.append(shares(bench, 1.0).get(50, 0.0))
+    assert busy == pytest.approx([0.0, 0.02, 0.0, 0.005]), "10 ms in the two seconds since the last share"
+
+
+def file_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The last three parts of the paths that are read of clients from now on."""
+    reads: list[str] = []
+
+    def read_text(path: str) -> str:
+        reads.append("/".join(path.rsplit("/", 3)[1:]))
+        return attributes.read_text(path)
+
+    monkeypatch.setattr(clients, "read_text", read_text)
+    return reads
+
+
+def test_files_of_rocm_are_read_every_ten_seconds_and_idle_ones_every_second(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process of ROCm opens those of all GPUs, and submits nothing by them."""
+    bench.kernel.process(41, "train")
+    bench.kernel.process(50, "render")
+    bench.kernel.compute(41, units=10)
+    bench.kernel.client(41, "5", fdinfo("drm-memory-vram:\t9 KiB"))
+    bench.kernel.client(50, "6", fdinfo("drm-memory-vram:\t9 KiB", client=8))
+    bench.kernel.client(50, "7", fdinfo("drm-engine-gfx:\t9 ns", client=9))
+    reads = file_reads(monkeypatch)
+    passes(bench, 95)
+    assert [reads.count(name) for name in ("41/fdinfo/5", "50/fdinfo/6")] == [1, pytest.approx(10, abs=1)]
+    assert reads.count("50/fdinfo/7") >= 95
+
+
 def test_graphics_clients_have_the_time_that_the_kernel_counts(bench: Bench) -> None:
     """The rest of the busy time is that of ROCm. Two files of one client count once."""
     bench.kernel.process(50, "render")
@@ -342,6 +480,35 @@ def test_a_suspended_gpu_is_idle_and_stays_suspended(bench: Bench) -> None:
     assert bench.driver.read(0).absent["power_watts"] == "suspended"
     assert bench.driver.counters(0).absent["energy_joules"] == "suspended"
     assert bench.driver.health(0).absent["ecc_errors"] == "suspended"
+
+
+@pytest.mark.parametrize("state", ["suspended", "active"])
+def test_clients_of_a_suspended_gpu_and_of_one_without_metrics_are_not_read(
+    state: str, kernel: KernelDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """xe resumes a GPU to answer. The graphics of a CPU (card2) have no metrics."""
+    kernel.gpu({"power/runtime_status": state}, "0000:03:00.0", driver="xe")
+    kernel.gpu({}, "0000:00:02.0", driver="i915", card="card2")
+    kernel.process(60, "chat")
+    kernel.client(
+        60, "4", fdinfo("drm-cycles-ccs:\t9", "drm-total-cycles-ccs:\t9", driver="xe", address="0000:03:00.0")
+    )
+    kernel.client(60, "5", fdinfo(driver="i915", address="0000:00:02.0"), device="/dev/dri/renderD129")
+    reads, bench = file_reads(monkeypatch), Bench(kernel)
+    bench.driver.count()
+    bench.driver.identity(0)
+    bench.driver.process_utilization(0, 0)
+    if state == "suspended":
+        with pytest.raises(DeviceError) as failed:
+            bench.driver.processes(0)
+        assert failed.value.reason == "suspended"
+    assert [path for path in reads if "fdinfo" in path] == ([] if state == "suspended" else ["60/fdinfo/4"])
+
+
+def test_a_suspended_card_is_no_part_of_a_cpu_and_its_metrics_are_not_read(kernel: KernelDouble) -> None:
+    """Older kernels would resume it. The file is a trap."""
+    kernel.gpu({"power/runtime_status": "suspended", "gpu_metrics": gpu_metrics(3, revision=2)})
+    assert Bench(kernel).driver.count() == 1
 
 
 @pytest.mark.parametrize(

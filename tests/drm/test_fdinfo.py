@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.drm.double import ADDRESS, KernelDouble, fdinfo
 
-from foreshock_exporter.drm.clients import SCAN_INTERVAL_SECONDS, DrmClients
+from foreshock_exporter.drm.clients import SCAN_INTERVAL_SECONDS, DrmClients, _has_program
 from foreshock_exporter.drm.fdinfo import Client, parse_fdinfo
 
 KEYS = st.sampled_from(
@@ -94,11 +94,12 @@ def test_any_text_is_a_client_or_none(text: str) -> None:
 def test_files_of_all_processes_are_searched_every_ten_seconds(kernel: KernelDouble) -> None:
     """Known ones are read each time; a closed one is no client at once."""
     time = [0.0]
-    clients = DrmClients(kernel.procfs, lambda: time[0])
+    clients = DrmClients(kernel.sysfs, kernel.procfs, lambda: time[0])
+    kernel.gpu({})
     kernel.process(50, "render")
     kernel.client(50, "3", "pos:\t0", device="/dev/null")
     assert clients.read(ADDRESS) == {}
-    kernel.client(50, "5", fdinfo())
+    kernel.client(50, "5", fdinfo("drm-engine-gfx:\t1 ns"))
     assert clients.read(ADDRESS) == {}
     time[0] += SCAN_INTERVAL_SECONDS
     assert list(clients.read(ADDRESS)) == [(50, "7")]
@@ -111,12 +112,26 @@ def test_files_of_all_processes_are_searched_every_ten_seconds(kernel: KernelDou
 def test_a_host_with_many_processes_is_searched_less_often(kernel: KernelDouble) -> None:
     """A search of half a second is not repeated before fifty seconds."""
     times = iter([0.0, 0.5, 40.0, 51.0, 51.5])
-    clients = DrmClients(kernel.procfs, lambda: next(times))
+    clients = DrmClients(kernel.sysfs, kernel.procfs, lambda: next(times))
+    kernel.gpu({})
     kernel.process(50, "render")
     clients.read(ADDRESS)
     kernel.client(50, "5", fdinfo())
     assert clients.read(ADDRESS) == {}
     assert list(clients.read(ADDRESS)) == [(50, "7")]
+
+
+@pytest.mark.parametrize("option", ["hidepid=1", "hidepid=2"])
+def test_processes_that_proc_hides_are_unknown(option: str, kernel: KernelDouble) -> None:
+    """Without them, a GPU in use would seem idle. With hidepid=1 they are listed, but no file of theirs is readable."""
+    clients = DrmClients(kernel.sysfs, kernel.procfs, lambda: 0.0)
+    if option == "hidepid=2":
+        shutil.rmtree(kernel.procfs / "1")
+        clients.read(ADDRESS)
+        assert clients.incomplete
+    else:
+        kernel.fail(kernel.procfs / "1/cmdline")
+        assert _has_program(str(kernel.procfs / "1"))
 
 
 @pytest.fixture
@@ -136,7 +151,7 @@ def test_files_of_other_users_are_unknown_but_threads_of_the_kernel_have_none(
     public.process(50, "render")
     public.write(public.procfs / "50/cmdline", command)
     (public.procfs / "50/fd").chmod(0o700)
-    clients = DrmClients(public.procfs, lambda: 0.0)
+    clients = DrmClients(public.sysfs, public.procfs, lambda: 0.0)
     os.seteuid(65534)
     try:
         assert clients.read(ADDRESS) == {}

@@ -31,9 +31,13 @@ _LEVELS: Mapping[str, Clock] = {"pp_dpm_sclk": "sm", "pp_dpm_mclk": "memory"}
 _LEVEL = re.compile(r"^\w+: *([0-9]{1,6})Mhz", re.MULTILINE | re.IGNORECASE)
 _RAS_BLOCKS: Mapping[str, MemoryLocation] = {
     "umc": "dram",
-    **dict.fromkeys(("gfx", "sdma", "mmhub", "athub", "hdp", "xgmi_wafl", "vcn", "jpeg", "pcie_bif", "mca"), "sram"),
+    **dict.fromkeys(("gfx", "sdma", "mmhub", "athub", "hdp", "vcn", "jpeg", "mca"), "sram"),
 }
-"""Blocks with counters of errors (amdgpu_ras.c, ras_block_string): the memory controller, and others with memory."""
+"""Blocks with counters of errors (amdgpu_ras.c, ras_block_string): the memory controller, and others with memory.
+
+`xgmi_wafl` and `pcie_bif` are left out: they count errors of links, not of a memory.
+"""
+_ECC_FIELDS = ("ecc_errors", "ecc_location_errors")
 _RAS_LINE = re.compile(r"^(ue|ce): *([0-9]{1,20})$", re.MULTILINE)
 _SEVERITIES: Mapping[str, Severity] = {"ce": "corrected", "ue": "uncorrected"}
 _GENERATIONS = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5, "64.0": 6}
@@ -76,8 +80,14 @@ def read_state(attributes: Attributes) -> Reading:
     )
 
 
-def read_health(attributes: Attributes) -> Health:
-    """Current health. Raises DeviceError if the GPU is lost."""
+def read_health(attributes: Attributes, known_blocks: set[str]) -> Health:
+    """Current health. Raises DeviceError if the GPU is lost.
+
+    Args:
+        attributes: those of the GPU.
+        known_blocks: blocks that have reported errors so far; updated. If one of them does not, as during a reset, the
+            errors are absent: a sum without it would look like counters that started again.
+    """
     highest: dict[Clock, float] = {}
     for name, clock in _LEVELS.items():
         if levels := _LEVEL.findall(attributes.text(name, "clock_max_hertz") or ""):
@@ -85,11 +95,18 @@ def read_health(attributes: Attributes) -> Health:
     errors: dict[Severity, float] = {}
     by_location: dict[tuple[MemoryLocation, Severity], float] = {}
     for block, location in _RAS_BLOCKS.items():
-        text = attributes.text(f"ras/{block}_err_count", "ecc_errors", "ecc_location_errors")
-        for kind, count in _RAS_LINE.findall(text or ""):
+        text = attributes.text(f"ras/{block}_err_count", *_ECC_FIELDS)
+        counts = _RAS_LINE.findall(text or "")
+        if counts:
+            known_blocks.add(block)
+        elif text is not None or block in known_blocks:
+            attributes.absent.update(dict.fromkeys(_ECC_FIELDS, "driver"))
+        for kind, count in counts:
             severity = _SEVERITIES[kind]
             errors[severity] = errors.get(severity, 0.0) + float(count)
             by_location[location, severity] = by_location.get((location, severity), 0.0) + float(count)
+    if "ecc_errors" in attributes.absent:
+        errors, by_location = {}, {}
     return Health(
         clock_max_hertz=highest,
         ecc_errors=errors,

@@ -53,11 +53,31 @@ def list_cards(sysfs: Path) -> dict[str, Card]:
     return dict(sorted(cards.items()))
 
 
+def is_suspended(card: Card) -> bool:
+    """Whether the kernel has suspended the GPU. False if unknown."""
+    try:
+        return read_text(f"{card.folder}/power/runtime_status") == "suspended"
+    except DeviceError:
+        return False
+
+
+def address_of(sysfs: Path, name: str) -> str | None:
+    """PCI address of the device with a DRM device file such as renderD128; None if the kernel has none."""
+    try:
+        lines = read_text(f"{sysfs}/class/drm/{name}/device/uevent").splitlines()
+    except DeviceError:
+        return None
+    return next((line.partition("=")[2].lower() for line in lines if line.startswith("PCI_SLOT_NAME=")), None)
+
+
 def is_integrated(card: Card) -> bool:
-    """Whether the GPU is part of a CPU. Intel's are on PCI bus 0; AMD's have metrics of an APU. False if unknown."""
+    """Whether the GPU is part of a CPU. Intel's are on PCI bus 0; AMD's have metrics of an APU. False if unknown.
+
+    The metrics of a suspended GPU are not read, which could resume it: amdgpu suspends only discrete ones.
+    """
     if card.vendor == "Intel":
         return card.address.split(":")[-2] == "00"
     try:
-        return is_of_apu(read_bytes(f"{card.folder}/gpu_metrics"))
+        return not is_suspended(card) and is_of_apu(read_bytes(f"{card.folder}/gpu_metrics"))
     except DeviceError:
         return False

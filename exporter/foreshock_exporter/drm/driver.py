@@ -13,11 +13,11 @@ from pathlib import Path
 
 from foreshock_exporter.drm import amd, intel
 from foreshock_exporter.drm.attributes import Attributes, exists, read_text
-from foreshock_exporter.drm.cards import Card, Vendor, is_integrated, list_cards
+from foreshock_exporter.drm.cards import Card, Vendor, is_integrated, is_suspended, list_cards
 from foreshock_exporter.drm.clients import DrmClients
 from foreshock_exporter.drm.fdinfo import Client
 from foreshock_exporter.drm.kfd import Kfd, Node
-from foreshock_exporter.drm.shares import busy_shares, sample_times
+from foreshock_exporter.drm.shares import MAX_SPAN_SECONDS, busy_shares, sample_times
 from foreshock_exporter.model import device
 
 MAX_SAMPLE_AGE_SECONDS = 1.5
@@ -45,7 +45,10 @@ class Gpu:
     """Times and ratios since the last shares."""
     sampled_at: float | None = None
     clients: Mapping[tuple[int, str], Client] = field(default_factory=dict)
+    """Clients at the last shares, and newer ones when they were first seen."""
     clients_at: float | None = None
+    memory_blocks: set[str] = field(default_factory=set)
+    """Blocks that have reported ECC errors."""
     throttle: amd.ThrottleClock = field(default_factory=amd.ThrottleClock)
     power: intel.MeanPower = field(default_factory=intel.MeanPower)
 
@@ -74,7 +77,7 @@ class DrmDriver:
         self._host_id = host_id
         self._now = now
         self._kfd = Kfd(sysfs)
-        self._clients = DrmClients(procfs, now)
+        self._clients = DrmClients(sysfs, procfs, now)
         self._gpus: dict[str, Gpu] = {}
         self._skipped: set[str] = set()
         self._closed = threading.Event()
@@ -95,7 +98,7 @@ class DrmDriver:
     def identity(self, gpu: int) -> device.Identity:
         found, attributes = self._open(gpu)
         card = found.card
-        found.suspended = attributes.text("power/runtime_status") == "suspended"
+        found.suspended = is_suspended(card)
         found.uuid = found.uuid or self._uuid(card, attributes)
         self._find_nodes(found)
         partition = attributes.text("current_compute_partition") or "SPX"
@@ -111,16 +114,21 @@ class DrmDriver:
         )
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[device.UtilizationSample]:
-        """The busy ratio now, as a sample of the time since the last call. A suspended GPU is idle, and stays so."""
+        """The busy ratio now, as a sample of the time since the last one. A suspended GPU is idle, and stays so.
+
+        No sample while the driver fails for a moment, as when it resets or suspends the GPU: the next one stands for
+        that time. A longer failure raises DeviceError.
+        """
         found, attributes = self._open(gpu)
         if found.card.vendor != "AMD":
             raise device.DeviceError("not_supported", f"{found.card.driver} does not report how busy the GPU is")
         ratio = 0.0 if found.suspended else amd.busy_ratio(attributes, "ratio")
-        if ratio is None:
-            raise device.DeviceError(
-                attributes.absent.get("ratio", "not_supported"), "gpu_busy_percent is not readable"
-            )
         now = self._now()
+        if ratio is None:
+            reason = attributes.absent.get("ratio", "not_supported")
+            if reason == "driver" and _is_sampled(found, now):
+                return ()
+            raise device.DeviceError(reason, "gpu_busy_percent is not readable")
         before, found.sampled_at = found.sampled_at, now
         found.busy_samples.append((now, ratio))
         return tuple(
@@ -130,11 +138,17 @@ class DrmDriver:
         )
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[device.ProcessUtilization]:
-        """Shares of processes; see `busy_shares`. Those of DRM clients are means since the last call."""
+        """Shares of processes; see `busy_shares`.
+
+        Those of DRM clients are means since the last shares, as the caller keeps the time of samples without shares. A
+        caller that gets no samples counts each call alone: then they are means since the last call.
+        """
         found, _ = self._open(gpu)
+        if found.suspended:  # fdinfo of xe would resume it
+            return ()
         now = self._now()
-        clients, before, before_at = self._clients.read(found.card.address), found.clients, found.clients_at
-        found.clients, found.clients_at = clients, now
+        clients = self._clients.read(found.card.address, found.compute_pids)
+        before, before_at = found.clients, found.clients_at
         measured: dict[int, float] = {}
         if before_at is not None and now > before_at:
             for (pid, number), client in clients.items():
@@ -147,6 +161,11 @@ class DrmDriver:
         shares = busy_shares(busy, measured, self._occupancy(found))
         if shares:
             found.busy_samples.clear()
+        if shares or before_at is None or not _is_sampled(found, now):
+            found.clients = {key: client.not_below(before.get(key, client)) for key, client in clients.items()}
+            found.clients_at = now
+        else:
+            found.clients = {key: before.get(key, client) for key, client in clients.items()}
         timestamp_us = round(now * 1e6)
         if timestamp_us <= since_us:
             return ()
@@ -157,7 +176,10 @@ class DrmDriver:
         if found.suspended:
             return device.Reading(utilization_ratio=0.0, absent=_all_suspended(device.Reading))
         if found.card.vendor == "AMD":
-            return amd.read_state(attributes)
+            reading, now = amd.read_state(attributes), self._now()
+            if reading.utilization_ratio is not None and not _is_sampled(found, now):
+                found.busy_samples.append((now, reading.utilization_ratio))
+            return reading
         return intel.read_state(attributes, found.power, self._now())
 
     def counters(self, gpu: int) -> device.Counters:
@@ -178,16 +200,22 @@ class DrmDriver:
             return device.Health(absent=_all_suspended(device.Health))
         if found.card.vendor != "AMD":
             return device.Health()
-        return amd.read_health(attributes)
+        return amd.read_health(attributes, found.memory_blocks)
 
     def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
-        """Processes of ROCm with memory or queues, and DRM clients with memory or time on an engine."""
+        """Processes of ROCm with memory or queues, and DRM clients with memory or time on an engine.
+
+        Raises:
+            DeviceError: "suspended" if the kernel has suspended the GPU, which to read fdinfo could resume.
+        """
         found, _ = self._open(gpu)
+        if found.suspended:
+            raise device.DeviceError("suspended", f"the kernel has suspended the GPU at {found.card.address}")
         compute = self._kfd.memory(found.nodes)
         found.compute_pids = tuple(compute)
         memory: dict[int, float | None] = dict(compute)
-        for (pid, _), client in self._clients.read(found.card.address).items():
-            if pid not in compute and (client.memory_bytes or client.busy_seconds or client.busy_cycles):
+        for (pid, _), client in self._clients.read(found.card.address, found.compute_pids).items():
+            if pid not in compute and (client.memory_bytes or client.has_worked):
                 known = memory.get(pid, 0.0)
                 own = client.memory_bytes
                 memory[pid] = None if own is None or known is None else known + own
@@ -229,16 +257,14 @@ class DrmDriver:
         if gpu.no_nodes is not None:
             raise gpu.no_nodes
         if not gpu.nodes and self._clients.incomplete:
-            raise device.DeviceError(
-                "no_permission",
-                "the open files of other users' processes cannot be read; run as root or with CAP_SYS_PTRACE",
-            )
+            raise _hidden_files()
 
     def _occupancy(self, gpu: Gpu) -> Mapping[int, float]:
         """Weights of ROCm's processes. A single one with queues needs no weight.
 
         Raises:
-            DeviceError: "not_supported" if several have queues on a GPU that does not report their compute units.
+            DeviceError: "not_supported" if several have queues on a GPU that does not report their compute units;
+            "no_permission" if other processes may use it unseen, whose time would be charged to the single one.
         """
         if not gpu.compute_pids:
             return {}
@@ -248,6 +274,8 @@ class DrmDriver:
             able = [pid for pid in gpu.compute_pids if self._kfd.queues(pid, gpu.nodes)]
             if len(able) > 1:
                 raise
+            if able and self._clients.incomplete:
+                raise _hidden_files() from None
             return dict.fromkeys(able, 1.0)
 
     def _uuid(self, card: Card, attributes: Attributes) -> str:
@@ -265,6 +293,17 @@ class DrmDriver:
             except device.DeviceError:
                 continue
         return ""
+
+
+def _is_sampled(gpu: Gpu, now: float) -> bool:
+    """Whether the busy ratio was sampled lately: then the next sample stands for the time since."""
+    return gpu.sampled_at is not None and now - gpu.sampled_at <= MAX_SPAN_SECONDS
+
+
+def _hidden_files() -> device.DeviceError:
+    return device.DeviceError(
+        "no_permission", "the open files of other users' processes cannot be read; run as root or with CAP_SYS_PTRACE"
+    )
 
 
 def _all_suspended(part: type[device.Reading | device.Counters | device.Health]) -> dict[str, device.Reason]:

@@ -33,6 +33,25 @@ class Client(NamedTuple):
     busy_cycles: Mapping[str, tuple[float, float]]
     memory_bytes: float | None
 
+    @property
+    def has_worked(self) -> bool:
+        """Whether a kernel engine has ever worked for the client. xe lists engines with 0 cycles too."""
+        return any(self.busy_seconds.values()) or any(busy for busy, _ in self.busy_cycles.values())
+
+    def not_below(self, before: Client) -> Client:
+        """The client, with the larger value of an engine that has fallen since `before`.
+
+        A value can fall for a moment. Its work is then counted from the larger one (drm-usage-stats.rst).
+        """
+        seconds = {
+            engine: max(busy, before.busy_seconds.get(engine, 0.0)) for engine, busy in self.busy_seconds.items()
+        }
+        cycles = {}
+        for engine, (busy, total) in self.busy_cycles.items():
+            busy_before, total_before = before.busy_cycles.get(engine, (0.0, 0.0))
+            cycles[engine] = (max(busy, busy_before) if total >= total_before else busy, total)
+        return self._replace(busy_seconds={**before.busy_seconds, **seconds}, busy_cycles=cycles)
+
     def share_since(self, before: Client, seconds: float) -> float:
         """Mean share, 0 to 1, of the time that kernel engines worked for the client in the `seconds` since `before`.
 

@@ -257,12 +257,13 @@ class GpuCollector:
         session.holdings = session.record.tenants.holdings(processes)
 
     def _call_driver(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
-        """Result of the call, or its error. Errors other than "not_supported" are logged."""
+        """Result of the call, or its error. Errors other than "not_supported" and "suspended" are logged."""
         try:
             result = call(self._index)
         except DeviceError as error:
-            self._set_outcome(subject, error.reason == "not_supported")
-            if error.reason != "not_supported":
+            expected = error.reason in ("not_supported", "suspended")
+            self._set_outcome(subject, expected)
+            if not expected:
                 self._problems.report(f"{subject} of GPU {self._index}", f"{error}{self._description()}")
             return error
         self._set_outcome(subject, True)
