@@ -243,7 +243,7 @@ def _service_cpu(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> Co
     def tenants() -> Sequence[HostTenant]:
         snapshot = gpus()
         return [
-            HostTenant(*_ids(gpu), (key.name, key.namespace, gpu.sources[key]), pids)
+            HostTenant(*_ids(gpu), (key.name, key.namespace), gpu.sources[key], pids)
             for gpu in (snapshot.gpus if snapshot else ())
             for key, pids in gpu.pids.items()
         ]

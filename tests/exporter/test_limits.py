@@ -66,7 +66,8 @@ def test_a_resource_is_unknown_without_its_maximum_or_one_of_two_readings() -> N
          {(A, "dram"): 2.0, (B, "dram"): 2.0, (A, "power"): 2.0, (B, "power"): 2.0}),
         ("MIG instances share power, not DRAM", "mig", {A: None, B: None}, 0.5, {(A, "power"): 1.0, (B, "power"): 1.0}),
         ("one alone loses nothing to others", "mps", {A: 2.0}, 1.0, {}),
-        ("nor beside one that does not run", "mps", {A: 2.0, B: 0.0}, 1.0, {}),
+        ("nor beside one that does not run, but its counters exist before they grow", "mps", {A: 2.0, B: 0.0}, 1.0,
+         {(A, "dram"): 0.0, (B, "dram"): 0.0, (A, "power"): 0.0, (B, "power"): 0.0}),
     ],
 )  # fmt: skip
 def test_the_bound_of_a_service_follows_from_how_the_gpu_is_shared(
@@ -76,9 +77,10 @@ def test_the_bound_of_a_service_follows_from_how_the_gpu_is_shared(
     lost_speed: float,
     expected: Mapping[tuple[ServiceKey, str], float],
 ) -> None:
-    before = Use(0.0, {"dram": (0.0,), "power": (0.0,)}, 0.0, dict.fromkeys(services, 0.0))
-    after = Use(2.0, {"dram": (1.8,), "power": (2.0,)}, 2.0, services)
-    totals = add_interval(Totals(), before, after, MAXIMA, sharing, lost_speed)
+    known = {service: seconds for service, seconds in services.items() if seconds is not None}
+    before = Use(0.0, {"dram": (0.0,), "power": (0.0,)}, 0.0, {}, lost_speed)
+    after = Use(2.0, {"dram": (1.8,), "power": (2.0,)}, 2.0, known if len(known) == len(services) else None, 0.0)
+    totals = add_interval(Totals(), before, after, MAXIMA, sharing, services)
     assert totals.resource_wait == {key: pytest.approx(seconds) for key, seconds in expected.items()}, case
     assert totals.saturated == ({"power": 2.0} if sharing == "mig" else {"dram": 2.0, "power": 2.0})
 
@@ -90,21 +92,21 @@ _amounts = st.fixed_dictionaries(
     },
 )
 _intervals = st.lists(
-    st.tuples(st.floats(0.1, 5.0), _amounts, st.lists(st.none() | st.floats(0, 1), max_size=3), st.floats(0, 1)),
+    st.tuples(st.floats(0.1, 5.0), _amounts, st.none() | st.lists(st.floats(0, 1), max_size=3), st.floats(0, 1)),
     max_size=8,
 )
 
 
 @given(_intervals, st.sampled_from(["time-slicing", "mps", "mig", "unknown"]))
 def test_no_bound_exceeds_the_time_at_the_limit_nor_that_the_time_that_passed(
-    intervals: list[tuple[float, dict[Resource, tuple[float, ...]], list[float | None], float]], sharing: Sharing
+    intervals: list[tuple[float, dict[Resource, tuple[float, ...]], list[float] | None, float]], sharing: Sharing
 ) -> None:
     totals, time, before = Totals(), 0.0, Use(0.0, IDLE)
     for seconds, amounts, shares, lost_speed in intervals:
         time += seconds
-        services = {ServiceKey("", str(n)): None if share is None else share * time for n, share in enumerate(shares)}
-        after = Use(time, amounts, time, services)
-        last, totals = totals, add_interval(totals, before, after, MAXIMA, sharing, lost_speed)
+        busy = None if shares is None else {ServiceKey("", str(n)): share * time for n, share in enumerate(shares)}
+        after = Use(time, amounts, time, busy, lost_speed)
+        last, totals = totals, add_interval(totals, before, after, MAXIMA, sharing, [A, B] if busy is None else [*busy])
         assert all(totals.saturated[resource] >= seconds for resource, seconds in last.saturated.items())
         assert all(totals.resource_wait[key] >= seconds for key, seconds in last.resource_wait.items())
         before = after

@@ -17,11 +17,12 @@ from foreshock_exporter.host.service_cpu import (
     ServiceCpu,
     Wait,
     add_readings,
+    add_steal,
     cgroup_folders,
     local_cpus,
     parse_cpu_list,
     read_cgroup,
-    steal_seconds,
+    steal_by_cpu,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ POD = "kubepods.slice/kubepods-pod1.slice/cri-containerd-a.scope"
 PRESSURE = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 avg60=0.00 avg300=0.00 total={}\n"
 GPU = "sys/bus/pci/devices/0000:1b:00.0"
 TRAIN = ("train", "shop", "otel")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def stat(*stolen: int) -> str:
+    """/proc/stat with the ticks that were stolen from each CPU, and many from one that is offline."""
+    cpus = "".join(f"cpu{cpu} 1 0 0 0 0 0 0 {ticks} 0 0\n" for cpu, ticks in enumerate(stolen))
+    return f"cpu  1 2 3 4 5 6 7 99999 9 0\n{cpus}intr 5\n"
 
 
 def host(some: int, full: int, throttled: int, **files: str) -> dict[str, str]:
@@ -38,7 +46,7 @@ def host(some: int, full: int, throttled: int, **files: str) -> dict[str, str]:
     return {
         "proc/7/cgroup": f"0::/{POD}\n",
         "proc/7/status": "Name:\tpython\nCpus_allowed_list:\t0-3,8\n",
-        "proc/stat": "cpu  1 2 3 4 5 6 7 400 9 0\ncpu0 1 0 0 0 0 0 0 0 0 0\ncpu1 1 0 0 0 0 0 0 0 0 0\nintr 5\n",
+        "proc/stat": stat(some // 10_000, throttled // 10_000),
         f"cgroup/{POD}/cpu.pressure": PRESSURE.format(some, full),
         f"cgroup/{POD}/cpu.stat": f"usage_usec 5\nnr_periods 1\nnr_throttled 1\nthrottled_usec {throttled}\n",
         f"{GPU}/numa_node": "1\n",
@@ -48,7 +56,10 @@ def host(some: int, full: int, throttled: int, **files: str) -> dict[str, str]:
 
 
 def collector(root: Path, now: list[float]) -> ServiceCpu:
-    tenants = [HostTenant("0", "GPU-a", "00000000:1B:00.0", TRAIN, (7,))]
+    return with_tenants(root, now, [HostTenant("0", "GPU-a", "00000000:1B:00.0", TRAIN[:2], "otel", (7,))])
+
+
+def with_tenants(root: Path, now: list[float], tenants: list[HostTenant]) -> ServiceCpu:
     return ServiceCpu(root / "proc", root / "sys", root / "cgroup", lambda: tenants, lambda: now[0])
 
 
@@ -69,8 +80,54 @@ def test_a_service_has_the_pressure_the_throttled_time_and_the_distance_of_its_p
         "gpu_service_cpu_stalled_seconds_total": {TRAIN: 2.0},
         "gpu_service_cpu_throttled_seconds_total": {TRAIN: 10.0},
         "gpu_service_local_cpus_ratio": {("0", "GPU-a", *TRAIN): 0.4},
-        "gpu_host_cpu_steal_seconds_total": {(): 400 / os.sysconf("SC_CLK_TCK") / 2},
+        "gpu_host_cpu_steal_seconds_total": {(): pytest.approx((400 + 6000) / TICKS / 2)},
     }
+
+
+def test_totals_outlast_a_moment_without_processes_but_not_what_happens_meanwhile(tree: Tree) -> None:
+    now, tenant = [100.0], HostTenant("0", "GPU-a", "", TRAIN[:2], "otel", (7,))
+    tenants = [tenant]
+    run = with_tenants(tree(host(0, 0, 0)), now, tenants)
+    totals = []
+    for some, present in ((0, True), (3_000_000, True), (9_000_000, False), (9_000_000, True), (10_000_000, True)):
+        tree(host(some, 0, 0))
+        tenants[:] = [tenant] * present
+        totals.append(collected(run)["gpu_service_cpu_waiting_seconds_total"].get(TRAIN))
+        now[0] += 10.0
+    assert totals == [0.0, 3.0, 3.0, 3.0, 4.0]
+    tenants.clear()
+    for now[0] in (150.0, 1100.0):
+        last = collected(run)["gpu_service_cpu_waiting_seconds_total"]
+    assert last == {}, "it left long ago"
+
+
+def test_a_reading_without_a_kind_keeps_its_total() -> None:
+    wait = add_readings(None, {Path("/a"): {"some": 1.0}}, 0.0)
+    for now, values in enumerate(({"some": 1.5}, {"full": 1.0}, {"some": 2.0}), 1):
+        wait = add_readings(wait, {Path("/a"): values}, float(now))
+    assert wait.totals == {"some": 0.5, "full": 0.0}
+
+
+def test_a_service_with_two_sources_has_one_series_of_its_cgroups(tree: Tree) -> None:
+    now = [100.0]
+    root = tree({**host(0, 0, 0), "proc/8/cgroup": f"0::/{POD}\n"})
+    tenants = [
+        HostTenant(str(n), f"GPU-{n}", "", TRAIN[:2], source, (7 + n,)) for n, source in enumerate(("otel", "pod"))
+    ]
+    run = with_tenants(root, now, tenants)
+    collected(run)
+    tenants.reverse()
+    now[0] = 110.0
+    tree(host(2_000_000, 0, 0))
+    assert collected(run)["gpu_service_cpu_waiting_seconds_total"] == {TRAIN: 2.0}, "with the source that it had first"
+
+
+def test_steal_neither_jumps_nor_falls_while_cpus_are_offline() -> None:
+    steal, totals = None, []
+    for stolen in ((800, 800, 800, 800), (1000, 1000), (1200, 1100), (1400, 1200, 800, 800), (1500, 1300, 900, 900)):
+        steal = add_steal(steal, steal_by_cpu(stat(*stolen)))
+        totals.append(steal.total * TICKS)
+    assert totals == pytest.approx([0.0, 200.0, 350.0, 500.0, 600.0])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +175,7 @@ def test_a_list_of_cpus_is_read(text: str, cpus: set[int]) -> None:
 def test_a_gpu_without_a_numa_node_is_close_to_no_cpu_that_is_known(tree: Tree) -> None:
     root = tree({f"{GPU}/numa_node": "-1\n", f"{GPU}/local_cpulist": "0-1\n"})
     assert local_cpus(root / "sys", "00000000:1B:00.0") == frozenset()
-    assert steal_seconds("cpu 1 2\n") is None
+    assert steal_by_cpu("cpu 1 2\ncpu0 1 2\n") == {}
 
 
 @given(

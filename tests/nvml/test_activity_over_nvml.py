@@ -45,7 +45,7 @@ def change(scene: Scene, changed: Callable[[ScriptedGpu, float], ScriptedGpu], g
 def missing(scene: Scene, gpu: str = "GPU-0") -> set[tuple[str, str]]:
     """Metrics that the exporter reports missing for a GPU, with their reasons."""
     rows = scene.scrape().get("foreshock_exporter_metric_unavailable", {})
-    return {(metric, reason) for _, metric, reason, uuid in rows if uuid == gpu}
+    return {(metric, reason) for _, metric, reason, resource, uuid in rows if uuid == gpu and not resource}
 
 
 def value(scene: Scene, family: str) -> float:

@@ -172,7 +172,9 @@ def test_mps_clients_are_distinguished_and_have_no_stalls(scene_of: SceneOf) -> 
     assert "mps" in info
     assert set(seen["gpu_service_processes"].values()) == {1.0}
     assert "gpu_service_wait_seconds_total" not in seen
-    assert ("0", "gpu_service_wait_seconds_total", "mps", "GPU-h100") in seen["foreshock_exporter_metric_unavailable"]
+    assert ("0", "gpu_service_wait_seconds_total", "mps", "", "GPU-h100") in seen[
+        "foreshock_exporter_metric_unavailable"
+    ]
 
 
 def test_the_wider_process_entries_of_driver_535_are_not_misread(scene_of: SceneOf) -> None:
@@ -227,7 +229,7 @@ def test_forbidden_values_are_absent_with_that_reason(scene_of: SceneOf) -> None
     scene.run(2.0)
     seen = scene.scrape()
     assert "gpu_power_watts" not in seen
-    assert ("0", "gpu_power_watts", "no_permission", "GPU-h100") in seen["foreshock_exporter_metric_unavailable"]
+    assert ("0", "gpu_power_watts", "no_permission", "", "GPU-h100") in seen["foreshock_exporter_metric_unavailable"]
 
 
 @pytest.mark.parametrize("script", ["contended", "healthy", "sick"])

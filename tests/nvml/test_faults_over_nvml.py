@@ -224,7 +224,7 @@ def test_field_values_that_time_out_cost_only_their_own_metrics(scene_of: SceneO
     assert during["gpus_present"][()] == 2
     assert ("0", "GPU-0") in during["gpu_power_watts"]
     assert ("0", "GPU-0") not in during["gpu_nvlink_transmit_bytes_total"]
-    assert ("0", "gpu_nvlink_transmit_bytes_total", "timeout", "GPU-0") in during[
+    assert ("0", "gpu_nvlink_transmit_bytes_total", "timeout", "", "GPU-0") in during[
         "foreshock_exporter_metric_unavailable"
     ]
     scene.double.dialects = ()

@@ -53,7 +53,7 @@ def by_resource(series: dict[tuple[str, ...], Any], service: str = "") -> dict[s
 
 def reasons(scene: Scene) -> dict[str, str]:
     rows = scene.scrape().get("foreshock_exporter_metric_unavailable", {})
-    return {metric.split('"')[1]: reason for _, metric, reason, _ in rows if metric.startswith(FAMILY)}
+    return {resource: reason for _, metric, reason, resource, _ in rows if metric == FAMILY}
 
 
 def test_each_resource_at_its_limit_is_counted_with_a_bound_for_the_services_that_share_it(scene_of: SceneOf) -> None:
@@ -70,7 +70,26 @@ def test_each_resource_at_its_limit_is_counted_with_a_bound_for_the_services_tha
     lost = by_resource(after[WAIT], "train")
     assert 0.0 < lost["dram"] < by_resource(after[WAIT], "embed")["dram"], "who runs less waits longer for DRAM"
     assert 0.0 < lost["power"] <= 0.1 * 11.5, "the clock lacks a tenth"
-    assert by_resource(after[WAIT], "idle") == {}, "it runs nothing"
+    assert set(by_resource(after[WAIT], "idle").values()) == {0.0}, "it runs nothing"
+    assert lost.keys() == {"dram", "pcie", "nvlink", "power"}, "also before its first loss"
+
+
+def test_a_service_that_returns_is_not_charged_with_its_earlier_time(scene_of: SceneOf) -> None:
+    def at(gpu: ScriptedGpu, age: float) -> ScriptedGpu:
+        gone = 28.5 < age < 36.5
+        held = tuple(each for each in gpu.processes if not gone or each.service[1] != "embed")
+        ran = tuple(
+            each for each in gpu.process_samples if each.pid != 4002 or each.timestamp_us < (START + 28.0) * 1e6
+        )
+        return replace(at_limit(gpu, age), processes=held, process_samples=ran)
+
+    scene = scene_of("h100")
+    scene.double.dialects = (Dialect(),)
+    show(scene, at)
+    scene.run(12.0)
+    left = by_resource(scene.scrape()[WAIT], "embed")
+    scene.run(6.0)
+    assert 0.0 < left["pcie"] == by_resource(scene.scrape()[WAIT], "embed")["pcie"], "it runs nothing since it returned"
 
 
 def test_mps_clients_have_a_bound_although_they_have_no_gpu_wait(scene_of: SceneOf) -> None:

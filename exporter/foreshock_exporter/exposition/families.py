@@ -184,14 +184,16 @@ def _by_service(gpu: GpuState, values: Mapping[ServiceKey, float | None]) -> lis
 
 
 def _absences(gpu: GpuState) -> Iterator[Sample]:
-    """Each missing metric of this GPU, or of one of its GPU instances, with the reason."""
+    """Each missing metric of this GPU, one of its GPU instances, or one of its resources, with the reason."""
     parts = [(family, getattr(gpu, part), field) for family, part, field in _VALUES]
     parts += [(family, part, field) for family, field in _MIG_ACTIVITY for part in _instances(gpu).values()]
     reasons = dict(gpu.absent)
     for family, part, field in parts:
         if part is not None and getattr(part, field) in (None, {}):
             reasons[family.name] = part.absent.get(field, "not_supported")
-    return (Sample((*_ids(gpu), metric, reason), 1.0) for metric, reason in reasons.items())
+    missing = [(metric, reason, "") for metric, reason in reasons.items()]
+    missing += [(metrics.RESOURCE_SATURATED.name, reason, resource) for resource, reason in gpu.unlimited.items()]
+    return (Sample((*_ids(gpu), *labels), 1.0) for labels in missing)
 
 
 def _links(gpu: GpuState, direction: int) -> Iterator[Sample]:

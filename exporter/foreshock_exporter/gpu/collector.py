@@ -74,7 +74,7 @@ class _Session:
     holdings: dict[ServiceKey, Holding] = field(default_factory=dict)
     use: limits.Use | None = None
     absent: dict[str, str] = field(default_factory=dict)
-    unlimited: dict[str, str] = field(default_factory=dict)
+    unlimited: Mapping[limits.Resource, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,19 +223,16 @@ class GpuCollector:
         """Count the interval since the last reading for the resources that were at their limit."""
         record, sharing, before = session.record, session.record.identity.sharing, session.use
         totals, maximum = record.accumulated.totals, limits.maxima(session.health)
-        timed = metrics.SERVICE_BUSY.name not in session.sampler.absent
         session.use = limits.Use(
             time,
             limits.used_amounts(session.activity, session.counters),
             totals.busy,
-            {key: totals.service_busy.get(key, 0.0) if timed else None for key in record.tenants.pids},
+            None if metrics.SERVICE_BUSY.name in session.sampler.absent else totals.service_busy,
+            limits.slowdown(session.reading, session.health),
         )
-        unknown = limits.unknown_reasons(session.use, maximum, session.activity, session.counters, sharing)
-        family = metrics.RESOURCE_SATURATED.name
-        session.unlimited = {f'{family}{{resource="{resource}"}}': reason for resource, reason in unknown.items()}
+        session.unlimited = limits.unknown_reasons(session.use, maximum, session.activity, session.counters, sharing)
         if before is not None and 0.0 < time - before.time <= MAX_GAP_SECONDS:
-            lost_speed = limits.slowdown(session.reading, session.health)
-            totals = limits.add_interval(totals, before, session.use, maximum, sharing, lost_speed)
+            totals = limits.add_interval(totals, before, session.use, maximum, sharing, record.tenants.pids)
             record.accumulated.totals = totals
 
     def _read_activity(self, session: _Session) -> Activity | None:
@@ -296,7 +293,8 @@ class GpuCollector:
             holdings=session.holdings,
             jobs=record.tenants.jobs,
             sm_limits=record.tenants.sm_limits if record.identity.sharing == "mps" else {},
-            absent={**self._unattributed_metrics, **session.unlimited, **session.absent, **session.sampler.absent},
+            absent={**self._unattributed_metrics, **session.absent, **session.sampler.absent},
+            unlimited=session.unlimited,
             pids=record.tenants.pids,
             services_over_limit=record.tenants.over_limit,
             dropped=dict(record.accumulated.dropped),

@@ -5,16 +5,18 @@ their mean use was at least 75% of their maximum; PCIe and NVLink in the busier 
 time that the driver measured. If at least two services are active, each of them loses at most that time:
 
 - DRAM under time-slicing: only while others run, Δt·(1 − share of the busy time).
-- Power: the slowdown of the clock, Δt·(1 − clock / maximum clock), or all of Δt if the clocks are unknown.
+- Power: the slowdown of the clock, Δt·(1 − clock / maximum clock), with the lower clock of both readings, or all of Δt
+  if a clock is unknown.
 - Else: all of Δt, because the driver does not count bytes by service.
 
-Services under MIG do not share DRAM. Bursts shorter than an interval are not seen.
+Services under MIG do not share DRAM. Bursts shorter than an interval are not seen. No service is active while the
+driver loses the samples of its processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from foreshock_exporter.gpu.contention import MIN_ACTIVE_SHARE, ServiceKey, Totals
@@ -38,13 +40,15 @@ class Use:
     """Use of a GPU up to a time, in seconds of the exporter's clock.
 
     amounts: cumulative seconds of DRAM activity and of the power limit, and bytes sent and received over links; only
-    those that are known. busy: busy seconds of the GPU. services: those of services with processes; None if unknown.
+    those that are known. busy: busy seconds of the GPU. service_busy: those of all its services, also of those without
+    processes now; None if the driver does not report them. lost_speed: see `slowdown`.
     """
 
     time: float
     amounts: Mapping[Resource, tuple[float, ...]]
     busy: float = 0.0
-    services: Mapping[ServiceKey, float | None] = field(default_factory=dict)
+    service_busy: Mapping[ServiceKey, float] | None = None
+    lost_speed: float = 1.0
 
 
 def used_amounts(activity: Activity | None, counters: Counters | None) -> dict[Resource, tuple[float, ...]]:
@@ -96,11 +100,17 @@ def slowdown(reading: Reading, health: Health | None) -> float:
 
 
 def add_interval(
-    totals: Totals, before: Use, after: Use, maximum: Mapping[Resource, float], sharing: Sharing, lost_speed: float
+    totals: Totals,
+    before: Use,
+    after: Use,
+    maximum: Mapping[Resource, float],
+    sharing: Sharing,
+    services: Collection[ServiceKey],
 ) -> Totals:
-    """Totals after one more interval. A service has a counter of a resource from its first loss on.
+    """Totals after one more interval, at whose end `services` had processes.
 
-    lost_speed: see `slowdown`. A GPU with MIG has no DRAM that its services share.
+    From two services on, each has a counter of each known resource, so that `rate` sees its first loss. A GPU with MIG
+    has no DRAM that its services share.
     """
     seconds = after.time - before.time
     spent = saturated_seconds(before, after, maximum)
@@ -112,19 +122,17 @@ def add_interval(
     for resource, part in spent.items():
         saturated[resource] = saturated.get(resource, 0.0) + part
     totals = replace(totals, saturated=saturated)
-    if len(after.services) < 2:
+    if len(services) < 2:
         return totals
-    shares = {service: _busy_share(before, after, service) for service in after.services}
+    shares = {service: _busy_share(before, after, service) for service in services}
     active = {service for service, share in shares.items() if share is None or share >= MIN_ACTIVE_SHARE}
     busy = (after.busy - before.busy) / seconds
     waits = dict(totals.resource_wait)
     for service, share in shares.items():
         for resource, part in spent.items():
             bound = part if len(active) > 1 and service in active else 0.0
-            if not bound:
-                continue
             if resource == "power":
-                bound *= lost_speed
+                bound *= max(before.lost_speed, after.lost_speed)
             elif resource == "dram" and sharing == "time-slicing" and share is not None and busy > 0.0:
                 bound *= max(0.0, 1.0 - share / busy)
             waits[service, resource] = waits.get((service, resource), 0.0) + bound
@@ -133,8 +141,10 @@ def add_interval(
 
 def _busy_share(before: Use, after: Use, service: ServiceKey) -> float | None:
     """Share of the interval that the service used the GPU; None if unknown."""
-    new, old = after.services[service], before.services.get(service, 0.0)
-    return None if new is None else max(0.0, new - (old or 0.0)) / (after.time - before.time)
+    if before.service_busy is None or after.service_busy is None:
+        return None
+    used = after.service_busy.get(service, 0.0) - before.service_busy.get(service, 0.0)
+    return max(0.0, used) / (after.time - before.time)
 
 
 def unknown_reasons(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from foreshock_exporter.gpu.contention import ServiceKey, Totals
 from foreshock_exporter.gpu.driver_samples import BusyHistogram
+from foreshock_exporter.gpu.limits import Resource
 from foreshock_exporter.gpu.pools import UnmatchedRule
 from foreshock_exporter.gpu.tenants import Holding
 from foreshock_exporter.gpu.watchdog import CallKey
@@ -21,9 +22,10 @@ class GpuState:
     """State of one GPU that responds.
 
     A part that was not read or failed is None. `absent` maps missing metrics to the reason, in addition to the `absent`
-    of each part. `pids` are the processes of each service. `services_over_limit` counts services beyond the limit.
-    `dropped` counts fast samples left out, by reason. `passed_at` is the time of the last fast sample, `read_at` that
-    of reading, counters, and activity, in seconds of the exporter's clock.
+    of each part; `unlimited` maps resources without time at their limit to the reason. `pids` are the processes of each
+    service. `services_over_limit` counts services beyond the limit. `dropped` counts fast samples left out, by reason.
+    `passed_at` is the time of the last fast sample, `read_at` that of reading, counters, and activity, in seconds of
+    the exporter's clock.
     """
 
     identity: Identity
@@ -38,6 +40,7 @@ class GpuState:
     jobs: Mapping[ServiceKey, tuple[str, ...]] = field(default_factory=dict)
     sm_limits: Mapping[ServiceKey, float] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    unlimited: Mapping[Resource, str] = field(default_factory=dict)
     pids: Mapping[ServiceKey, tuple[int, ...]] = field(default_factory=dict)
     services_over_limit: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)

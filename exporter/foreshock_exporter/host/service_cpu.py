@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +22,8 @@ from foreshock_exporter.model.xid import pci_address
 
 READ_SECONDS = 5.0
 """Time between two readings."""
+EXPIRE_AFTER_SECONDS = 900.0
+"""Time after which the series of a service that left its GPUs end."""
 PLACE_SECONDS = 10.0
 """Time between two looks at the cgroups and CPUs of the processes."""
 MAX_PIDS = 16
@@ -35,15 +37,21 @@ _KINDS: Mapping[str, Family] = {
     "full": metrics.SERVICE_CPU_STALLED,
     "throttled": metrics.SERVICE_CPU_THROTTLED,
 }
+ServiceNames = tuple[str, str]
+"""Name and namespace."""
 
 
 class HostTenant(NamedTuple):
-    """A service on a GPU: the labels of both, the PCI address of the GPU, and its processes."""
+    """A service on a GPU: the labels of both, the PCI address of the GPU, and its processes.
+
+    service: name and namespace. source: of the name on this GPU.
+    """
 
     gpu: str
     uuid: str
     pci_bus_id: str
-    service: tuple[str, str, str]
+    service: ServiceNames
+    source: str
     pids: tuple[int, ...]
 
 
@@ -59,14 +67,14 @@ class Wait:
 def add_readings(before: Wait | None, cgroups: Mapping[Path, Mapping[str, float]], now: float) -> Wait:
     """Totals after one more reading: of each kind the largest increase of a cgroup, at most the time that passed.
 
-    A cgroup that is new counts from its next reading. Throttled time is a sum over CPUs, so it may grow faster than
-    time; the smaller of both is an upper bound.
+    A cgroup that is new counts from its next reading; a kind that is missing keeps its total. Throttled time is a sum
+    over CPUs, so it may grow faster than time; the smaller of both is an upper bound.
     """
     kinds = {kind for values in cgroups.values() for kind in values}
     if before is None:
         return Wait(now, cgroups, dict.fromkeys(kinds, 0.0))
     elapsed = max(0.0, now - before.time)
-    totals = {kind: before.totals.get(kind, 0.0) for kind in kinds}
+    totals = {**dict.fromkeys(kinds, 0.0), **before.totals}
     for kind in kinds:
         steps = [
             values[kind] - before.cgroups[path][kind]
@@ -77,8 +85,27 @@ def add_readings(before: Wait | None, cgroups: Mapping[Path, Mapping[str, float]
     return Wait(now, cgroups, totals)
 
 
+@dataclass(frozen=True, slots=True)
+class Steal:
+    """Cumulative stolen seconds, mean of the CPUs, and the last reading of each CPU."""
+
+    by_cpu: Mapping[str, float]
+    total: float = 0.0
+
+
+def add_steal(before: Steal | None, by_cpu: Mapping[str, float]) -> Steal:
+    """Steal after one more reading: plus the mean increase of the CPUs that were online at both."""
+    if before is None:
+        return Steal(by_cpu)
+    steps = [max(0.0, by_cpu[cpu] - before.by_cpu[cpu]) for cpu in by_cpu.keys() & before.by_cpu.keys()]
+    return Steal(by_cpu, before.total + sum(steps) / max(1, len(steps)))
+
+
 class ServiceCpu:
     """Collector of the CPU waits of services; those of its last reading, at most `READ_SECONDS` old.
+
+    A service has one series on the host, with the first source that its name had on a GPU. Its totals outlast
+    `EXPIRE_AFTER_SECONDS` without processes.
 
     Args:
         cgroupfs: root of the cgroup file systems of the host.
@@ -96,8 +123,10 @@ class ServiceCpu:
     ) -> None:
         self._procfs, self._sysfs, self._cgroupfs, self._tenants, self._now = procfs, sysfs, cgroupfs, tenants, now
         self._problems = ProblemLog()
-        self._waits: dict[tuple[str, str, str], Wait] = {}
-        self._places: dict[tuple[str, str, str], tuple[Path, ...]] = {}
+        self._waits: dict[ServiceNames, Wait] = {}
+        self._places: dict[ServiceNames, tuple[Path, ...]] = {}
+        self._sources: dict[ServiceNames, str] = {}
+        self._steal: Steal | None = None
         self._local: list[Sample] = []
         self._placed: tuple[float, tuple[HostTenant, ...]] | None = None
         self._last: tuple[float, Families] | None = None
@@ -118,24 +147,35 @@ class ServiceCpu:
             for service, paths in self._places.items()
         }
         self._waits = {
+            service: replace(wait, cgroups={})
+            for service, wait in self._waits.items()
+            if now - wait.time <= EXPIRE_AFTER_SECONDS
+        } | {
             service: add_readings(self._waits.get(service), cgroups, now)
             for service, cgroups in readings.items()
             if cgroups
         }
+        self._sources = {service: source for service, source in self._sources.items() if service in self._waits}
+        self._sources = {tenant.service: tenant.source for tenant in reversed(tenants)} | self._sources
         self._report(readings)
-        steal = steal_seconds(read_text(self._procfs / "stat") or "")
+        stolen = steal_by_cpu(read_text(self._procfs / "stat") or "")
+        self._steal = add_steal(self._steal, stolen) if stolen else self._steal
         return [
             *((family, list(self._samples(kind))) for kind, family in _KINDS.items()),
             (metrics.SERVICE_LOCAL_CPUS, self._local),
-            (metrics.CPU_STEAL, [] if steal is None else [Sample((), steal)]),
+            (metrics.CPU_STEAL, [] if self._steal is None else [Sample((), self._steal.total)]),
         ]
 
     def _samples(self, kind: str) -> Iterator[Sample]:
-        return (Sample(key, wait.totals[kind]) for key, wait in self._waits.items() if kind in wait.totals)
+        return (
+            Sample((*service, self._sources[service]), wait.totals[kind])
+            for service, wait in self._waits.items()
+            if kind in wait.totals
+        )
 
     def _place(self, tenants: Iterable[HostTenant]) -> None:
         """Find the cgroups of each service, and the share of its CPUs that are close to each of its GPUs."""
-        places: dict[tuple[str, str, str], dict[Path, None]] = {}
+        places: dict[ServiceNames, dict[Path, None]] = {}
         self._local = []
         for tenant in tenants:
             folders = [self._procfs / str(pid) for pid in tenant.pids[:MAX_PIDS]]
@@ -144,10 +184,10 @@ class ServiceCpu:
             close = local_cpus(self._sysfs, tenant.pci_bus_id)
             shares = [share for folder in folders if (share := local_share(allowed_cpus(folder), close)) is not None]
             if shares:
-                self._local.append(Sample((tenant.gpu, tenant.uuid, *tenant.service), min(shares)))
+                self._local.append(Sample((tenant.gpu, tenant.uuid, *tenant.service, tenant.source), min(shares)))
         self._places = {service: tuple(paths) for service, paths in places.items()}
 
-    def _report(self, readings: Mapping[tuple[str, str, str], Mapping[Path, Mapping[str, float]]]) -> None:
+    def _report(self, readings: Mapping[ServiceNames, Mapping[Path, Mapping[str, float]]]) -> None:
         subject = "CPU pressure of services"
         if readings and not any("some" in values for paths in readings.values() for values in paths.values()):
             self._problems.report(
@@ -231,11 +271,14 @@ def local_share(allowed: frozenset[int], close: frozenset[int]) -> float | None:
     return len(allowed & close) / len(allowed) if allowed and close else None
 
 
-def steal_seconds(stat: str) -> float | None:
-    """Stolen seconds since boot, mean of the CPUs, of /proc/stat; None without them."""
+def steal_by_cpu(stat: str) -> dict[str, float]:
+    """Stolen seconds since boot of each online CPU, of /proc/stat; empty if the kernel does not count them.
+
+    Its line of all CPUs is of no use: it includes those that are offline.
+    """
     lines = [line.split() for line in stat.split("\n") if line.startswith("cpu")]
-    cpus = sum(fields[0] != "cpu" for fields in lines)
-    whole = next((fields for fields in lines if fields[0] == "cpu"), [])
-    if not cpus or len(whole) < 9 or not whole[8].isdecimal():
-        return None
-    return int(whole[8]) / os.sysconf("SC_CLK_TCK") / cpus
+    return {
+        fields[0]: int(fields[8]) / os.sysconf("SC_CLK_TCK")
+        for fields in lines
+        if fields[0] != "cpu" and len(fields) > 8 and fields[8].isdecimal()
+    }

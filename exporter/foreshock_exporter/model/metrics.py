@@ -242,7 +242,7 @@ SERVICE_LOCAL_CPUS = _gauge(
 )
 CPU_STEAL = _counter(
     "gpu_host_cpu_steal_seconds_total",
-    "Seconds that the hypervisor gave to other machines while the CPUs of the host had work, mean of the CPUs.",
+    "Seconds that the hypervisor gave to other machines while the CPUs of the host had work, mean of the online CPUs.",
     (),
 )
 
@@ -291,8 +291,8 @@ COLLECTOR_LAST = _gauge(
 )
 METRIC_UNAVAILABLE = _gauge(
     "foreshock_exporter_metric_unavailable",
-    "1 for each metric that is currently unavailable for the GPU, labeled with the reason.",
-    (*_GPU, "metric", "reason"),
+    "1 for each metric that is currently unavailable for the GPU, or for a resource of it, labeled with the reason.",
+    (*_GPU, "metric", "reason", "resource"),
 )
 CALL_AGE = _gauge(
     "foreshock_exporter_driver_call_age_seconds",
