@@ -97,6 +97,40 @@ def test_errors_are_absent_while_a_block_does_not_report_its_own(fault: str, ben
     assert make_monotonic(states, bench.driver.health(0)).ecc_errors == before
 
 
+@pytest.mark.parametrize(
+    ("port", "speed", "expected"),
+    [
+        ({"max_link_width": "8", "max_link_speed": "16 GT/s"}, "8 GT/s PCIe", (8, 8, 3, 4)),
+        ({}, "8.0 GT/s PCIe", (8, 16, 3, 5)),
+    ],
+    ids=["a slot with 8 lanes", "a virtual machine"],
+)
+def test_the_link_of_a_card_with_a_switch_is_that_to_its_slot(
+    port: Mapping[str, str], speed: str, expected: tuple[int, ...], kernel: KernelDouble
+) -> None:
+    """The maximum is what both ends support. The link from the switch to the GPU is always the fastest."""
+    slot = kernel.sysfs / "devices/pci0000:00/0000:00:01.0"
+    card = {"max_link_width": "16", "max_link_speed": "32.0 GT/s PCIe"}
+    switch = {"vendor": "0x1002", "current_link_width": "8", "current_link_speed": speed, **card}
+    for folder, attributes_of in (
+        (slot, {"vendor": "0x1022", **port}),
+        (slot / "0000:01:00.0", switch),
+        (slot / "0000:01:00.0/0000:02:00.0", {"vendor": "0x1002"}),
+    ):
+        for name, text in attributes_of.items():
+            kernel.write(folder / name, text)
+    gpu = slot / "0000:01:00.0/0000:02:00.0/0000:03:00.0"
+    gpu.mkdir()
+    (kernel.sysfs / "class/drm/card1").mkdir(parents=True)
+    (kernel.sysfs / "class/drm/card1/device").symlink_to(gpu)
+    kernel.gpu({**MI300X, "current_link_width": "16"})
+    bench = Bench(kernel)
+    bench.driver.count()
+    health = bench.driver.health(0)
+    link = (health.pcie_link_width, health.pcie_link_width_max)
+    assert (*link, health.pcie_link_generation, health.pcie_link_generation_max) == expected
+
+
 def test_errors_of_links_are_none_of_a_memory(bench: Bench) -> None:
     before = bench.driver.health(0)
     for block in ("xgmi_wafl", "pcie_bif"):

@@ -6,7 +6,9 @@ import pytest
 from tests.drm.conftest import Bench
 from tests.drm.double import ARC, KernelDouble, fdinfo
 
+from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.drm.intel import MeanPower
+from foreshock_exporter.gpu.collector import GpuCollector, GpuOptions
 from foreshock_exporter.model.device import DeviceError, GpuProcess
 
 ARC_ADDRESS = "0000:03:00.0"
@@ -55,6 +57,30 @@ def test_a_file_that_fails_leaves_out_its_value_with_a_reason(file: str, field: 
     assert part.absent == {}
     value = getattr(part, field)
     assert value == {"memory": 60.0} if field == "temperature_celsius" else value is None
+
+
+def test_a_gpu_without_sensors_of_the_card_has_those_of_its_package(arc: Bench) -> None:
+    """Energy and limit on xe, the temperature on i915."""
+    hwmon = arc.kernel.sysfs / "class/drm/card1/device/hwmon/hwmon3"
+    for old, new in (("energy1_input", "energy2_input"), ("power1_max", "power2_max"), ("temp2_input", "temp1_input")):
+        (hwmon / old).rename(hwmon / new)
+    reading = arc.driver.read(0)
+    assert (reading.power_limit_watts, reading.temperature_celsius["gpu"]) == (190.0, 55.0)
+    assert arc.driver.counters(0).energy_joules == 5.0
+
+
+def test_without_permission_all_time_is_absent_for_that_reason_and_nothing_fails(arc: Bench) -> None:
+    """As with the packaged unit: its user may not list the open files of others, which lasts."""
+    (arc.kernel.procfs / "1/cmdline").unlink()
+    (arc.kernel.procfs / "1").rmdir()
+    collector = GpuCollector(0, arc.driver, lambda pid: None, {}, ProblemLog(), GpuOptions())
+    for _ in range(3):
+        collector.collect(arc.clock.time)
+        arc.clock.time += 1.0
+    assert not collector.failed
+    assert collector.state is not None
+    names = ("gpu_busy_seconds_total", "gpu_service_busy_seconds_total", "gpu_service_processes")
+    assert [collector.state.absent.get(name) for name in names] == ["no_permission"] * 3
 
 
 def test_a_counter_that_starts_again_has_no_mean_power() -> None:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from foreshock_exporter.drm.attributes import Attributes
@@ -40,8 +42,10 @@ _RAS_BLOCKS: Mapping[str, MemoryLocation] = {
 _ECC_FIELDS = ("ecc_errors", "ecc_location_errors")
 _RAS_LINE = re.compile(r"^(ue|ce): *([0-9]{1,20})$", re.MULTILINE)
 _SEVERITIES: Mapping[str, Severity] = {"ce": "corrected", "ue": "uncorrected"}
-_GENERATIONS = {"2.5": 1, "5.0": 2, "8.0": 3, "16.0": 4, "32.0": 5, "64.0": 6}
+_GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
 """PCIe generation by the speed of a lane in GT/s."""
+_AMD = "0x1002"
+"""PCI vendor ID of AMD's GPUs and of the switches on their cards, not of AMD's CPUs (1022)."""
 _THERMAL = ("socket_thm", "vr_thm", "hbm_thm")
 MAX_SAMPLED_SECONDS = 2.0
 """Longest time for which a throttler that is active now counts as active before."""
@@ -107,17 +111,24 @@ def read_health(attributes: Attributes, known_blocks: set[str]) -> Health:
             by_location[location, severity] = by_location.get((location, severity), 0.0) + float(count)
     if "ecc_errors" in attributes.absent:
         errors, by_location = {}, {}
-    return Health(
+    card, port = _link_ends(attributes)
+    width, generation = "pcie_link_width", "pcie_link_generation"
+    health = Health(
         clock_max_hertz=highest,
         ecc_errors=errors,
         ecc_location_errors=by_location,
         pcie_replays=attributes.number("pcie_replay_count", "pcie_replays"),
-        pcie_link_width=_width(attributes, "current_link_width", "pcie_link_width"),
-        pcie_link_width_max=_width(attributes, "max_link_width", "pcie_link_width_max"),
-        pcie_link_generation=_generation(attributes, "current_link_speed", "pcie_link_generation"),
-        pcie_link_generation_max=_generation(attributes, "max_link_speed", "pcie_link_generation_max"),
-        absent=attributes.absent,
+        pcie_link_width=_width(card, "current_link_width", width),
+        pcie_link_width_max=_smaller(
+            _width(card, "max_link_width", f"{width}_max"), _width(port, "max_link_width", f"{width}_max")
+        ),
+        pcie_link_generation=_generation(card, "current_link_speed", generation),
+        pcie_link_generation_max=_smaller(
+            _generation(card, "max_link_speed", f"{generation}_max"),
+            _generation(port, "max_link_speed", f"{generation}_max"),
+        ),
     )
+    return replace(health, absent={**attributes.absent, **card.absent})
 
 
 class ThrottleClock:
@@ -190,6 +201,25 @@ def _width(attributes: Attributes, name: str, field: str) -> int | None:
 
 
 def _generation(attributes: Attributes, name: str, field: str) -> int | None:
-    """PCIe generation of a speed such as "16.0 GT/s PCIe"."""
+    """PCIe generation of a speed such as "16.0 GT/s PCIe", or "16 GT/s" before Linux 5.8."""
     speed = (attributes.text(name, field) or "").partition(" ")[0]
-    return _GENERATIONS.get(speed)
+    try:
+        return _GENERATIONS.get(float(speed))
+    except ValueError:
+        return None
+
+
+def _link_ends(attributes: Attributes) -> tuple[Attributes, Attributes]:
+    """The two ends of the link between card and slot: the card's, and the port above it.
+
+    Newer cards have a PCIe switch of AMD of their own, whose link to the GPU is always the fastest.
+    """
+    folder = os.path.realpath(attributes.folder)
+    while Attributes(parent := folder.rpartition("/")[0]).text("vendor") == _AMD:
+        folder = parent
+    return Attributes(folder), Attributes(parent)
+
+
+def _smaller(first: int | None, second: int | None) -> int | None:
+    """The smaller of two values; None without the first. A port of a virtual machine has none."""
+    return first if first is None or second is None else min(first, second)

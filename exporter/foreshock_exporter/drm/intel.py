@@ -30,9 +30,9 @@ class MeanPower:
 
 def read_state(attributes: Attributes, power: MeanPower, now: float) -> Reading:
     """Current state. Raises DeviceError if the GPU is lost."""
-    energy = attributes.sensor("energy1_input", "power_watts", scale=MICRO)
-    limit = attributes.sensor("power1_max", "power_limit_watts", scale=MICRO)
-    package = attributes.sensor("temp2_input", "temperature_celsius", scale=MILLI)
+    energy = _first(attributes, ("energy1_input", "energy2_input"), "power_watts", MICRO)
+    limit = _first(attributes, ("power1_max", "power2_max"), "power_limit_watts", MICRO)
+    package = _first(attributes, ("temp2_input", "temp1_input"), "temperature_celsius", MILLI)
     memory = attributes.sensor("temp3_input", "temperature_celsius", scale=MILLI)
     clocks = (attributes.number(name, scale=MEGA) for name in _CLOCKS)
     clock = next((hertz for hertz in clocks if hertz is not None), None)
@@ -50,6 +50,17 @@ def read_state(attributes: Attributes, power: MeanPower, now: float) -> Reading:
 
 def read_counters(attributes: Attributes) -> Counters:
     """Current counters. Raises DeviceError if the GPU is lost."""
-    return Counters(
-        energy_joules=attributes.sensor("energy1_input", "energy_joules", scale=MICRO), absent=attributes.absent
-    )
+    energy = _first(attributes, ("energy1_input", "energy2_input"), "energy_joules", MICRO)
+    return Counters(energy_joules=energy, absent=attributes.absent)
+
+
+def _first(attributes: Attributes, names: tuple[str, ...], field: str, scale: float) -> float | None:
+    """First sensor that the GPU has: of the card, else of the package (xe); temp1 is the package's of i915.
+
+    A sensor that fails is not replaced by another one, whose counter would differ.
+    """
+    for name in names:
+        value = attributes.sensor(name, field, scale=scale)
+        if value is not None or field in attributes.absent:
+            return value
+    return None

@@ -129,7 +129,7 @@ class GpuCollector:
 
     @property
     def failed(self) -> bool:
-        """Whether any call has failed since its last success. "not_supported" is not a failure."""
+        """Whether any call has failed since its last success; see `_call_driver`."""
         return bool(self._failing)
 
     def reidentify(self) -> None:
@@ -254,13 +254,15 @@ class GpuCollector:
         session.holdings = session.record.tenants.holdings(processes)
 
     def _call_driver(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
-        """Result of the call, or its error. Errors other than "not_supported" and "suspended" are logged."""
+        """Result of the call, or its error. Errors other than "not_supported" and "suspended" are logged.
+
+        A lack of permission lasts: it has its reason and one line in the log, but is no failure.
+        """
         try:
             result = call(self._index)
         except DeviceError as error:
-            expected = error.reason in ("not_supported", "suspended")
-            self._set_outcome(subject, expected)
-            if not expected:
+            self._set_outcome(subject, error.reason in ("not_supported", "suspended", "no_permission"))
+            if error.reason not in ("not_supported", "suspended"):
                 self._problems.report(f"{subject} of GPU {self._index}", f"{error}{self._description()}")
             return error
         self._set_outcome(subject, True)

@@ -55,7 +55,8 @@ class Accumulated:
 class UtilizationSampler:
     """Samples one GPU at the times passed to `sample`; a new one is created when a lost GPU returns.
 
-    `failed` says whether the last pass had an error. Times in seconds of one monotonic clock.
+    `failed` says whether the last pass had an error other than a lack of permission, which lasts. Times are in seconds
+    of one monotonic clock.
     """
 
     def __init__(
@@ -162,8 +163,9 @@ class UtilizationSampler:
         process_samples = self._process_samples(time, None)
         if ratio is not None and seconds > 0.0:
             self._observe((Interval(seconds, ratio),))
-        no_data = ratio is None and process_samples is None
-        self._absent_by_source["device"] = dict.fromkeys(_DEVICE_TIME, "not_supported") if no_data else {}
+        reason = self._absent_by_source.get("processes", {}).get(metrics.SERVICE_BUSY.name)
+        no_data = ratio is None and reason is not None  # neither the time of the GPU nor of processes
+        self._absent_by_source["device"] = dict.fromkeys(_DEVICE_TIME, reason or "") if no_data else {}
         self._accumulate(seconds, ratio, process_samples)
 
     def _process_samples(self, time: float, interval: Interval | None) -> Sequence[ProcessUtilization] | None:
@@ -176,8 +178,8 @@ class UtilizationSampler:
             process_samples = self._driver.process_utilization(self._index, since)
         except DeviceError as error:
             self._absent_by_source["processes"] = dict.fromkeys(SERVICE_TIME_METRICS, error.reason)
-            self.failed = error.reason != "not_supported"
-            if self.failed:
+            self.failed = error.reason not in ("not_supported", "no_permission")
+            if error.reason != "not_supported":
                 self._problems.report(subject, str(error))
             return None
         self._absent_by_source.pop("processes", None)
