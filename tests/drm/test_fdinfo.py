@@ -110,15 +110,24 @@ def test_files_of_all_processes_are_searched_every_ten_seconds(kernel: KernelDou
 
 
 def test_a_host_with_many_processes_is_searched_less_often(kernel: KernelDouble) -> None:
-    """A search of half a second is not repeated before fifty seconds."""
-    times = iter([0.0, 0.5, 40.0, 51.0, 51.5])
-    clients = DrmClients(kernel.sysfs, kernel.procfs, lambda: next(times))
+    """Which takes half a second here, at a tenth for each reading of the clock: not again before fifty seconds."""
+    time = [0.0]
+
+    def now() -> float:
+        time[0] += 0.1
+        return time[0]
+
+    clients = DrmClients(kernel.sysfs, kernel.procfs, now)
     kernel.gpu({})
     kernel.process(50, "render")
     clients.read(ADDRESS)
     kernel.client(50, "5", fdinfo())
+    time[0] = 30.0
     assert clients.read(ADDRESS) == {}
-    assert list(clients.read(ADDRESS)) == [(50, "7")]
+    time[0] = 60.0
+    found = [list(clients.read(ADDRESS)) for _ in range(5)]
+    assert found[0] == [], "a part of the search by call, after the first"
+    assert found[-1] == [(50, "7")]
 
 
 @pytest.mark.parametrize("option", ["hidepid=1", "hidepid=2"])

@@ -21,6 +21,8 @@ IDLE_INTERVAL_SECONDS = 1.0
 """Time between two readings of a client for which no kernel engine has worked yet."""
 COMPUTE_INTERVAL_SECONDS = 10.0
 """That time for processes of ROCm. Each opens the files of all GPUs, and submits nothing by them."""
+MAX_STEP_SECONDS = 0.02
+"""Longest part of a search in one call, after the first search: a longer call delays the samples of other GPUs."""
 _DEVICES = "/dev/dri/"
 
 
@@ -45,6 +47,9 @@ class DrmClients:
         self._now = now
         self._lock = threading.Lock()
         self._scan_at = float("-inf")
+        self._search: Iterator[None] | None = None
+        self._search_seconds = 0.0
+        self._max_step_seconds = float("inf")
         self._files: Mapping[str, tuple[OpenFile, ...]] = {}
         self._idle: dict[OpenFile, tuple[float, Client]] = {}
         self.incomplete = False
@@ -56,10 +61,8 @@ class DrmClients:
         """
         with self._lock:
             now = self._now()
-            if now >= self._scan_at:
-                self._scan()
-                took = self._now() - now
-                self._scan_at = now + max(SCAN_INTERVAL_SECONDS, took / MAX_SCAN_RATIO)
+            if self._search is not None or now >= self._scan_at:
+                self._continue_search(now)
             files = self._files.get(address, ())
         clients: dict[str, tuple[int, Client]] = {}
         for file in files:
@@ -70,27 +73,42 @@ class DrmClients:
                 clients.setdefault(client.number, (file.pid, client))
         return {(pid, number): client for number, (pid, client) in clients.items()}
 
-    def _scan(self) -> None:
+    def _continue_search(self, now: float) -> None:
+        """Search until the end, or for `MAX_STEP_SECONDS`."""
+        self._search = self._search or self._scan()
+        for _ in self._search:
+            if self._now() - now > self._max_step_seconds:
+                self._search_seconds += self._now() - now
+                return
+        took = self._search_seconds + self._now() - now
+        self._scan_at = now + max(SCAN_INTERVAL_SECONDS, took / MAX_SCAN_RATIO)
+        self._search, self._search_seconds, self._max_step_seconds = None, 0.0, MAX_STEP_SECONDS
+
+    def _scan(self) -> Iterator[None]:
+        """Search the files of all processes, with a step for each. Results are set at the end."""
         by_name: dict[str, list[OpenFile]] = {}
-        self.incomplete = not exists(f"{self._procfs}/1")  # the option hidepid of /proc hides other users' processes
+        incomplete = not exists(f"{self._procfs}/1")  # the option hidepid of /proc hides other users' processes
         for pid in sorted(_numbers(str(self._procfs))):
-            for descriptor, name in self._drm_files(pid):
-                by_name.setdefault(name, []).append(OpenFile(pid, descriptor))
+            try:
+                for descriptor, name in self._drm_files(pid):
+                    by_name.setdefault(name, []).append(OpenFile(pid, descriptor))
+            except PermissionError:
+                incomplete = incomplete or _has_program(f"{self._procfs}/{pid}")
+            yield
         files: dict[str, tuple[OpenFile, ...]] = {}
         for name, found in by_name.items():
             if (address := address_of(self._sysfs, name)) is not None:
                 files[address] = tuple(sorted((*files.get(address, ()), *found)))
-        self._files = files
+        self._files, self.incomplete = files, incomplete
         self._idle = {file: self._idle[file] for found in files.values() for file in found if file in self._idle}
 
     def _drm_files(self, pid: int) -> Iterator[tuple[str, str]]:
-        """Descriptors of a process's DRM files, with the name of the device file."""
+        """Descriptors of a process's DRM files, with the name of the device file. Raises PermissionError."""
         folder = f"{self._procfs}/{pid}"
         try:
             descriptors = os.listdir(f"{folder}/fd")  # noqa: PTH208 - names only, of every process
         except PermissionError:
-            self.incomplete = self.incomplete or _has_program(folder)
-            return
+            raise
         except OSError:
             return  # ended meanwhile
         for descriptor in descriptors:
