@@ -69,7 +69,7 @@ def test_unused_gpus_are_listed_with_the_command_to_release_them(visit: Open, si
         "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost)."
     )
     expect(page.locator("#time")).to_be_hidden()
-    expect(page.locator("#gpu-time .legend")).to_have_text(re.compile("Busy.*Waiting.*Idle.*Unallocated"))
+    expect(page.locator("#gpu-time .legend")).to_have_text(re.compile("Busy.*Waiting.*idle.*Unallocated"))
     row = page.locator("#unused tbody tr").first
     expect(row).to_contain_text("ml/notebook holds 1 unused GPU: no kernel for 2 d.")
     expect(row.get_by_role("button", name="Copy")).to_have_attribute("data-copy", re.compile("--replicas=0"))

@@ -103,6 +103,7 @@ def test_a_served_gpu_that_is_unplugged_is_lost_and_returns(kernel: KernelDouble
         assert "gpu_power_watts" not in read(ask(port, "/metrics")[2])
         shared(kernel)
         eventually(lambda: is_lost(0.0), "the GPU again")
+        eventually(lambda: busy_seconds(port).keys() >= busy.keys(), "both services again")
         found = read(ask(port, "/metrics")[2])
         assert found["gpus_expected"] == found["gpus_present"] == {(): 1.0}
         after = found["gpu_service_busy_seconds_total"]

@@ -142,6 +142,13 @@ def _capacity_and_cost() -> str:
     return "".join(f"{series_text(each.name, tuple(each.labels.items()))} {each.value}\n" for each in samples)
 
 
+def _cpu_pressure(end: float) -> Iterator[str]:
+    """The CPU pressure of a service as an exporter has it: simulated hosts have no cgroups."""
+    labels = 'instance="host-1:10877",source="pod",service_namespace="serving",service_name="llm-chat"'
+    for age in range(600, -1, -30):
+        yield f"gpu_service_cpu_waiting_seconds_total{{{labels}}} {0.2 * (600 - age)} {end - age:.3f}\n"
+
+
 def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) -> Iterator[str]:
     """The samples of the wanted metrics: those of the recording, and the hub's page as scraped at the end.
 
@@ -157,6 +164,7 @@ def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) 
             if name.endswith(("_total", "_sum", "_count", "_bucket")):
                 yield f"{name}{{{given}}} 0 {end - 30:.3f}\n"
             yield f"{name}{{{given}}} {value} {end:.3f}\n"
+    yield from _cpu_pressure(end)
     yield "# EOF\n"
 
 
