@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
+import asyncpg
 import pytest
 from tests.conftest import Eventually
 from tests.shared.conftest import LOGIN_USER, Postgres
@@ -18,7 +20,7 @@ from tests.shared.conftest import LOGIN_USER, Postgres
 from foreshock_dashboard.model.journal import Entry
 from foreshock_dashboard.response.entries import acknowledge, end_silence, silence
 from foreshock_dashboard.response.reader import ResponseReader
-from foreshock_dashboard.shared.database import SharedDatabase
+from foreshock_dashboard.shared.database import SharedDatabase, lock_appends, prepare
 from foreshock_dashboard.shared.journal import SharedJournal, first_rows
 from foreshock_dashboard.shared.outbox import SharedMessages
 from foreshock_dashboard.store import Journal, StoreError
@@ -62,6 +64,23 @@ def test_entries_have_one_order_and_none_is_missed_by_who_reads_what_is_new(conn
     seen += reader.read(after=seen[-1].seq if seen else 0)
     assert seen == reader.read()
     assert len({entry.data["incident"] for entry in seen}) == 100
+
+
+def test_hubs_that_start_at_once_create_the_tables_once(url: str) -> None:
+    """One that waited for the other to create them sees them, though its session has looked for them before."""
+
+    async def start() -> None:
+        first, second = [await asyncpg.connect(url) for _ in range(2)]
+        async with first.transaction():
+            await lock_appends(first)
+            waiting = asyncio.create_task(prepare(second, list))
+            while not await first.fetchval("select exists(select from pg_locks where not granted)"):
+                await asyncio.sleep(0)
+            await prepare(first, list)
+        await waiting
+        await asyncio.gather(first.close(), second.close())
+
+    asyncio.run(start())
 
 
 def test_options_stay_with_their_hub(connect: Connect) -> None:

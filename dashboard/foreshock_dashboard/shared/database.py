@@ -51,6 +51,8 @@ create table foreshock_outbox (
     primary key (channel, subject)
 );
 """
+_EXISTS = "select exists(select from pg_tables where schemaname = current_schema() and tablename = 'foreshock_format')"
+"""A query of a table sees what another session has committed, to_regclass what this one has cached."""
 _SESSION = """
 set idle_session_timeout = '10s';
 set idle_in_transaction_session_timeout = '10s';
@@ -197,7 +199,7 @@ class SharedDatabase:
         )
         try:
             await connection.execute(_SESSION)
-            await _prepare(connection, self._first_rows)
+            await prepare(connection, self._first_rows)
             polls, offered = 0, self._loop.time()
             while not self._ended.is_set():
                 async with self._turn:
@@ -247,15 +249,14 @@ async def lock_appends(connection: asyncpg.Connection) -> None:
     await connection.execute(f"select pg_advisory_xact_lock({_key(APPEND_LOCK)})")
 
 
-async def _prepare(connection: asyncpg.Connection, first_rows: Callable[[], Sequence[Row]]) -> None:
+async def prepare(connection: asyncpg.Connection, first_rows: Callable[[], Sequence[Row]]) -> None:
     """Create the tables if there are none. Raises ValueError where they cannot be used."""
     if await connection.fetchval("show transaction_read_only") == "on":
         raise ValueError("it is read-only; connect to the primary server")
-    exists = "select to_regclass('foreshock_format') is not null"
-    if not await connection.fetchval(exists):
+    if not await connection.fetchval(_EXISTS):
         async with connection.transaction():
             await lock_appends(connection)
-            if not await connection.fetchval(exists):
+            if not await connection.fetchval(_EXISTS):
                 await _create(connection, first_rows())
     version = await connection.fetchval("select max(version) from foreshock_format")
     if version != FORMAT:
