@@ -49,8 +49,8 @@ Between the two, 175 services and 350 processes come and go: to keep four object
 """
 RESIDENT_GROWTH = 4 << 20
 """Bytes by which the process may have grown: what Python holds, and what its allocator could not give back."""
-MOST_OF_A_GPU = 60 + 2 * 2
-"""Series by the design, with two kinds of error on each."""
+MOST_OF_A_GPU = 90
+"""Series besides those of services: 85 with activity, shared resources, and errors of two kinds."""
 MOST_SERVICES = math.ceil((STAYS + EXPIRE_AFTER_SECONDS) / (EVERY * GPUS)) + 1
 """With one GPU: those that are on it, or were in the last quarter of an hour."""
 
@@ -103,7 +103,7 @@ class Day:
 
     def __init__(self, nvml: ModuleType, double: Double) -> None:
         self.spans = 0
-        self.services: set[str] = set()
+        self.services: set[int] = set()
         self._occupancies = OccupancyTracker()
         playback = Playback(script_of(tuple(day())), START)
         self._scene = Scene(nvml, double, partial(played, playback), START)
@@ -140,7 +140,8 @@ class Day:
             assert series.services <= MOST_SERVICES, series
             assert series.of_services <= (4 + len(RESOURCES)) * series.services, series
             assert series.pairs <= series.services**2, series
-        self.services |= set(re.findall(r'service_name="(service-\d+)"', text.decode()))
+        # Python holds small integers anyway: what is measured is not what the test remembers.
+        self.services |= {int(number) for number in re.findall(r'service_name="service-(\d+)"', text.decode())}
 
 
 def flat(nvml: ModuleType, double: Double, period: float) -> None:
