@@ -266,7 +266,7 @@ export const drawVerdict = ({ verdict }, now) => {
       { class: "chip" },
       h("span", null, situation?.badge ?? words),
       situation
-        ? h("span", { class: "narrow-only" }, unbroken(` for ${formatDuration(now - stateSince(situation))}`))
+        ? h("span", { class: "narrow-only" }, unbroken(` · ${formatDuration(now - stateSince(situation))}`))
         : null,
       note ? h("span", { class: "badge-note" }, note) : null,
     ),
