@@ -29,7 +29,7 @@ MAX_SAMPLE_WAIT_SECONDS = 2.5
 """Time without a sample after which a busy GPU is assumed to keep none."""
 RETRY_SAMPLES_SECONDS = 60.0
 """Delay before samples of such a GPU are requested again."""
-MAX_GAP_SECONDS = 60.0
+MAX_UNSAMPLED_SECONDS = 60.0
 """Busy seconds without process samples after which the process cursor is reset."""
 BUSY_RATIO_BOUNDS = metrics.GPU_UTILIZATION_SAMPLES.bounds
 
@@ -170,7 +170,7 @@ class UtilizationSampler:
 
     def _process_samples(self, time: float, interval: Interval | None) -> Sequence[ProcessUtilization] | None:
         """Process samples of the interval, or since the last call. None if the driver reports none."""
-        if self._gap_seconds >= MAX_GAP_SECONDS:  # the driver's clock may have gone back
+        if self._gap_seconds >= MAX_UNSAMPLED_SECONDS:  # the driver's clock may have gone back
             self._gap_seconds, self._accumulated.process_cursor_us = 0.0, 0
         since = self._accumulated.process_cursor_us
         subject = f"process utilization of GPU {self._index}"
