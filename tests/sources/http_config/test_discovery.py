@@ -157,7 +157,7 @@ def test_files_are_read_again_and_a_removed_target_ends(
         "relabel_configs: [{source_labels: [__meta_filepath], regex: '.*/(.*)', target_label: file}]}]"
     )
     eventually(lambda: running.instances() == {page, "second"}, "both targets")
-    eventually(lambda: running.up("second") == 1.0, "a scrape")
+    eventually(lambda: running.up("second") == running.up(page) == 1.0, "a scrape of both")
     assert ("file", "a.json") in {pair for sample in running.samples for pair in sample.labels}
     rewrite(tmp_path / "b.yml", "- targets: 7\n")
     eventually(lambda: "b.yml: groups[0].targets" in running.found.states()[0].error, "the mistake")
