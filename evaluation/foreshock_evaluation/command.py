@@ -22,7 +22,7 @@ from foreshock_evaluation.scores.outcome import Run
 from foreshock_evaluation.scores.tables import between
 from foreshock_evaluation.scores.truth import expected_of
 from foreshock_evaluation.scoring import Task, counterfactual_runs, run_all
-from foreshock_evaluation.suites.lab import LAB, lab_runs
+from foreshock_evaluation.suites.lab import KEPT, lab_runs
 from foreshock_evaluation.suites.simulated import (
     FOLDERS,
     SUITES,
@@ -45,7 +45,8 @@ simpler detectors.
   foreshock dev evaluate --suite heldout                  on the held-out seeds
   foreshock dev evaluate --scenarios starve,calm --runs   a subset, one line per run
   foreshock dev evaluate --recordings DIR --quick         recordings in folders named SIZE-SEED-SCENARIO
-  foreshock dev evaluate --suite lab --recordings DIR     recordings of the laboratory, or labeled by feedback
+  foreshock dev evaluate --suite lab                      recordings of the laboratory, on development seeds
+  foreshock dev evaluate --suite lab --recordings DIR     other ones, or recordings labeled by feedback
 
 Recordings are simulated once and kept; for all held-out seeds that takes most of an hour on two cores."""
 
@@ -57,6 +58,8 @@ MAKERS = (
     *(f"foreshock_evaluation.suites/{folder}" for folder in FOLDERS),
 )
 """Packages and folders that determine a recording; a change in one of them invalidates the cached recordings."""
+LAB_MAKERS = ("foreshock_dashboard.recording", "foreshock_evaluation.streams")
+"""As `MAKERS`, of recordings that are cut out of streams."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--suite", default="dev", choices=(*SUITES, LAB), help="suite to score (default: dev)")
+    parser.add_argument("--suite", default="dev", choices=(*SUITES, *KEPT), help="suite to score (default: dev)")
     parser.add_argument("--size", choices=SIZES, help="platform size (default: small and medium)")
     parser.add_argument("--scenarios", default="", metavar="NAMES", help="comma-separated scenarios (default: all)")
     parser.add_argument("--seeds", default="", metavar="SEEDS", help="comma-separated seeds (default: the suite's)")
@@ -90,8 +93,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     Raises:
         SettingsError: an option cannot be used.
     """
-    cache = cache_of(arguments.cache) / "evaluation" / fingerprint(MAKERS)
-    title, tasks, instant, day, classes = (_lab_tasks if arguments.suite == LAB else _simulated_tasks)(arguments, cache)
+    of_lab = arguments.suite in KEPT
+    cache = cache_of(arguments.cache) / "evaluation" / fingerprint(LAB_MAKERS if of_lab else MAKERS)
+    title, tasks, instant, day, classes = (_lab_tasks if of_lab else _simulated_tasks)(arguments, cache)
     jobs = parse_flag("--jobs", parse_count, arguments.jobs) if arguments.jobs else os.cpu_count() or 1
     section = arguments.section or arguments.suite
     page = document_text(arguments.write_docs, section) if arguments.write_docs else ""
@@ -107,7 +111,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     else:
         print(terminal(evaluation, runs=arguments.runs or bool(arguments.recordings)))
     if page:
-        text = between(page, section, document(evaluation, runs=arguments.runs or arguments.suite == LAB))
+        text = between(page, section, document(evaluation, runs=arguments.runs or of_lab))
         Path(arguments.write_docs).write_text(text, encoding="utf-8")
     return 1 if failed else 0
 
@@ -141,16 +145,19 @@ def _lab_tasks(arguments: argparse.Namespace, cache: Path) -> Selection:
     """Recordings of the laboratory.
 
     Raises:
-        SettingsError: no folder is given, it has none, or one cannot be used.
+        SettingsError: the folder has none, or one cannot be used.
     """
-    if not arguments.recordings:
-        raise SettingsError("--suite lab: name the folder of the recordings with --recordings DIR (lab/README.md)")
+    folder = Path(arguments.recordings or KEPT[arguments.suite])
+    if not folder.exists() and not arguments.recordings:
+        raise SettingsError(
+            f"--suite {arguments.suite}: only the repository has its recordings; name other ones with --recordings DIR"
+        )
     try:
-        runs = lab_runs(Path(arguments.recordings), split_words(arguments.seeds), split_words(arguments.scenarios))
+        runs = lab_runs(folder, split_words(arguments.seeds), split_words(arguments.scenarios))
     except ValueError as error:
         raise SettingsError(f"--recordings: {error}") from None
     if not runs:
-        raise SettingsError(f"--recordings: {arguments.recordings} has no such recording of the laboratory")
+        raise SettingsError(f"--recordings: {folder} has no such recording of the laboratory")
     tasks = [Task(item.run, item.expected, cache, item.path, arguments.quick) for item in runs]
     instant = frozenset(item.run.scenario for item in runs if item.is_instant)
     return Selection(f"Laboratory: {_runs_text([task.run for task in tasks])}", tasks, instant)

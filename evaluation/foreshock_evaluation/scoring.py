@@ -16,6 +16,7 @@ from foreshock_evaluation.parallel import run_parallel
 from foreshock_evaluation.scores.outcome import Run, outcome_of
 from foreshock_evaluation.scores.truth import Expected, Truth, read_truth
 from foreshock_evaluation.scores.verdict import first_hit
+from foreshock_evaluation.streams.stream import FAULTS, ensure_cut
 from foreshock_evaluation.suites.simulated import LossyMetrics, ensure_recording, scenario_place
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.simulation import Simulation
@@ -29,8 +30,9 @@ AFTER_ONSET_SECONDS = 300.0
 class Task(NamedTuple):
     """A run to score.
 
-    folder: where the recording is made if `path` is None. path: recording of the run. quick: without other detectors
-    and lost scrapes. without_root_cause: simulate the run without its root cause as well.
+    folder: where a recording that does not exist yet is made. path: recording of the run, or stream from which it is
+    cut; None: it is simulated. quick: without other detectors and lost scrapes. without_root_cause: simulate the run
+    without its root cause as well.
     """
 
     run: Run
@@ -53,7 +55,7 @@ def score(task: Task) -> Entry:
         SourceError: the run cannot be recorded or replayed.
     """
     run, expected = task.run, task.expected
-    path = task.path or ensure_recording(run, task.folder)
+    path = _recording_of(task)
     truth = read_truth(path)
     with closing(Recording(path)) as recording:
         played = replay(recording)
@@ -69,6 +71,13 @@ def score(task: Task) -> Entry:
     ranked = rank_by_baselines(expected, played.world, first.time, first.incident.service) if first else {}
     alone = cascades_without_root_cause(run, truth) if task.without_root_cause and ours.expects_cascade else None
     return Entry(ours, expected.root_causes, lossy, others, ranked, alone)
+
+
+def _recording_of(task: Task) -> Path:
+    """The recording of a run, made if necessary. Raises RecordingError."""
+    if task.path is None:
+        return ensure_recording(task.run, task.folder)
+    return ensure_cut(task.path, task.run.name, task.folder) if (task.path / FAULTS).exists() else task.path
 
 
 def counterfactual_runs(runs: Iterable[Run]) -> frozenset[Run]:

@@ -10,7 +10,7 @@ import pytest
 
 from foreshock_dashboard.model.service import Service
 from foreshock_evaluation.command import main
-from foreshock_evaluation.suites.lab import lab_runs
+from foreshock_evaluation.suites.lab import KEPT, lab_runs
 
 TRUTH = {
     "root_cause": "shop/cart",
@@ -73,9 +73,8 @@ def test_recordings_lie_at_any_depth_and_can_be_restricted(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "--suite lab: name the folder of the recordings with --recordings DIR"),
         (["--recordings", "empty"], "--recordings: empty has no such recording of the laboratory"),
-        (["--recordings", "broken"], "truth.json cannot be used: 'seed'"),
+        (["--recordings", "broken"], "the ground truth cannot be used: 'seed'"),
     ],
 )
 def test_a_folder_without_usable_recordings_is_refused(
@@ -92,3 +91,12 @@ def test_a_folder_without_usable_recordings_is_refused(
 
     assert main(["--suite", "lab", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_without_a_folder_the_recordings_of_the_repository_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An installed package lacks them."""
+    monkeypatch.setitem(KEPT, "lab", tmp_path / "absent")
+    assert main(["--suite", "lab"]) == 2
+    assert "only the repository has its recordings" in capsys.readouterr().err
