@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.notify.incidents import BATCH, CHAT, NOW, incident, resolved, warning
+from tests.notify.slow_burns import burn
 
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.incident import Incident, SuspectedCause
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify import notifier as notifier_module
@@ -28,6 +31,7 @@ from foreshock_dashboard.notify.mute import Mute
 from foreshock_dashboard.notify.notifier import KEEP_RESOLVED_SECONDS, Hooks, Notifier
 from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.render.notification import MessageText
+from foreshock_dashboard.settings.working_hours import WorkingHours
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 from foreshock_dashboard.store.outbox_file import OutboxFile
 
@@ -41,6 +45,7 @@ class Hub:
         self.now, self.sent, self.error = NOW, list[str](), ""
         self.recorded: list[Json] = []
         self.muted, self.owner = False, "team-a"
+        self.forecast: CapacityForecast | None = None
         self._folder = folder
         self._file = folder / "channels"
         self._file.write_text("json://hub severity=warning")
@@ -54,6 +59,8 @@ class Hub:
             owner=lambda _: self.owner,
             muted=lambda *_: Mute(NOW + 1e6) if self.muted else None,
             record=lambda _, data: self.recorded.append(data),
+            forecast=lambda: self.forecast,
+            working_hours=WorkingHours.parse("Mon-Sun 00:00-23:59 UTC"),
         )
         self.timing = Timing(lambda: self.now, lambda: self.now, lambda: 1.0, lambda: self.now)
         self.outbox = Outbox(OutboxFile(self._folder))
@@ -105,6 +112,25 @@ def test_an_incident_is_sent_from_early_warning_to_its_end_once_each_across_rest
     assert [(item["event"], item["outcome"]) for item in hub.recorded] == [
         ("early_warning", "sent"), ("page", "sent"), ("cause", "sent"), ("resolved", "sent"),
     ]  # fmt: skip
+
+
+def test_a_slow_burn_is_sent_once_without_an_incident_and_stops_none(
+    hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Across restarts, until there is a forecast again. One that cannot be sent leaves incidents alone."""
+    full = replace(burn("5 10:00"), at=NOW + 86_400.0)
+    hub.forecast = CapacityForecast(NOW, slow_burns=(full,))
+    for _ in range(2):
+        hub.evaluate()
+        hub.restart()
+    hub.forecast = None
+    hub.evaluate()
+    assert hub.sent == ["warning slow burn host host-3"]
+    hub.forecast = CapacityForecast(NOW, slow_burns=(replace(full, kind="unknown", host="host-4"),))  # type: ignore[arg-type]
+    hub.evaluate(incident())
+    hub.evaluate(incident())
+    assert hub.sent[1:] == [f"critical {incident().id}"]
+    assert caplog.messages == ["json: capacity forecast: notifications failed"]
 
 
 def test_a_failed_message_is_repeated_ever_more_rarely(hub: Hub) -> None:

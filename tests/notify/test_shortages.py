@@ -15,7 +15,7 @@ from foreshock_dashboard.model.capacity.load import LoadKind, Shortage, Subject
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.notify.channels import Channel
 from foreshock_dashboard.notify.message import body_of
-from foreshock_dashboard.notify.shortages import due_messages, is_due
+from foreshock_dashboard.notify.shortages import Reader, due_messages, is_due
 from foreshock_dashboard.settings.working_hours import WorkingHours
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 from foreshock_dashboard.store.outbox_file import OutboxFile
@@ -95,10 +95,8 @@ def plan(tmp_path: Path) -> Iterator[Due]:
         def due(
             now: str, *shortages: Shortage, channel: Channel = CHANNEL, waiting: bool = False, silenced: bool = False
         ) -> list[OutboxMessage]:
-            messages = due_messages(
-                channel, outbox, shortages, at(now), HOURS, "http://hub", lambda _: "team-ml", lambda _: silenced
-            )
-            found = list(messages)
+            reader = Reader(HOURS, "http://hub", lambda _: "team-ml", lambda _: silenced)
+            found = list(due_messages(channel, outbox, shortages, at(now), reader))
             outbox.put(*(item._replace(waiting=waiting and item.waiting) for item in found))
             return found
 

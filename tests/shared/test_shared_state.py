@@ -15,9 +15,13 @@ from unittest.mock import patch
 import asyncpg
 import pytest
 from tests.conftest import Eventually
+from tests.notify.slow_burns import CHANNEL, HOURS, at, burn
 from tests.shared.conftest import LOGIN_USER, Postgres
 
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.journal import Entry
+from foreshock_dashboard.notify.shortages import Reader
+from foreshock_dashboard.notify.slow_burns import due_messages
 from foreshock_dashboard.response.entries import acknowledge, end_silence, silence
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.shared.database import SharedDatabase, lock_appends, prepare
@@ -220,6 +224,23 @@ def test_a_hub_sends_what_the_one_before_left_and_nothing_twice(connect: Connect
     second.remove([PAGE.key])
     first.read_again()
     assert [message.subject for message in first.messages("slack")] == ["i2"]
+
+
+def test_a_slow_burn_that_one_hub_announced_is_ended_by_the_next_one(connect: Connect) -> None:
+    """It is not announced again: what was said of it is shared, too."""
+    first, second = Outbox(SharedMessages(connect())), Outbox(SharedMessages(connect()))
+    reader = Reader(HOURS, "http://hub", lambda _: "")
+    full, gone = (
+        CapacityForecast(0.0, slow_burns=burns, measured=frozenset([burn("7 10:00").key]))
+        for burns in ((burn("7 10:00"),), ())
+    )
+    first.put(*(item._replace(waiting=False) for item in due_messages(CHANNEL, first, full, at("5 14:00"), reader)))
+    second.read_again()
+    assert list(due_messages(CHANNEL, second, full, at("5 15:00"), reader)) == []
+    second.put(*due_messages(CHANNEL, second, gone, at("5 16:00"), reader))
+    first.read_again()
+    (end,) = due_messages(CHANNEL, first, gone, at("6 09:00"), reader)
+    assert (end.event, end.waiting) == ("resolved", True)
 
 
 def test_what_was_sent_without_the_database_is_not_undone_by_what_is_in_it(connect: Connect) -> None:

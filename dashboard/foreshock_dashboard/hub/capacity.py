@@ -10,7 +10,7 @@ from dataclasses import replace
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.capacity.forecast import capacity_forecast
 from foreshock_dashboard.analysis.capacity.supply import supplies
-from foreshock_dashboard.analysis.slow_burns.burns import slow_burns
+from foreshock_dashboard.analysis.slow_burns.burns import measured, slow_burns
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
@@ -58,11 +58,12 @@ class CapacityForecaster:
                 if self._stop.wait(PAUSE_SECONDS):
                     return False
             loads, supply = self._history.loads(), supplies(world, snapshot.forecast)
-            burns = slow_burns(self._history.end, self._history.uses(), self._history.budgets())
+            uses, budgets = self._history.uses(), self._history.budgets()
+            burns = slow_burns(self._history.end, uses, budgets)
             forecast = capacity_forecast(self._history.end, loads, supply, burns)
             if (missing := self._history.slow_burns_error) and missing != self.current.slow_burns_error:
                 log.warning("slow burns: %s", missing)
-            self.current = replace(forecast, slow_burns_error=missing)
+            self.current = replace(forecast, slow_burns_error=missing, measured=measured(uses, budgets))
         except SourceError as error:
             self._fail(str(error), now)
             return False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
@@ -27,7 +28,6 @@ from foreshock_dashboard.hub.option_changes import record_options, watched_optio
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
-from foreshock_dashboard.model.capacity.load import Shortage
 from foreshock_dashboard.model.cost.ledger import CostLedger
 from foreshock_dashboard.model.cost.prices import NO_PRICES, Prices
 from foreshock_dashboard.model.cost.report import CostReport
@@ -221,7 +221,8 @@ class Hub:
             muted=self._muted,
             picture=self._picture,
             record=self._record_notification,
-            shortages=self._shortages,
+            forecast=self._current_capacity,
+            services_by_host=self._services_by_host,
             silences_capacity=lambda service, time: self._known_responses().silences_capacity(service, time),
             working_hours=self._settings.working_hours,
             leads=self._state.leads,
@@ -285,10 +286,17 @@ class Hub:
         silence = self._known_responses().silence_of(incident, now)
         return Mute(silence.end, silence.stamp.by, silence.comment) if silence else None
 
-    def _shortages(self) -> Sequence[Shortage] | None:
-        """Those of the capacity forecast; None where it is not current."""
+    def _current_capacity(self) -> CapacityForecast | None:
+        """The capacity forecast; None where it is not current."""
         forecast = self.capacity
-        return forecast.shortages if forecast.loads and not forecast.error else None
+        return None if forecast.error or math.isnan(forecast.computed_at) else forecast
+
+    def _services_by_host(self) -> Mapping[str, Set[Service]]:
+        """Services on the GPUs of each host."""
+        services: dict[str, set[Service]] = {}
+        for gpu, service in self.snapshot.world.tenants if self.snapshot.world else ():
+            services.setdefault(gpu.host, set()).add(service)
+        return services
 
     def _known_responses(self) -> Responses:
         """A journal that cannot be read leaves the silences read before in effect, and stops no notification."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from foreshock_dashboard.common.reloading_file import ReloadingFile
-from foreshock_dashboard.model.capacity.load import Shortage
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.incident import Incident, Severity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.notify import shortages, slow_burns
 from foreshock_dashboard.notify.alert_poster import VALID_SECONDS, AlertPoster, Posting
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
 from foreshock_dashboard.notify.alerts import alert_labels, alerts
@@ -24,7 +25,7 @@ from foreshock_dashboard.notify.delivery import Delivery
 from foreshock_dashboard.notify.due import Event, alert_event, cause_of, due
 from foreshock_dashboard.notify.message import MessageBody, body_of, sent
 from foreshock_dashboard.notify.mute import Mute
-from foreshock_dashboard.notify.shortages import PREFIX, due_messages
+from foreshock_dashboard.notify.shortages import Reader
 from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.render.notification import gone_message, open_message, resolved_message
 from foreshock_dashboard.settings.working_hours import DEFAULT, WorkingHours
@@ -41,6 +42,10 @@ MAX_MESSAGES = 1000
 """Messages of one channel in the outbox; the oldest are dropped."""
 ALERTMANAGER = "Alertmanager"
 """Name of all Alertmanagers together in the journal, and their channel in the outbox: no key of another channel."""
+CAPACITY = "capacity forecast"
+"""Stands for an incident in the log, where messages of capacity fail."""
+CAPACITY_PREFIXES = shortages.PREFIX, slow_burns.PREFIX
+"""Beginnings of subjects in the outbox that are no incidents."""
 TITLE_KINDS: dict[Event, str] = {"early_warning": "warning", "page": "critical", "cause": "update"}
 
 
@@ -49,9 +54,9 @@ class Hooks(NamedTuple):
 
     base: URL of the hub for links. owner: of a service, "" if unknown. muted: why an incident does not notify at a
     time (Unix seconds), if so. picture: PNG of an incident, by its id. record: takes what was sent, for the
-    journal (Unix seconds, data). shortages: those of the capacity forecast; None without a current one.
-    silences_capacity: whether a silence covers a service, or a pool (None), at a time. working_hours: for which
-    shortages wait. leads: whether this hub, of those that share an outbox, sends messages.
+    journal (Unix seconds, data). forecast: that of capacity; None without a current one. services_by_host: those
+    on its GPUs. silences_capacity: whether a silence covers a service, or a pool (None), at a time. working_hours: for
+    which messages of capacity wait. leads: whether this hub, of those that share an outbox, sends messages.
     """
 
     base: str
@@ -59,7 +64,8 @@ class Hooks(NamedTuple):
     muted: Callable[[Incident, float], Mute | None] = lambda _, __: None
     picture: Callable[[str], bytes | None] = lambda _: None
     record: Callable[[float, Json], None] = lambda _, __: None
-    shortages: Callable[[], Sequence[Shortage] | None] = lambda: None
+    forecast: Callable[[], CapacityForecast | None] = lambda: None
+    services_by_host: Callable[[], Mapping[str, Set[Service]]] = dict
     silences_capacity: Callable[[Service | None, float], bool] = lambda _, __: False
     working_hours: WorkingHours = WorkingHours.parse(DEFAULT)
     leads: Callable[[], bool] = lambda: True
@@ -193,7 +199,8 @@ class Notifier:
             self._failing.discard(key)
         except Exception:
             if key not in self._failing:
-                log.exception("%s: incident %s: notifications failed", receiver, incident_id or "(any)")
+                what = incident_id if incident_id == CAPACITY else f"incident {incident_id or '(any)'}"
+                log.exception("%s: %s: notifications failed", receiver, what)
             self._failing.add(key)
 
     def mutes(self) -> dict[str, Mute]:
@@ -228,7 +235,7 @@ class Notifier:
         if incidents is None or self._stop.is_set():
             return
         known = {incident.id for incident in incidents}
-        self._failing -= {key for key in list(self._failing) if key[1] and key[1] not in known}
+        self._failing -= {key for key in list(self._failing) if key[1] not in {"", CAPACITY, *known}}
         for key in [key for key in list(self._labels) if key[0] not in known]:
             self._labels.pop(key, None)
         if leads:
@@ -262,25 +269,28 @@ class Notifier:
     def _plan_messages(self, incidents: Sequence[Incident]) -> None:
         now, hooks = self._timing.now(), self._hooks
         open_ids = {item.id for item in incidents if item.is_open}
+        forecast = hooks.forecast()
+        reader = Reader(
+            hooks.working_hours,
+            hooks.base,
+            hooks.owner,
+            lambda service: hooks.silences_capacity(service, now),
+            hooks.services_by_host() if forecast and forecast.slow_burns else {},
+        )
         for channel, delivery in self._deliveries.values():
             with self._isolated(channel.name, ""):
-                messages = self._due(channel, incidents, now)
-                if (shortages := hooks.shortages()) is not None:
-                    messages += due_messages(
-                        channel,
-                        self._outbox,
-                        shortages,
-                        now,
-                        hooks.working_hours,
-                        hooks.base,
-                        hooks.owner,
-                        lambda service: hooks.silences_capacity(service, now),
-                    )
-                if messages:
-                    self._outbox.put(*messages)
-                    delivery.wake()
+                self._put(self._due(channel, incidents, now), delivery)
+            with self._isolated(channel.name, CAPACITY):
+                if forecast is not None:
+                    self._put([*_capacity_messages(channel, self._outbox, forecast, now, reader)], delivery)
+            with self._isolated(channel.name, ""):
                 self._forget(channel.key, open_ids, now, delivery.note_dropped)
         self._forget(ALERTMANAGER, open_ids, now)
+
+    def _put(self, messages: Sequence[OutboxMessage], delivery: Delivery) -> None:
+        if messages:
+            self._outbox.put(*messages)
+            delivery.wake()
 
     def _due(self, channel: Channel, incidents: Sequence[Incident], now: float) -> list[OutboxMessage]:
         """The messages that are due on a channel."""
@@ -292,7 +302,7 @@ class Notifier:
             if self._complete
             and message.subject not in known
             and message.event != "resolved"
-            and not message.subject.startswith(PREFIX)
+            and not message.subject.startswith(CAPACITY_PREFIXES)
         ]
         for incident in incidents:
             with self._isolated(channel.name, incident.id):
@@ -383,15 +393,26 @@ class Notifier:
         self._deliveries = deliveries
 
 
+def _capacity_messages(
+    channel: Channel, outbox: Outbox, forecast: CapacityForecast, now: float, reader: Reader
+) -> Iterator[OutboxMessage]:
+    if forecast.loads:
+        yield from shortages.due_messages(channel, outbox, forecast.shortages, now, reader)
+    yield from slow_burns.due_messages(channel, outbox, forecast, now, reader)
+
+
 def _senders(path: Path) -> tuple[tuple[Channel, AppriseSender], ...]:
     return tuple((channel, AppriseSender(channel, path)) for channel in read_channels(path))
 
 
 def _is_readable(message: OutboxMessage) -> bool:
     try:
-        return bool(sent(message))
+        sent(message)
+        if message.subject.startswith(slow_burns.PREFIX):
+            slow_burns.group_body(message)
     except ValueError:
         return False
+    return True
 
 
 def _same_service(messages: Sequence[OutboxMessage], incident: Incident) -> OutboxMessage | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from types import MappingProxyType
+from typing import NamedTuple
 
 from foreshock_dashboard.model.capacity.load import Shortage
 from foreshock_dashboard.model.service import Service
@@ -23,6 +25,20 @@ ACT_AHEAD_SECONDS = 7200.0
 then, the forecast may change."""
 QUIET_SECONDS = 20 * 3600.0
 """Time after the end of a shortage in which another one of the same service is no news."""
+
+
+class Reader(NamedTuple):
+    """What messages of capacity depend on besides the forecast.
+
+    base: URL of the hub. owner: of a service. silenced: whether a silence covers a service, or a pool or host (None).
+    services_by_host: those on its GPUs.
+    """
+
+    hours: WorkingHours
+    base: str
+    owner: Callable[[Service], str]
+    silenced: Callable[[Service | None], bool] = lambda _: False
+    services_by_host: Mapping[str, Set[Service]] = MappingProxyType({})
 
 
 def is_due(shortage: Shortage, now: float, hours: WorkingHours) -> bool:
@@ -45,15 +61,11 @@ def due_messages(
     outbox: Outbox,
     shortages: Sequence[Shortage],
     now: float,
-    hours: WorkingHours,
-    base: str,
-    owner: Callable[[Service], str],
-    silenced: Callable[[Service | None], bool] = lambda _: False,
+    reader: Reader,
 ) -> Iterator[OutboxMessage]:
     """What is due on a channel that takes early warnings: each shortage once, and its end if it was announced.
 
-    shortages: all of the newest forecast. base: URL of the hub. owner: of a service. silenced: whether a
-    silence covers a service, or a pool (None): it holds back all but the end of what was announced.
+    shortages: all of the newest forecast. A silence holds back all but the end of what was announced.
     """
     if channel.severity != "warning":
         return
@@ -63,20 +75,25 @@ def due_messages(
         last = outbox.get(channel.key, subject)
         is_open = last is not None and last.event != "resolved"
         is_quiet = last is not None and now - last.at < QUIET_SECONDS and item.at - now > SOON_SECONDS
-        if is_open or is_quiet or not channel.accepts(service, owner(service)) or not is_due(item, now, hours):
+        if (
+            is_open
+            or is_quiet
+            or not channel.accepts(service, reader.owner(service))
+            or not is_due(item, now, reader.hours)
+        ):
             continue
-        if silenced(item.subject.service):
+        if reader.silenced(item.subject.service):
             continue
-        text = shortage_message(item, now, base, owner(service))
+        text = shortage_message(item, now, reader.base, reader.owner(service))
         yield _message(channel, subject, "early_warning", now, str(item.subject.service or item.subject.pool), text)
     for message in outbox.messages(channel.key):
         if not message.subject.startswith(PREFIX) or message.event == "resolved" or message.subject in present:
             continue
         if message.waiting:
             yield message._replace(event="resolved", at=now, waiting=False)
-        elif hours.contains(now):
+        elif reader.hours.contains(now):
             name = body_of(message).service
-            yield _message(channel, message.subject, "resolved", now, name, no_shortage_message(name, base))
+            yield _message(channel, message.subject, "resolved", now, name, no_shortage_message(name, reader.base))
 
 
 def _subject(shortage: Shortage) -> str:

@@ -11,8 +11,15 @@ from foreshock_dashboard.model.capacity.move import Move
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
-from foreshock_dashboard.render.units import counted, elapsed
-from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, SAFE_LIMITS, SLOW_BURNS
+from foreshock_dashboard.render.units import counted, elapsed, estimate, percent, significant
+from foreshock_dashboard.render.words.capacity import (
+    BURN_UNITS,
+    CAPACITY_TEXTS,
+    SAFE_LIMITS,
+    SLOW_BURN_USE,
+    SLOW_BURN_USES,
+    SLOW_BURNS,
+)
 
 SHORTAGE_GRAIN_SECONDS, BURN_GRAIN_SECONDS = 600.0, 3600.0
 """Times are rounded to these: a forecast is no more exact."""
@@ -117,21 +124,36 @@ def peak_text(shortage: Shortage, now: float) -> Text:
     return text(f"Peak {above} above the {SAFE_LIMITS[shortage.kind]} ", moment(shortage.peak_at, now), ".")
 
 
-def slow_burn_text(burn: SlowBurn, now: float) -> Text:
+def slow_burn_name(burn: SlowBurn) -> Text:
+    """`Host memory of host-3`, `Error budget of cart (latency, 30 days)`."""
+    days = "" if math.isnan(burn.period_seconds) else f", {counted(round(burn.period_seconds / DAY_SECONDS), 'day')}"
+    detail = f"{burn.name}{days}"
+    of = text(burn.service, f" ({detail})" if detail else "") if burn.service else text(place(burn.name))
+    return text(f"{SLOW_BURNS[burn.kind][0]} of ", of)
+
+
+def slow_burn_figures(burn: SlowBurn) -> str:
+    """`Used: 78%, +10 pp per day`; "" for a certificate, which has none."""
+    if burn.kind is SlowBurnKind.CERTIFICATE:
+        return ""
+    label = SLOW_BURN_USES.get(burn.kind, SLOW_BURN_USE)
+    if burn.kind in BURN_UNITS:
+        return f"{label}: {estimate(burn.value)}, +{estimate(burn.growth * 3600)} per hour"
+    return f"{label}: {percent(burn.value)}, +{significant(burn.growth * DAY_SECONDS * 100)} pp per day"
+
+
+def slow_burn_text(burn: SlowBurn, now: float, *, with_interval: bool = True) -> Text:
     """`Host memory of host-3 fills up Thursday at 14:00 UTC (80% interval …).`.
 
     `Error budget of cart (latency, 30 days) runs out …`, `Certificate of shop.example.com expired 2 d ago.`
     """
-    name, happens = SLOW_BURNS[burn.kind]
-    days = "" if math.isnan(burn.period_seconds) else f", {counted(round(burn.period_seconds / DAY_SECONDS), 'day')}"
-    detail = f"{burn.name}{days}"
+    what, happens = slow_burn_name(burn), SLOW_BURNS[burn.kind][1]
     when = moment(burn.at, now, BURN_GRAIN_SECONDS)
-    is_range = when.kind and burn.earliest < burn.latest
+    is_range = with_interval and when.kind and burn.earliest < burn.latest
     interval = _interval(burn.earliest, burn.latest, when, now, BURN_GRAIN_SECONDS) if is_range else ()
-    of = text(burn.service, f" ({detail})" if detail else "") if burn.service else text(place(burn.name))
     if burn.kind is SlowBurnKind.CERTIFICATE and burn.at < now:
-        return text(f"{name} of ", of, f" {CAPACITY_TEXTS['expired']} {elapsed(now - burn.at)} ago.")
-    return text(f"{name} of ", of, f" {happens} ", when, interval, ".")
+        return text(what, f" {CAPACITY_TEXTS['expired']} {elapsed(now - burn.at)} ago.")
+    return text(what, f" {happens} ", when, interval, ".")
 
 
 def headline(forecast: CapacityForecast, now: float) -> Text:

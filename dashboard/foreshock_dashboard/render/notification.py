@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
 from foreshock_dashboard.model.capacity.load import Shortage
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKey
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.render.action import action_clauses, action_expected
-from foreshock_dashboard.render.capacity_text import act_text, moment, shortage_text
+from foreshock_dashboard.render.capacity_text import (
+    BURN_GRAIN_SECONDS,
+    act_text,
+    moment,
+    shortage_text,
+    slow_burn_figures,
+    slow_burn_name,
+    slow_burn_text,
+)
 from foreshock_dashboard.render.clause import in_words, joined_text, sentences, text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import details_sentences, headline, later_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import clock, elapsed, printable
+from foreshock_dashboard.render.words.capacity import (
+    SLOW_BURN_ACTIONS,
+    SLOW_BURN_OVER,
+    SLOW_BURN_RUNBOOK,
+    SLOW_BURN_RUNBOOKS,
+    SLOW_BURN_UNKNOWN,
+)
 
 MENTION = "@\u200b"
 """An at sign that no chat service takes for a mention: names from telemetry must not call a whole channel."""
+MAX_LISTED = 5
+"""Slow burns, and owners, that a message names."""
 
 
 class MessageText(NamedTuple):
@@ -103,6 +122,56 @@ def no_shortage_message(name: str, base: str) -> MessageText:
     """The end of such a warning. name: of the service or pool."""
     title = f"[resolved] {in_words(name)}: no capacity shortage forecast"
     return MessageText(_safe(title), f"Capacity: {base}/capacity")
+
+
+def slow_burns_name(burns: Sequence[SlowBurn]) -> str:
+    """The name of a group by its first: `Host memory of host-3 and 9 more`."""
+    more = f" and {len(burns) - 1} more" if len(burns) > 1 else ""
+    return f"{joined_text(slow_burn_name(burns[0]))}{more}"
+
+
+def slow_burns_message(
+    burns: Sequence[SlowBurn],
+    now: float,
+    base: str,
+    owners: Sequence[str],
+    moved: Mapping[SlowBurnKey, float],
+    *,
+    is_update: bool,
+) -> MessageText:
+    """The message about a group of slow burns, the earliest first, at least one.
+
+    now: Unix seconds. base: URL of the hub. moved: dates that were said before, Unix seconds. is_update: whether it is
+    not the first one.
+    """
+    first, more = burns[0], len(burns) - MAX_LISTED
+    kinds = dict.fromkeys(burn.kind for burn in burns)
+    runbooks = dict.fromkeys(SLOW_BURN_RUNBOOKS.get(kind, SLOW_BURN_RUNBOOK) for kind in kinds)
+    actions = dict.fromkeys(SLOW_BURN_ACTIONS[kind] for kind in kinds)
+    lines = [
+        *(_slow_burn_line(burn, now, moved.get(burn.key)) for burn in burns[:MAX_LISTED]),
+        f"{more} more on the Capacity page." if more > 0 else "",
+        *(f"Action: {action}" for action in actions),
+        f"Owner: {', '.join(owners[:MAX_LISTED])}" if owners else "",
+        f"Capacity: {base}/capacity",
+        *(f"Runbook: {base}/runbooks/{runbook}" for runbook in runbooks),
+    ]
+    kind = "update" if is_update else "warning"
+    said = joined_text(slow_burn_text(first, now, with_interval=False))
+    others = f", {len(burns) - 1} more follow{'s' if len(burns) == 2 else ''}" if len(burns) > 1 else ""
+    return MessageText(_safe(f"[{kind}] {said.removesuffix('.')}{others}"), "\n".join(map(_safe, filter(None, lines))))
+
+
+def _slow_burn_line(burn: SlowBurn, now: float, before: float | None) -> str:
+    was = f" Forecast before: {joined_text(text(moment(before, now, BURN_GRAIN_SECONDS)))}." if before else ""
+    figures = slow_burn_figures(burn)
+    return f"{joined_text(slow_burn_text(burn, now))}{was}{f' {figures}.' if figures else ''}"
+
+
+def over_message(name: str, base: str, *, is_known: bool) -> MessageText:
+    """The end of such messages. name: of the group. is_known: whether there is data, and not merely no forecast."""
+    said = SLOW_BURN_OVER if is_known else SLOW_BURN_UNKNOWN
+    return MessageText(_safe(f"[resolved] {name}: {said}"), f"Capacity: {base}/capacity")
 
 
 def _message(title: str, lines: list[str], incident_id: str, base: str, runbook: str = "") -> MessageText:

@@ -283,7 +283,7 @@ class Settings:
     working_hours: WorkingHours = _notifications(
         WorkingHours.parse,
         DEFAULT,
-        "working hours for which messages about capacity shortages wait, with an optional time zone",
+        "working hours for which messages about shortages and slow burns wait, with an optional time zone",
         "HOURS",
     )
     log_level: str = _debug(one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL")

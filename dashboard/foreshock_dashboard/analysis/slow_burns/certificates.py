@@ -40,7 +40,7 @@ def expiring_certificate(end: float, key: UseKey, left: Floats) -> SlowBurn | No
     renewed = np.flatnonzero(earliest_after > np.maximum.accumulate(expiry)[:-1] + RENEWAL_SECONDS)
     if len(renewed) and now > left[known][renewed].min() - RENEWAL_SECONDS:
         return None
-    (service, name), kind = key
+    (service, name, _), kind = key
     return SlowBurn(
         kind=kind,
         service=service,

@@ -36,11 +36,12 @@ def observed_uses(world: World) -> Mapping[UseKey, Floats]:
     with np.errstate(invalid="ignore", divide="ignore"):
         memory = world.memory_used / world.memory_total
     rows |= {
-        (Resource(None, gpu.label), SlowBurnKind.GPU_MEMORY): row for gpu, row in zip(world.gpus, memory, strict=True)
+        (Resource(None, gpu.label, gpu.host), SlowBurnKind.GPU_MEMORY): row
+        for gpu, row in zip(world.gpus, memory, strict=True)
     }
     hosts = network(world)
     rows |= {
-        (Resource(None, host), SlowBurnKind.HOST_MEMORY): row
+        (Resource(None, host, host), SlowBurnKind.HOST_MEMORY): row
         for host, row in zip(hosts.hosts, hosts.memory, strict=True)
     }
     return {key: row.astype(np.float64) for key, row in rows.items() if np.isfinite(row).any()}

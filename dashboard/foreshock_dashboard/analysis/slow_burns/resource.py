@@ -15,10 +15,11 @@ HORIZON_SECONDS = 7 * DAY_SECONDS
 
 
 class Resource(NamedTuple):
-    """What fills up or runs out. service, name: as in `SlowBurn`."""
+    """What fills up or runs out. service, name, host: as in `SlowBurn`."""
 
     service: Service | None
     name: str
+    host: str = ""
 
 
 UseKey = tuple[Resource, SlowBurnKind]
@@ -34,7 +35,7 @@ def at_rates(end: float, key: UseKey, value: float, limit: float, rates: Floats,
     left = max(0.0, limit - value)
     if left / growth > HORIZON_SECONDS:
         return None
-    (service, name), kind = key
+    (service, name, host), kind = key
     return SlowBurn(
         kind=kind,
         service=service,
@@ -48,4 +49,5 @@ def at_rates(end: float, key: UseKey, value: float, limit: float, rates: Floats,
         earliest=end + left / fastest,
         latest=end + left / slowest if slowest > 0 else math.inf,
         since=since,
+        host=host,
     )

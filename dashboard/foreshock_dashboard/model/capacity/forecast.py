@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from foreshock_dashboard.model.capacity.load import LoadForecast, LoadKind, Shortage, Subject
-from foreshock_dashboard.model.capacity.slow_burn import SlowBurn
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKey
 
 MIN_HISTORY_HOURS = 24.0
 """Shortest history of a forecast. Less is too little to know a day."""
@@ -19,7 +19,8 @@ class CapacityForecast:
     computed_at: Unix seconds; NaN before the first forecast. history_hours: longest history that any forecast rests
     on. With less than `MIN_HISTORY_HOURS` there are no loads. missing: kinds of load that no service reports.
     error: why the history could not be read when last tried, "" if it could; the forecast then is an older one.
-    slow_burns_error: why some slow burns may be missing, or "".
+    slow_burns_error: why some slow burns may be missing, or "". measured: what has values now, and so is no slow burn
+    unless it is listed.
     loads: by service or pool, then kind. shortages, slow_burns: the earliest first.
     """
 
@@ -31,6 +32,7 @@ class CapacityForecast:
     shortages: tuple[Shortage, ...] = ()
     slow_burns: tuple[SlowBurn, ...] = ()
     slow_burns_error: str = ""
+    measured: frozenset[SlowBurnKey] = field(default=frozenset(), repr=False)
 
     @property
     def is_known(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from foreshock_dashboard.model.service import Service
 
@@ -35,6 +36,14 @@ class SlowBurnKind(StrEnum):
     """Seconds until a certificate expires; the limit is 0."""
 
 
+class SlowBurnKey(NamedTuple):
+    """Identifies what fills up or runs out; the fields are those of `SlowBurn`."""
+
+    kind: SlowBurnKind
+    service: Service | None
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class SlowBurn:
     """Something that grows for hours and will reach its limit; values in the unit of `kind`.
@@ -43,7 +52,7 @@ class SlowBurn:
     error budget; "" for another one of a service.
     growth: units per second, median slope; slowest, fastest: 80% interval. at, earliest, latest: Unix seconds at which
     the limit is reached; `latest` may be infinite. since: Unix seconds since which it grows, three days back at most;
-    NaN where that has no meaning. period_seconds: of an error budget.
+    NaN where that has no meaning. period_seconds: of an error budget. host: of what is on one, else "".
     """
 
     kind: SlowBurnKind
@@ -59,3 +68,9 @@ class SlowBurn:
     latest: float
     since: float
     period_seconds: float = math.nan
+    host: str = ""
+
+    @property
+    def key(self) -> SlowBurnKey:
+        """Identifies it in later forecasts."""
+        return SlowBurnKey(self.kind, self.service, self.name)

@@ -41,6 +41,28 @@ SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
     SlowBurnKind.CERTIFICATE: ("Certificate", "expires"),
 }
 """What fills up or runs out, and what happens to it."""
+SLOW_BURN_USE = "Used"
+SLOW_BURN_USES: Mapping[SlowBurnKind, str] = {SlowBurnKind.ERROR_BUDGET: "Spent", SlowBurnKind.QUEUE: "Waiting"}
+"""What the value of a slow burn is, where it is not `SLOW_BURN_USE`."""
+_RESTART = "Restart the process that grows in a quiet hour, then fix the leak."
+SLOW_BURN_ACTIONS: Mapping[SlowBurnKind, str] = {
+    SlowBurnKind.HOST_MEMORY: _RESTART,
+    SlowBurnKind.GPU_MEMORY: _RESTART,
+    SlowBurnKind.MEMORY: _RESTART,
+    SlowBurnKind.FILE_DESCRIPTORS: _RESTART,
+    SlowBurnKind.DISK: "Delete or move old data, or enlarge the volume.",
+    SlowBurnKind.QUOTA: "Delete what is not used, or raise the quota.",
+    SlowBurnKind.ERROR_BUDGET: "Fix or roll back what violates the SLO.",
+    SlowBurnKind.QUEUE: "Add consumers or replicas, or limit what arrives.",
+    SlowBurnKind.CERTIFICATE: "Find why it was not renewed, and renew it.",
+}
+"""First step against each kind, as in the runbook."""
+SLOW_BURN_RUNBOOK = "ForeshockResourceFillingUp"
+SLOW_BURN_RUNBOOKS: Mapping[SlowBurnKind, str] = {SlowBurnKind.ERROR_BUDGET: "ForeshockSLOSlowBurn"}
+"""Runbooks of slow burns, where it is not `SLOW_BURN_RUNBOOK`."""
+SLOW_BURN_OVER = "no slow burn forecast"
+SLOW_BURN_UNKNOWN = "no data for 24 h"
+"""What a message says at the end of slow burns, by whether they have data."""
 BURN_UNITS: Mapping[SlowBurnKind, str] = {SlowBurnKind.QUEUE: "count", SlowBurnKind.CERTIFICATE: "s"}
 """Units of kinds that are no ratio."""
 CAPACITY_TEXTS: Mapping[str, str] = {
