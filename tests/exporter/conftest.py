@@ -36,6 +36,7 @@ class ScriptedGpu:
     utilization: float | None = 0.95
     shares: dict[int, float] = field(default_factory=dict)
     memory: dict[int, float | None] = field(default_factory=dict)
+    mps_clients: frozenset[int] = frozenset()
     sharing: Sharing = "time-slicing"
     broken: DeviceError | None = None
     broken_processes: DeviceError | None = None
@@ -96,7 +97,7 @@ class ScriptedHost:
         answering = self._answering(gpu)
         if answering.broken_processes:
             raise answering.broken_processes
-        return [GpuProcess(pid, memory) for pid, memory in answering.memory.items()]
+        return [GpuProcess(pid, memory, pid in answering.mps_clients) for pid, memory in answering.memory.items()]
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
         samples = self._answering(gpu).samples

@@ -17,7 +17,7 @@ from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.host import metrics as host_metrics
 from foreshock_exporter.model import metrics
-from foreshock_exporter.model.device import Counters, DeviceError, Instance, LinkBytes, Reading, Sharing
+from foreshock_exporter.model.device import Counters, DeviceError, Instance, LinkBytes, Reading
 from foreshock_exporter.model.family import Family, Sample
 from foreshock_exporter.model.service import AttributedService
 from foreshock_exporter.otlp import report as otlp_metrics
@@ -208,25 +208,6 @@ def test_the_jobs_of_a_service_are_shown_while_they_hold_the_gpu(
     assert jobs() == [{**shown, "job_id": "981_2"}]
 
 
-@pytest.mark.parametrize(("sharing", "expected"), [("mps", {"chat": 0.3}), ("time-slicing", {})])
-def test_the_smallest_limit_of_a_services_mps_clients_is_shown(
-    sharing: Sharing,
-    expected: dict[str, float],
-    scripted: Callable[..., ScriptedHost],
-    gpu: type[ScriptedGpu],
-    series: Callable[[bytes], Series],
-) -> None:
-    """Outside MPS, it has no effect; a client without one has the default of the server, which it does not show."""
-    host = scripted(gpu(sharing=sharing, memory=dict.fromkeys((1, 2, 3), 1.0)))
-    chat = AttributedService("shop", "chat", "otel")
-    host.services = {1: chat._replace(sm_limit=0.5), 2: chat._replace(sm_limit=0.3), 3: chat._replace(name="free")}
-    exporter = host.exporter()
-    exporter.sample()
-    found = series(exporter.render())
-    limits = {dict(labels)["service_name"]: value for (name, labels), value in found.items() if "_mps_" in name}
-    assert limits == expected
-
-
 def test_every_absent_metric_has_its_reason(
     scripted: Callable[..., ScriptedHost], gpu: type[ScriptedGpu], series: Callable[[bytes], Series]
 ) -> None:
@@ -246,7 +227,7 @@ def test_every_absent_metric_has_its_reason(
     assert absent["gpu_pcie_transmit_bytes_total"] == "no_permission"
     assert absent["gpu_ecc_errors_total"] == "not_supported"
     assert not present & absent.keys()
-    optional = {"gpu_mig", "gpu_pool", "gpu_xid", "gpu_nvlink_link", "gpu_service", "gpu_alloca", "gpu_host"}
+    optional = {"gpu_mig", "gpu_pool", "gpu_xid", "gpu_nvlink_link", "gpu_service", "gpu_alloca", "gpu_host", "gpu_mps"}
     optional |= {"gpu_resource"}  # counts from the second reading on
     expected = {
         family.name for family in metrics.FAMILIES if family.name.startswith("gpu_") and family.kind != "histogram"

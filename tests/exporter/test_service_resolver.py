@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from foreshock_exporter.attribution import mps
 from foreshock_exporter.attribution.service_resolver import (
     CHECK_INTERVAL_SECONDS,
     MAX_CACHED_PROCESSES,
@@ -28,6 +29,7 @@ from foreshock_exporter.attribution.service_resolver import (
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.model.family import MAX_LABEL_CHARS, Family, Sample, label_value
 from foreshock_exporter.model.service import AttributedService as Service
+from foreshock_exporter.model.service import MpsProcess
 
 if TYPE_CHECKING:
     from tests.exporter.conftest import Tree
@@ -168,10 +170,50 @@ def test_the_limit_of_an_mps_client_is_in_its_environment(text: str, limit: floa
     """Also after its pod got a name."""
     now = Watch()
     find = resolver(tree(proc(KUBERNETES, f"CUDA_MPS_ACTIVE_THREAD_PERCENTAGE={text}\0")), now)
-    assert find(42) == Service("", f"pod-{POD}", "kubernetes", sm_limit=limit)
+    assert find(42) == Service("", f"pod-{POD}", "kubernetes", mps=MpsProcess(limit))
     tree({f"var/log/pods/prod_trainer-0_{POD}/main/0.log": ""})
     now.time += CHECK_INTERVAL_SECONDS
-    assert find(42) == Service("prod", "trainer", "kubernetes", sm_limit=limit)
+    assert find(42) == Service("prod", "trainer", "kubernetes", mps=MpsProcess(limit))
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("0=1G", 2.0**30),
+        ("0=512M,1=512MB", 2.0**29),
+        ("0=1G,1=2G", None),
+        ("0=1G,1=", None),
+        ("0=0G", None),
+        ("1G", None),
+        ("", None),
+    ],
+)
+def test_the_memory_limit_of_an_mps_client_is_known_if_all_its_gpus_have_the_same(
+    text: str, limit: float | None
+) -> None:
+    """Its numbers of GPUs are its own."""
+    assert mps.memory_limit({"CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": text}) == limit
+
+
+def test_an_mps_server_is_known_by_its_program_and_its_daemon_by_being_its_parent(tree: Tree) -> None:
+    now, server = Watch(), "/usr/bin/nvidia-cuda-mps-server\0"
+    daemon = {"proc/30/cmdline": "nvidia-cuda-mps-control\0-d\0"}
+    environ = "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE=50\0"
+    find = resolver(tree(proc(environ=environ, cmdline=server, parent=30) | daemon), now)
+
+    def said() -> MpsProcess:
+        now.time += CHECK_INTERVAL_SECONDS
+        found = find(42)
+        assert found is not None
+        return found.mps
+
+    assert said() == MpsProcess(0.5, None, True, True)
+    tree(proc(environ=environ, cmdline=server, parent=1))
+    assert said() == MpsProcess(0.5, None, True, False), "an orphan, whose daemon has ended"
+    tree(proc(environ=environ, cmdline=server, parent=1, started=778))
+    assert said() == MpsProcess(0.5, None, True, None), "who started this one is unknown"
+    tree(proc(environ=environ, cmdline="python\0nvidia-cuda-mps-server\0", started=779))
+    assert not said().is_server
 
 
 def test_a_process_that_is_gone_has_no_service(tree: Tree) -> None:

@@ -61,7 +61,7 @@ class Scene:
         for gpu in self._shown.gpus:
             for process in gpu.processes:
                 if process.pid == pid:
-                    return AttributedService(*process.service, "simulated")
+                    return AttributedService(*process.service, "simulated", mps=process.says)
         return None
 
 

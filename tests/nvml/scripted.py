@@ -14,6 +14,7 @@ from foreshock_exporter.model.device import (
     Reading,
     UtilizationSample,
 )
+from foreshock_exporter.model.service import MpsProcess
 from foreshock_exporter.script import driver_view
 from foreshock_exporter.script.events import METHODS, Fault
 from foreshock_exporter.script.gpu import PlayedGpu, sample_windows
@@ -23,7 +24,7 @@ from foreshock_exporter.script.playback import Playback, ScriptedXid
 class ScriptedProcess(NamedTuple):
     """Process on a GPU with its service (namespace, name), and whether it is an MPS client.
 
-    `instance` is the UUID of its MIG instance, if any.
+    `instance` is the UUID of its MIG instance, if any; `says` what the process itself says of MPS.
     """
 
     pid: int
@@ -31,6 +32,7 @@ class ScriptedProcess(NamedTuple):
     memory_bytes: float | None
     mps: bool = False
     instance: str = ""
+    says: MpsProcess = MpsProcess()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from foreshock_exporter.attribution import mps
 from foreshock_exporter.attribution.cgroup import Placement, parse_cgroup, placement
 from foreshock_exporter.attribution.container import read_bytes
 from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.family import label_value
-from foreshock_exporter.model.service import AttributedService, Source
+from foreshock_exporter.model.service import AttributedService, MpsProcess, Source
 
 MAX_ENVIRON_BYTES = 1 << 20
 """Bytes read of a process's environment."""
@@ -40,7 +41,6 @@ _RAY = re.compile(r"ray::([A-Za-z]\w*)")
 """Process title `ray::ActorClass.method` or `ray::task`."""
 _RAY_UNNAMED = re.compile(r"IDLE\w*|ServeReplica|RayWorkerWrapper|RayTrainWorker")
 """Workers without a task, and classes of vLLM and Ray Train that run whatever program."""
-_PERCENTAGE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 _INTERPRETER = re.compile(r"(?:python|pypy|ruby|node|perl|java)[\d.]*t?")
 _TITLE = re.compile(r"[A-Za-z][\w.+-]*")
 _MULTIPROCESSING_ARGUMENT = b"--multiprocessing-fork"
@@ -50,11 +50,15 @@ MAX_PARENTS = 4
 
 
 class _CachedProcess(NamedTuple):
-    """Service of a process; `pod` is the UID of a pod that has no known name yet. Times in seconds."""
+    """Service of a process; `pod` is the UID of a pod that has no known name yet. Times in seconds.
+
+    `daemon` is the PID of the control daemon that started it, if it is an MPS server.
+    """
 
     started: str
     service: AttributedService
     pod: str | None
+    daemon: int | None
     resolved_at: float
     checked_at: float
 
@@ -85,7 +89,8 @@ class ProcResolver:
         if cached is not None and now - cached.checked_at < CHECK_INTERVAL_SECONDS:
             return cached.service
         folder = self._procfs / str(pid)
-        started = start_time(read_bytes(folder / "stat", 4096))
+        stat = read_bytes(folder / "stat", 4096)
+        started = start_time(stat)
         if started is None:
             cached = None
         elif cached is None or cached.started != started:
@@ -93,7 +98,10 @@ class ProcResolver:
         elif cached.pod is not None and now - cached.resolved_at < POD_NAME_WAIT_SECONDS:
             service = from_pod(cached.pod, _entry_names(self._pods))
             if service is not None:
-                cached = cached._replace(service=service._replace(sm_limit=cached.service.sm_limit), pod=None)
+                cached = cached._replace(service=service._replace(mps=cached.service.mps), pod=None)
+        elif cached.daemon is not None:  # orphans get another parent
+            said = cached.service.mps._replace(has_daemon=parent_of(stat) == cached.daemon)
+            cached = cached._replace(service=cached.service._replace(mps=said))
         self._remember(pid, cached, now)
         return None if cached is None else cached.service
 
@@ -110,16 +118,27 @@ class ProcResolver:
         environ = parse_environ(self._environ_of(folder)) if self._environ else {}
         place = placement(parse_cgroup(read_bytes(folder / "cgroup", 1 << 16).decode(errors="replace")))
         pod = None
-        title = read_bytes(folder / "cmdline", 4096).partition(b"\0")[0].decode(errors="replace")
+        cmdline = read_bytes(folder / "cmdline", 4096)
+        title = cmdline.partition(b"\0")[0].decode(errors="replace")
         service = from_environ(environ) or from_ray_serve(title, environ)
         if service is None and place.pod is not None:
             service = from_pod(place.pod, _entry_names(self._pods))
             pod = place.pod if service is None else None
             service = service or _service("", f"pod-{place.pod}", "kubernetes")
         service = service or from_ray(title, environ) or from_placement(place, environ) or self._executable(folder)
-        if service is None or start_time(read_bytes(folder / "stat", 4096)) != started:
+        stat = read_bytes(folder / "stat", 4096)
+        if service is None or start_time(stat) != started:
             return None  # ended meanwhile: the values may belong to another process with this PID
-        return _CachedProcess(started, service._replace(sm_limit=mps_sm_limit(environ)), pod, now, now)
+        is_server = mps.program_of(cmdline) == mps.SERVER
+        daemon = self._daemon_of(stat) if is_server else None
+        said = MpsProcess(mps.sm_limit(environ), mps.memory_limit(environ), is_server, True if daemon else None)
+        return _CachedProcess(started, service._replace(mps=said), pod, daemon, now, now)
+
+    def _daemon_of(self, stat: bytes) -> int | None:
+        """PID of the MPS control daemon that started a server; None if its parent is another program."""
+        parent = parent_of(stat)
+        cmdline = b"" if parent is None else read_bytes(self._procfs / str(parent) / "cmdline", 4096)
+        return parent if mps.program_of(cmdline) == mps.CONTROL_DAEMON else None
 
     def _environ_of(self, folder: Path) -> bytes:
         try:
@@ -168,13 +187,6 @@ def parse_environ(raw: bytes) -> dict[str, str]:
     """Initial environment variables; entries other than `NAME=value` are skipped."""
     pairs = (entry.partition(b"=") for entry in raw.split(b"\0"))
     return {name.decode(errors="replace"): value.decode(errors="replace") for name, equals, value in pairs if equals}
-
-
-def mps_sm_limit(environ: Mapping[str, str]) -> float | None:
-    """Share of the SMs that `CUDA_MPS_ACTIVE_THREAD_PERCENTAGE` leaves to an MPS client (NVIDIA's MPS guide)."""
-    text = environ.get("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "").strip()
-    percent = float(text) if _PERCENTAGE.fullmatch(text) else 0.0
-    return percent / 100.0 if 0.0 < percent <= 100.0 else None
 
 
 def from_environ(environ: Mapping[str, str]) -> AttributedService | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 from foreshock_exporter.gpu.contention import ServiceKey
@@ -188,6 +189,9 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
     parts = [(family, getattr(gpu, part), field) for family, part, field in _VALUES]
     parts += [(family, part, field) for family, field in _MIG_ACTIVITY for part in _instances(gpu).values()]
     reasons = dict(gpu.absent)
+    if gpu.mps is not None:
+        unknown = [family.name for family, field in _MPS if getattr(gpu.mps, field) is None]
+        reasons |= dict.fromkeys(unknown, "not_found")
     for family, part, field in parts:
         if part is not None and getattr(part, field) in (None, {}):
             reasons[family.name] = part.absent.get(field, "not_supported")
@@ -201,6 +205,25 @@ def _links(gpu: GpuState, direction: int) -> Iterator[Sample]:
     links = gpu.counters.nvlink_links if gpu.counters else {}
     return (Sample((*_ids(gpu), str(link)), carried[direction]) for link, carried in links.items())
 
+
+def _mps(field: str, gpu: GpuState) -> list[Sample]:
+    """Value of a field of the MPS state of a GPU, or values by service."""
+    value = None if gpu.mps is None else getattr(gpu.mps, field)
+    if isinstance(value, Mapping):
+        return _by_service(gpu, value)
+    return _samples(_ids(gpu), value)
+
+
+_MPS: tuple[tuple[Family, str], ...] = (
+    (metrics.SERVICE_MPS_SM_LIMIT, "sm_limits"),
+    (metrics.SERVICE_MPS_MEMORY_LIMIT, "memory_limits"),
+    (metrics.SERVICE_MPS_CLIENTS, "by_service"),
+    (metrics.MPS_CLIENTS, "clients"),
+    (metrics.MPS_SERVERS, "servers"),
+    (metrics.MPS_SERVERS_ENDED, "servers_ended"),
+    (metrics.MPS_DAEMON_UP, "has_daemon"),
+)
+"""Families of a field of `MpsState`."""
 
 _INFO: tuple[tuple[Family, _Samples], ...] = (
     (metrics.GPU_INFO, _info),
@@ -258,7 +281,7 @@ _ACTIVITY: tuple[tuple[Family, _Samples], ...] = (
         metrics.SERVICE_JOB_INFO,
         lambda gpu: (Sample((*_service(gpu, key), job), 1.0) for key, jobs in gpu.jobs.items() for job in jobs),
     ),
-    (metrics.SERVICE_MPS_SM_LIMIT, lambda gpu: _by_service(gpu, gpu.sm_limits)),
+    *((family, partial(_mps, field)) for family, field in _MPS),
     (metrics.METRIC_UNAVAILABLE, _absences),
     (metrics.SERVICES_DROPPED, lambda gpu: (Sample(_ids(gpu), gpu.services_over_limit),)),
     (

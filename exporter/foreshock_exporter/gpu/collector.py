@@ -245,13 +245,12 @@ class GpuCollector:
 
     def _read_processes(self, session: _Session, time: float) -> None:
         """Update tenants and holdings from the processes that use the GPU."""
-        processes = self._call_driver(self._driver.processes, "processes")
-        session.absent = {}
-        if isinstance(processes, DeviceError):
-            session.absent, processes = dict.fromkeys(_PROCESS_METRICS, processes.reason), ()
-        session.record.tenants.update([process.pid for process in processes], time)
+        result = self._call_driver(self._driver.processes, "processes")
+        processes = None if isinstance(result, DeviceError) else result
+        session.absent = dict.fromkeys(_PROCESS_METRICS, result.reason) if isinstance(result, DeviceError) else {}
+        session.record.tenants.update(processes, time)
         session.sampler.match_tenants(time)
-        session.holdings = session.record.tenants.holdings(processes)
+        session.holdings = session.record.tenants.holdings(processes or ())
 
     def _call_driver(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
         """Result of the call, or its error. Errors other than "not_supported" and "suspended" are logged.
@@ -294,7 +293,7 @@ class GpuCollector:
             sources=dict(record.tenants.sources),
             holdings=session.holdings,
             jobs=record.tenants.jobs,
-            sm_limits=record.tenants.sm_limits if record.identity.sharing == "mps" else {},
+            mps=record.tenants.mps,
             absent={**self._unattributed_metrics, **session.absent, **session.sampler.absent},
             unlimited=session.unlimited,
             pids=record.tenants.pids,

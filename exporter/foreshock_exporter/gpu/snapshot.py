@@ -10,7 +10,7 @@ from foreshock_exporter.gpu.contention import ServiceKey, Totals
 from foreshock_exporter.gpu.driver_samples import BusyHistogram
 from foreshock_exporter.gpu.limits import Resource
 from foreshock_exporter.gpu.pools import UnmatchedRule
-from foreshock_exporter.gpu.tenants import Holding
+from foreshock_exporter.gpu.tenants import Holding, MpsState
 from foreshock_exporter.gpu.watchdog import CallKey
 from foreshock_exporter.model.device import Activity, Counters, Health, Identity, Reading
 from foreshock_exporter.model.family import Families
@@ -38,7 +38,7 @@ class GpuState:
     sources: Mapping[ServiceKey, Source] = field(default_factory=dict)
     holdings: Mapping[ServiceKey, Holding] = field(default_factory=dict)
     jobs: Mapping[ServiceKey, tuple[str, ...]] = field(default_factory=dict)
-    sm_limits: Mapping[ServiceKey, float] = field(default_factory=dict)
+    mps: MpsState | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
     unlimited: Mapping[Resource, str] = field(default_factory=dict)
     pids: Mapping[ServiceKey, tuple[int, ...]] = field(default_factory=dict)

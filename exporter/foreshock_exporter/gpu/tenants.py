@@ -1,13 +1,14 @@
-"""Services that use one GPU: their processes, memory, and SM time."""
+"""Services that use one GPU: their processes, memory, and SM time. An MPS server is no service: it works for others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.model.device import GpuProcess, ProcessUtilization
-from foreshock_exporter.model.service import AttributedService, Resolver, Source
+from foreshock_exporter.model.service import AttributedService, MpsProcess, Resolver, Source
 
 EXPIRE_AFTER_SECONDS = 900.0
 """Time after which the series of a service that left the GPU end."""
@@ -31,6 +32,65 @@ class Shares(NamedTuple):
     unknown: float
 
 
+@dataclass(frozen=True, slots=True)
+class MpsState:
+    """MPS on one GPU; a count is None if it is unknown.
+
+    clients: number of client processes; by_service: those of each service. servers: number of servers, unknown before
+    one was seen. servers_ended: servers that left the GPU. has_daemon: whether the control daemon of a server that is
+    seen still runs. sm_limits, memory_limits: smallest limit of a client of the service: share of the SMs, and bytes.
+    """
+
+    clients: int = 0
+    by_service: Mapping[ServiceKey, int] = field(default_factory=dict)
+    servers: int | None = None
+    servers_ended: int | None = None
+    has_daemon: bool | None = None
+    sm_limits: Mapping[ServiceKey, float] = field(default_factory=dict)
+    memory_limits: Mapping[ServiceKey, float] = field(default_factory=dict)
+
+
+class MpsServers:
+    """Servers of one GPU over time."""
+
+    def __init__(self) -> None:
+        self._servers: Mapping[int, MpsProcess] = {}
+        self._seen = False
+        self._ended = 0
+
+    def update(self, servers: Mapping[int, MpsProcess]) -> None:
+        """Set the servers by PID that use the GPU now."""
+        self._ended += len(self._servers.keys() - servers.keys())
+        self._servers = servers
+        self._seen |= bool(servers)
+
+    def forget(self) -> None:
+        """Forget the servers of a GPU that does not respond; they do not count as ended."""
+        self._servers = {}
+
+    def state(self, clients: Collection[tuple[ServiceKey | None, MpsProcess]]) -> MpsState | None:
+        """State with these clients, each with its service and what it says; None for a GPU that never used MPS."""
+        if not clients and not self._seen:
+            return None
+        by_service: dict[ServiceKey, list[MpsProcess]] = {}
+        for service, client in clients:
+            if service is not None:
+                by_service.setdefault(service, []).append(client)
+        servers = self._servers.values()
+        daemons = [server.has_daemon for server in servers if server.has_daemon is not None]
+        sm_limits = {key: [client.sm_limit for client in members] for key, members in by_service.items()}
+        memory_limits = {key: [client.memory_limit for client in members] for key, members in by_service.items()}
+        return MpsState(
+            clients=len(clients),
+            by_service={key: len(members) for key, members in by_service.items()},
+            servers=len(servers) if self._seen else None,
+            servers_ended=self._ended if self._seen else None,
+            has_daemon=all(daemons) if daemons else None,
+            sm_limits=_smallest(sm_limits, _common(server.sm_limit for server in servers)),
+            memory_limits=_smallest(memory_limits, _common(server.memory_limit for server in servers)),
+        )
+
+
 class Tenants:
     """Tracks the services of one GPU. Times in seconds of one monotonic clock."""
 
@@ -46,8 +106,11 @@ class Tenants:
         """PIDs of each service at the last update."""
         self.jobs: dict[ServiceKey, tuple[str, ...]] = {}
         """Ids of the jobs of each service at the last update, of services that have some."""
-        self.sm_limits: dict[ServiceKey, float] = {}
-        """Smallest share of the SMs that MPS leaves to a process of the service, of services that have one."""
+        self.mps: MpsState | None = None
+        """MPS at the last update; None for a GPU that never used it."""
+        self._mps_clients: frozenset[int] = frozenset()
+        self._mps_servers: dict[int, MpsProcess] = {}
+        self._servers_over_time = MpsServers()
         self.over_limit = 0
 
     def present(self) -> list[ServiceKey]:
@@ -58,10 +121,21 @@ class Tenants:
         """Service of a process that uses the GPU, or did before the last update. Thread-safe."""
         return self._by_pid.get(pid) or self._ended.get(pid)
 
-    def update(self, pids: Iterable[int], time: float) -> None:
-        """Set the current processes. A process that has just ended keeps its service once more."""
-        before = self._by_pid
-        self._resolve(pids)
+    def update(self, processes: Iterable[GpuProcess] | None, time: float) -> None:
+        """Set the current processes, None if they are unknown. One that has just ended keeps its service once more."""
+        before, known = self._by_pid, tuple(processes or ())
+        self._resolve(process.pid for process in known)
+        self._mps_clients = frozenset(process.pid for process in known if process.is_mps_client)
+        self._admit_present(before, time)
+        if processes is None:
+            self._servers_over_time.forget()
+            self.mps = None
+        else:
+            self._servers_over_time.update(self._mps_servers)
+            self.mps = self._servers_over_time.state([self._client(pid) for pid in self._mps_clients])
+
+    def _admit_present(self, before: Mapping[int, AttributedService], time: float) -> None:
+        """Record the services of the processes after those of `before`."""
         if self._by_pid == before and not self.over_limit:  # nothing is new, so all keep their places
             self._ended = {}
             self._last_seen.update(dict.fromkeys(self.pids, time))
@@ -71,9 +145,10 @@ class Tenants:
 
     def add_new(self, pids: Iterable[int], time: float) -> bool:
         """Add the processes that were not known. Return whether there were any."""
-        new = [pid for pid in pids if pid not in self._by_pid and pid not in self._unresolved]
+        known = self._by_pid.keys() | self._unresolved | self._mps_servers.keys()
+        new = [pid for pid in pids if pid not in known]
         if new:
-            self._resolve([*self._by_pid, *self._unresolved, *new])
+            self._resolve([*known, *new])
             self._admit_services(time)
         return bool(new)
 
@@ -87,10 +162,14 @@ class Tenants:
     def clear(self) -> None:
         """Forget all processes of a GPU that does not respond."""
         self._by_pid, self._ended, self._unresolved, self.pids, self.jobs = {}, {}, frozenset(), {}, {}
-        self.sm_limits = {}
+        self._mps_clients, self._mps_servers, self.mps = frozenset(), {}, None
+        self._servers_over_time.forget()
 
     def shares(self, samples: Iterable[ProcessUtilization]) -> Shares:
-        """Shares by service. Several samples of one process count as their mean."""
+        """Shares by service. Several samples of one process count as their mean.
+
+        A share that the driver reports for an MPS server is that of its clients: of their service, if all have one.
+        """
         ratios: dict[int, list[float]] = {}
         for entry in samples:
             ratios.setdefault(entry.pid, []).append(entry.sm_ratio)
@@ -98,17 +177,31 @@ class Tenants:
         unknown = 0.0
         for pid, values in ratios.items():
             ratio = sum(values) / len(values)
-            service = self._by_pid.get(pid)
-            if service is None:
+            key = self._only_client() if pid in self._mps_servers else self._key_of(pid)
+            if key is None:
                 unknown += ratio
             else:
-                services[_key(service)] = services.get(_key(service), 0.0) + ratio
+                services[key] = services.get(key, 0.0) + ratio
         return Shares(services, unknown)
+
+    def _key_of(self, pid: int) -> ServiceKey | None:
+        service = self._by_pid.get(pid)
+        return None if service is None else _key(service)
+
+    def _client(self, pid: int) -> tuple[ServiceKey | None, MpsProcess]:
+        """Service of an MPS client, None if unknown, and what the client says."""
+        service = self._by_pid.get(pid)
+        return (None, MpsProcess()) if service is None else (_key(service), service.mps)
+
+    def _only_client(self) -> ServiceKey | None:
+        """Service of all MPS clients; None if there are several or one is unknown."""
+        keys = {self._key_of(pid) for pid in self._mps_clients}
+        return keys.pop() if len(keys) == 1 else None
 
     def holdings(self, held: Sequence[GpuProcess]) -> dict[ServiceKey, Holding]:
         """Processes and memory of each service, including idle ones."""
         holdings: dict[ServiceKey, Holding] = {}
-        for pid, memory in held:
+        for pid, memory, _ in held:
             service = self._by_pid.get(pid)
             if service is not None:
                 before = holdings.get(_key(service), Holding(0, 0.0))
@@ -119,7 +212,9 @@ class Tenants:
     def _resolve(self, pids: Iterable[int]) -> None:
         services_before = {**self._ended, **self._by_pid}
         services = {pid: self._resolver(pid) or services_before.get(pid) for pid in sorted(set(pids))}
-        self._by_pid = {pid: service for pid, service in services.items() if service is not None}
+        found = {pid: service for pid, service in services.items() if service is not None}
+        self._mps_servers = {pid: service.mps for pid, service in found.items() if service.mps.is_server}
+        self._by_pid = {pid: service for pid, service in found.items() if pid not in self._mps_servers}
         self._unresolved = frozenset(pid for pid, service in services.items() if service is None)
 
     def _admit_services(self, time: float) -> None:
@@ -142,11 +237,6 @@ class Tenants:
         self.pids = {key: tuple(values) for key, values in pids.items()}
         jobs = sorted({(_key(service), service.job) for service in self._by_pid.values() if service.job})
         self.jobs = {key: tuple(job for of, job in jobs if of == key)[:MAX_JOBS] for key, _ in jobs}
-        limits: dict[ServiceKey, float] = {}
-        for service in self._by_pid.values():
-            if service.sm_limit is not None:
-                limits[_key(service)] = min(service.sm_limit, limits.get(_key(service), 1.0))
-        self.sm_limits = limits
 
     def _make_room(self, present: set[ServiceKey]) -> bool:
         """Whether one more service fits, after eviction of the service absent longest."""
@@ -164,3 +254,15 @@ class Tenants:
 
 def _key(service: AttributedService) -> ServiceKey:
     return ServiceKey(service.namespace, service.name)
+
+
+def _common(limits: Iterable[float | None]) -> float | None:
+    """Limit of all servers; None if they differ, because a client does not say which one it uses."""
+    distinct = set(limits)
+    return distinct.pop() if len(distinct) == 1 else None
+
+
+def _smallest(limits: Mapping[ServiceKey, Collection[float | None]], default: float | None) -> dict[ServiceKey, float]:
+    """Smallest limit of each service that has one. A client can only lower the limit of its server."""
+    known = {key: [limit for limit in (*own, default) if limit is not None] for key, own in limits.items()}
+    return {key: min(found) for key, found in known.items() if found}

@@ -31,6 +31,8 @@ RETRY_SAMPLES_SECONDS = 60.0
 """Delay before samples of such a GPU are requested again."""
 MAX_UNSAMPLED_SECONDS = 60.0
 """Busy seconds without process samples after which the process cursor is reset."""
+MAX_UNDIVIDED_SECONDS = 5.0
+"""Busy seconds in a row of which, under MPS, processes account for less than half, until their time is unknown."""
 BUSY_RATIO_BOUNDS = metrics.GPU_UTILIZATION_SAMPLES.bounds
 
 _DEVICE_TIME = (metrics.GPU_BUSY.name, metrics.GPU_UTILIZATION_SAMPLES.name, metrics.UNATTRIBUTED.name)
@@ -69,6 +71,8 @@ class UtilizationSampler:
         self._problems = problems
         self._fell_back_at: float | None = None
         self._shares_imply_waits = True
+        self._under_mps = False
+        self._undivided_seconds = 0.0
         self._last_sample_at: float | None = None
         self._gap_seconds = 0.0
         self._pending: list[Interval] = []
@@ -79,13 +83,14 @@ class UtilizationSampler:
     @property
     def absent(self) -> dict[str, str]:
         """Missing metrics with the reason. The sharing mode overrides "not_supported"."""
-        absences = (self._absent_by_source.get(part, {}) for part in ("device", "processes", "sharing"))
+        absences = (self._absent_by_source.get(part, {}) for part in ("device", "processes", "sharing", "clients"))
         return {metric: reason for each in absences for metric, reason in each.items()}
 
     def set_sharing(self, sharing: Sharing, time: float) -> None:
         """Set the sharing mode, and retry device samples after `RETRY_SAMPLES_SECONDS`."""
         if self._fell_back_at is not None and not 0.0 <= time - self._fell_back_at < RETRY_SAMPLES_SECONDS:
             self._fell_back_at = None
+        self._under_mps = sharing == "mps"
         self._shares_imply_waits = sharing not in ("mps", "mig", "partitioned")
         self._absent_by_source["sharing"] = {} if self._shares_imply_waits else dict.fromkeys(_WAITING, sharing)
 
@@ -214,8 +219,22 @@ class UtilizationSampler:
     ) -> None:
         shares, unknown = (None, 0.0) if process_samples is None else self._tenants.shares(process_samples)
         step = FastSample(seconds, ratio, shares, unknown)
+        self._check_divided(step)
         self._accumulated.totals = accumulate(
             self._accumulated.totals, step, shares_imply_waits=self._shares_imply_waits
         )
         if seconds > 0.0:
             self._counted = step
+
+    def _check_divided(self, step: FastSample) -> None:
+        """Whether the driver divides the GPU's time among MPS clients, which NVML does not document.
+
+        If it does not, the time of services is unknown instead of 0, and all of it is unattributed.
+        """
+        busy, attributed = step.utilization or 0.0, sum((step.shares or {}).values())
+        if not self._under_mps or 2.0 * attributed >= busy > 0.0:
+            self._undivided_seconds = 0.0
+        else:
+            self._undivided_seconds += step.seconds * busy
+        is_unknown = self._undivided_seconds >= MAX_UNDIVIDED_SECONDS
+        self._absent_by_source["clients"] = {metrics.SERVICE_BUSY.name: "mps"} if is_unknown else {}

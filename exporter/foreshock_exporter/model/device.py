@@ -187,10 +187,11 @@ class Health:
 
 
 class GpuProcess(NamedTuple):
-    """Process that uses a GPU. Memory in bytes, None if not reported."""
+    """Process that uses a GPU. Memory in bytes, None if not reported. `is_mps_client`: whether by way of MPS."""
 
     pid: int
     memory_used_bytes: float | None
+    is_mps_client: bool = False
 
 
 class UtilizationSample(NamedTuple):

@@ -256,6 +256,22 @@ SERVICE_MPS_SM_LIMIT = _gauge(
     "Share of the SMs that MPS clients of the service may use by their environment, 0 to 1; the smallest of them.",
     _SERVICE,
 )
+SERVICE_MPS_MEMORY_LIMIT = _gauge(
+    "gpu_service_mps_memory_limit_bytes",
+    "Device memory that an MPS client of the service may allocate by its environment; the smallest of them.",
+    _SERVICE,
+)
+SERVICE_MPS_CLIENTS = _gauge(
+    "gpu_service_mps_clients", "Processes of the service that use the GPU as MPS clients.", _SERVICE
+)
+MPS_CLIENTS = _gauge("gpu_mps_clients", "Processes that use the GPU as MPS clients; only of GPUs that used MPS.")
+MPS_SERVERS = _gauge("gpu_mps_servers", "MPS servers that use the GPU.")
+MPS_SERVERS_ENDED = _counter(
+    "gpu_mps_servers_ended_total", "MPS servers that left the GPU since the exporter started, by a crash or on request."
+)
+MPS_DAEMON_UP = _gauge(
+    "gpu_mps_control_daemon_up", "1 if the control daemon that started the MPS servers of the GPU still runs, else 0."
+)
 ALLOCATION_INFO = _gauge(
     "gpu_allocation_info",
     "GPU or MIG instance that the kubelet allocated to a container, whether in use or not; always 1.",
@@ -389,7 +405,11 @@ _FAMILIES_BY_SOURCE = {
     "Cpus_allowed_list in /proc/PID/status, local_cpulist of the PCI device": (SERVICE_LOCAL_CPUS,),
     "/proc/stat": (CPU_STEAL,),
     "cgroup and environment of processes": (SERVICE_JOB_INFO,),
-    "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE of processes": (SERVICE_MPS_SM_LIMIT,),
+    "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE of clients and servers": (SERVICE_MPS_SM_LIMIT,),
+    "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT of clients and servers": (SERVICE_MPS_MEMORY_LIMIT,),
+    "nvmlDeviceGetMPSComputeRunningProcesses": (SERVICE_MPS_CLIENTS, MPS_CLIENTS),
+    "nvmlDeviceGetComputeRunningProcesses, /proc": (MPS_SERVERS, MPS_SERVERS_ENDED),
+    "parent of the server in /proc": (MPS_DAEMON_UP,),
     "kubelet pod-resources API": (ALLOCATION_INFO, ALLOCATABLE),
     "/etc/machine-id, host name": (TARGET_INFO,),
     "error returned by the driver": (METRIC_UNAVAILABLE,),

@@ -7,17 +7,28 @@ from typing import Literal, NamedTuple, Protocol
 Source = Literal["otel", "ray", "kubernetes", "slurm", "systemd", "container", "executable", "simulated"]
 
 
-class AttributedService(NamedTuple):
-    """Service with the source of its name, and the id of the Slurm or Ray job that runs it, "" for none.
+class MpsProcess(NamedTuple):
+    """What a process says of MPS.
 
-    sm_limit: share of the SMs that the process may use as an MPS client, 0 to 1; None without one set.
+    sm_limit, memory_limit: share of the SMs, 0 to 1, and bytes of device memory that its environment leaves to it as a
+    client, or to the clients of a server; None without a limit. is_server: whether it is a server. has_daemon: whether
+    the control daemon that started this server still runs; None if that is unknown.
     """
+
+    sm_limit: float | None = None
+    memory_limit: float | None = None
+    is_server: bool = False
+    has_daemon: bool | None = None
+
+
+class AttributedService(NamedTuple):
+    """Service with the source of its name, and the id of the Slurm or Ray job that runs it, "" for none."""
 
     namespace: str
     name: str
     source: Source
     job: str = ""
-    sm_limit: float | None = None
+    mps: MpsProcess = MpsProcess()
 
 
 class Resolver(Protocol):

@@ -21,16 +21,15 @@ def running_processes(query: DeviceQuery) -> tuple[GpuProcess, ...]:
     Under MIG each MIG device is queried, because the lists of the GPU need privileges.
     """
     if not is_mig(query):
-        return _merge(
-            (*(_entries(query, "Compute", required=True)), *_entries(query, "Graphics"), *_entries(query, "MPSCompute"))
-        )
-    memory: dict[int, float | None] = {}
+        return _merge(_lists(query, required=True))
+    found: dict[int, GpuProcess] = {}
     for device in mig_devices(query):
-        lists = (_entries(device, kind) for kind in ("Compute", "Graphics", "MPSCompute"))
-        for pid, used in _merge(entry for entries in lists for entry in entries):
-            total = memory.get(pid)
-            memory[pid] = used if total is None else total + (used or 0.0)
-    return tuple(GpuProcess(pid, used) for pid, used in memory.items())
+        for process in _merge(_lists(device)):
+            before = found.get(process.pid, process._replace(memory_used_bytes=None))
+            memory, used = before.memory_used_bytes, process.memory_used_bytes
+            total = used if memory is None else memory + (used or 0.0)
+            found[process.pid] = GpuProcess(process.pid, total, before.is_mps_client or process.is_mps_client)
+    return tuple(found.values())
 
 
 def uses_mps(query: DeviceQuery) -> bool:
@@ -68,10 +67,21 @@ def _process_list(query: DeviceQuery, name: str, *, required: bool) -> list[Any]
     raise DeviceError("driver", "the list of processes grew during every read")
 
 
-def _merge(entries: Iterable[Any]) -> tuple[GpuProcess, ...]:
+def _lists(query: DeviceQuery, *, required: bool = False) -> list[tuple[Any, bool]]:
+    """Entries of all lists, each with whether it is of an MPS client."""
+    return [
+        (entry, kind == "MPSCompute")
+        for kind in ("Compute", "Graphics", "MPSCompute")
+        for entry in _entries(query, kind, required=required and kind == "Compute")
+    ]
+
+
+def _merge(entries: Iterable[tuple[Any, bool]]) -> tuple[GpuProcess, ...]:
     """Processes without duplicates; one in two lists has the larger memory value, not the sum."""
-    memory: dict[int, float | None] = {}
-    for entry in entries:
-        known, used = memory.get(entry.pid), entry.usedGpuMemory
-        memory[entry.pid] = known if used is None else max(float(used), known or 0.0)
-    return tuple(GpuProcess(pid, used) for pid, used in memory.items() if pid not in _NO_PID)
+    found: dict[int, GpuProcess] = {}
+    for entry, is_client in entries:
+        used = None if entry.usedGpuMemory is None else float(entry.usedGpuMemory)
+        before = found.get(entry.pid, GpuProcess(entry.pid, None))
+        known = before.memory_used_bytes if used is None else max(used, before.memory_used_bytes or 0.0)
+        found[entry.pid] = GpuProcess(entry.pid, known, before.is_mps_client or is_client)
+    return tuple(process for process in found.values() if process.pid not in _NO_PID)

@@ -83,7 +83,7 @@ class ScriptDriver:
 
     def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
         state, _ = self._responsive_gpu(gpu, "processes")
-        return [device.GpuProcess(pid, process.memory_bytes) for pid, process in state.processes.items()]
+        return [device.GpuProcess(pid, process.memory_bytes, process.mps) for pid, process in state.processes.items()]
 
     def xids(self, timeout: float) -> Sequence[device.Xid]:
         """XIDs since the last call, without those of GPUs that refuse them."""

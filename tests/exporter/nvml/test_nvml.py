@@ -150,7 +150,7 @@ def test_processes_of_all_lists_come_once_each(driver: Open) -> None:
         nvmlDeviceGetGraphicsRunningProcesses_v3=[process(10, 4500)],
         nvmlDeviceGetMPSComputeRunningProcesses_v3=[process(12, 70)],
     )
-    assert adapter.processes(0) == (GpuProcess(10, 4500), GpuProcess(11, None), GpuProcess(12, 70))
+    assert adapter.processes(0) == (GpuProcess(10, 4500), GpuProcess(11, None), GpuProcess(12, 70, is_mps_client=True))
 
 
 def test_a_list_that_the_driver_lacks_leaves_the_others(driver: Open) -> None:
