@@ -62,6 +62,13 @@ def fleet(hosts: int, services: int, wanted: Collection[str] | None = None, coll
     )
 
 
+def clusters(count: int, hosts: int, services: int, wanted: Collection[str] | None = None) -> Fleet:
+    """Equal clusters with so many hosts and services together; they have the same names, and the label `cluster`."""
+    one = fleet(hosts // count, services // count, wanted)
+    labels = [labels_of({**dict(own), "cluster": f"cluster-{number}"}) for number in range(count) for own in one.labels]
+    return Fleet(one.metrics * count, tuple(labels), np.tile(one.base, count), np.tile(one.slope, count))
+
+
 Row = tuple[str, dict[str, str], float, float]
 
 

@@ -45,6 +45,8 @@ def test_every_option_has_a_flag_a_variable_and_a_key(tmp_path: Path) -> None:
         "prometheus_url": "http://p:9090",
         "cluster_labels": "region,site",
         "prometheus_concurrency": "8",
+        "shard": "2/3", "shard_clusters": "eu=1,us=2",
+        "shards": "http://h-1:8050,http://h-2:8050", "shards_config": "/f",
         "prometheus_config": "/p", "tempo_url": "http://t:3200", "jaeger_url": "http://j:16686", "traces_config": "/t",
         "rate_window": "1m", "at": "2026-11-25T10:00:00Z", "retention_metrics": "3d", "retention_traces": "2h",
         "retention_size": "2GB", "memory_limit": "512MiB", "allow_unauthenticated": "true", "log_level": "debug",

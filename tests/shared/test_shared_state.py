@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from unittest.mock import patch
 
@@ -204,6 +204,32 @@ def test_hubs_of_another_schema_are_others(url: str, connect: Connect) -> None:
         SharedJournal(other, own()).append("incident", NOW, "ada", acknowledge("i1"))
         assert (own_schema.leads, other.leads) == (True, True)
     assert SharedJournal(own_schema, own()).read() == []
+
+
+def test_shards_share_what_people_say_while_one_hub_of_each_leads_and_sends(url: str, eventually: Eventually) -> None:
+    with ExitStack() as opened:
+        hubs = {
+            name: opened.enter_context(closing(SharedDatabase(url, part=name.rpartition(" ")[0])))
+            for name in ("shard 1/2 a", "shard 1/2 b", "shard 2/2 a")
+        }
+        eventually(lambda: hubs["shard 1/2 a"].leads != hubs["shard 1/2 b"].leads, "one hub of the first shard leads")
+        eventually(lambda: hubs["shard 2/2 a"].leads, "and the only one of the second")
+        outboxes = {name: Outbox(SharedMessages(hub, name.rpartition(" ")[0])) for name, hub in hubs.items()}
+        outboxes["shard 1/2 a"].put(PAGE)
+        outboxes["shard 2/2 a"].put(PAGE._replace(at=2.0, waiting=False))
+        for outbox in outboxes.values():
+            outbox.read_again()
+        sent = {name: outbox.messages(PAGE.channel) for name, outbox in outboxes.items()}
+        assert sent == {
+            "shard 1/2 a": (PAGE,),
+            "shard 1/2 b": (PAGE,),
+            "shard 2/2 a": (PAGE._replace(at=2.0, waiting=False),),
+        }
+        outboxes["shard 2/2 a"].remove([PAGE.key])
+        outboxes["shard 1/2 b"].read_again()
+        assert outboxes["shard 1/2 b"].messages(PAGE.channel) == (PAGE,)
+        SharedJournal(hubs["shard 1/2 a"], own()).append("incident", NOW, "ada", acknowledge("i1"))
+        assert len(SharedJournal(hubs["shard 2/2 a"], own()).read()) == 1
 
 
 def test_a_later_format_is_refused(url: str, connect: Connect) -> None:

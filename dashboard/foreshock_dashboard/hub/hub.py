@@ -26,7 +26,7 @@ from foreshock_dashboard.hub.known_clusters import KnownClusters
 from foreshock_dashboard.hub.notifications import notifier
 from foreshock_dashboard.hub.option_changes import record_options, watched_options
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
-from foreshock_dashboard.hub.status import HubStats, data_sources, status_json
+from foreshock_dashboard.hub.status import HubStats, ShardState, data_sources, status_json
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.cost.ledger import CostLedger
 from foreshock_dashboard.model.cost.prices import NO_PRICES, Prices
@@ -59,6 +59,7 @@ from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.sources.prometheus.recorded import RecordedSource
 from foreshock_dashboard.sources.prometheus.scrape import Scraper
 from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
+from foreshock_dashboard.sources.shard import Shard
 from foreshock_dashboard.sources.traces.clusters import ClusterTraces
 from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.web.app import create_app
@@ -129,8 +130,14 @@ class Hub:
             self._is_fit = False  # to notify: the newest evaluation succeeded
             with naming("--postgres-url: install foreshock[postgres]", ModuleNotFoundError):
                 url = settings.postgres_url if settings.at is None else ""
+                shard = Shard(*settings.shard, settings.shard_clusters) if settings.shard else None
                 state = durable_state(
-                    url, settings.postgres_password_file, intake.journal, intake.store.path, lambda: self._is_fit
+                    url,
+                    settings.postgres_password_file,
+                    intake.journal,
+                    intake.store.path,
+                    lambda: self._is_fit,
+                    f"shard {shard}" if shard else "",
                 )
             self._state = opened.enter_context(closing(state))
             self.journal = state.journal
@@ -158,7 +165,8 @@ class Hub:
             is_live = settings.at is None and recording is None
             known = KnownClusters(self.journal, settings.cluster_labels) if is_live else None
             found = known.read(clock.now()) if known else ()
-            self.metrics = clusters = ClusterSource(self.metrics, settings.cluster_labels, found)
+            self.metrics = clusters = ClusterSource(self.metrics, settings.cluster_labels, found, shard)
+            self._clusters = clusters
             self.traces: TraceSource = self.store
             self._traces_probe: HealthProbe | None = None
             if settings.tempo_url or settings.jaeger_url:
@@ -461,6 +469,7 @@ class Hub:
         return cost_report(ledger, DAY_SECONDS, self.prices, ledger.whole_end)
 
     def _stats(self) -> HubStats:
+        shard = self._clusters.shard
         return HubStats(
             version=__version__,
             time=self.now(),
@@ -475,6 +484,7 @@ class Hub:
             receiver=self.receiver.stats(),
             scrapes=self.scraper.states(),
             cluster_labels=self._settings.cluster_labels,
+            shard=ShardState(str(shard), self._clusters.own, self._settings.external_url) if shard else None,
             discovery=self._discovery.states(),
             memory=self._memory.usage(),
             spans=self.pipeline.usage(),

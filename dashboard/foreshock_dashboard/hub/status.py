@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 from prometheus_client import Histogram
 
@@ -26,6 +27,14 @@ from foreshock_dashboard.sources.prometheus.scrape import ScrapeState
 from foreshock_dashboard.store import JournalStats, StoreStats
 
 
+class ShardState(NamedTuple):
+    """The part of the clusters that a hub reads. clusters: "" is that of series without one. url: for browsers."""
+
+    part: str
+    clusters: tuple[str, ...]
+    url: str
+
+
 @dataclass(frozen=True, slots=True)
 class HubStats:
     """State of the hub's parts at one moment.
@@ -35,7 +44,8 @@ class HubStats:
     unmatched_slos, unmatched_tiers: those of the settings for services that were never seen.
     discovery: jobs of the targets file.
     changes: reported ones. channels: receivers of notifications. outbox_error: why messages are not durable, "" if they
-    are. shared: of the database that several hubs share; None without one. cost: that of the last 24 h.
+    are. shared: of the database that several hubs share; None without one. cost: that of the last 24 h. shard: None for
+    a hub of all clusters.
     """
 
     version: str
@@ -56,6 +66,7 @@ class HubStats:
     channels: tuple[ChannelStats, ...] = ()
     outbox_error: str = ""
     cluster_labels: tuple[str, ...] = ()
+    shard: ShardState | None = None
     shared: SharedState | None = None
     capacity: CapacityForecast = field(default_factory=CapacityForecast)
     cost: CostReport = CostReport(math.nan, math.nan, 0.0, "")
@@ -70,6 +81,7 @@ def status_json(stats: HubStats) -> Json:
         "store": asdict(stats.store),
         "journal": asdict(stats.journal),
         "shared": stats.shared._asdict() if stats.shared else None,
+        "shard": stats.shard._asdict() if stats.shard else None,
         "receiver": {
             "requests": stats.receiver.requests,
             "accepted_spans": stats.receiver.spans,

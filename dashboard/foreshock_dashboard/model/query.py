@@ -104,6 +104,7 @@ class Query:
         increase  the same, times the window
         buckets   `increase` of every `<metric>_bucket`; grouped by `le` and `by`
     window: seconds. Keep it off multiples of the scrape interval: Prometheus 2 closes it on the left, 3 opens it.
+    any_of: further conditions, all of at least one of which hold; () for none. Only a Prometheus knows them.
 
     Raises:
         ValueError: the metric's or a label's name is malformed, or the window is out of range.
@@ -114,6 +115,7 @@ class Query:
     by: tuple[str, ...] | None = None
     reduce: Reduce = "last"
     window: float = 59.0
+    any_of: tuple[tuple[Matcher, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not _METRIC.fullmatch(self.metric):

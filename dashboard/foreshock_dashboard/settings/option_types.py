@@ -43,6 +43,27 @@ def parse_label_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Number and count of a shard such as `2/3`."""
+    match = re.fullmatch(r"\s*([0-9]{1,3})/([0-9]{1,3})\s*", text)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise ValueError("is not a valid shard; use NUMBER/COUNT, from 1/COUNT to COUNT/COUNT, such as 2/3")
+    return number, count
+
+
+def parse_shard_clusters(text: str) -> tuple[tuple[str, int], ...]:
+    """(cluster, number of its shard) pairs from text such as `eu-1=1, us-1=2`."""
+    shards: dict[str, int] = {}
+    for word in split_words(text):
+        cluster, equals, number = (part.strip() for part in word.rpartition("="))
+        if not equals or not number.isdecimal():
+            raise ValueError(f"{word!r} is not a valid assignment; use CLUSTER=NUMBER, such as eu-1=1,us-1=2")
+        if shards.setdefault(cluster, int(number)) != int(number):
+            raise ValueError(f"{cluster} is assigned to two shards, {shards[cluster]} and {number}; remove one")
+    return tuple(sorted(shards.items()))
+
+
 def parse_count(text: str) -> int:
     """A positive integer such as `100000` or `100_000`."""
     word = text.strip().replace("_", "").replace(",", "")
@@ -87,7 +108,16 @@ def url_without_credentials(option: str) -> Callable[[str], str]:
 
 def parse_alertmanagers(text: str) -> tuple[str, ...]:
     """Comma-separated URLs, see `url_without_credentials`."""
-    urls, parse = [], url_without_credentials("--alertmanager-config")
+    return _urls(text, "--alertmanager-config")
+
+
+def parse_hubs(text: str) -> tuple[str, ...]:
+    """Comma-separated URLs of hubs, see `url_without_credentials`."""
+    return _urls(text, "--shards-config")
+
+
+def _urls(text: str, option: str) -> tuple[str, ...]:
+    urls, parse = [], url_without_credentials(option)
     for word in split_words(text):
         try:
             urls.append(parse(word))

@@ -178,6 +178,30 @@ class Settings:
         "comma-separated labels to check for a series' cluster name; empty to ignore clusters",
         "LABEL,...",
     )
+    shard: tuple[int, int] | None = _source(
+        types.parse_shard,
+        None,
+        "part of the clusters to read from Prometheus, such as 2/3 for the second of three hubs",
+        "NUMBER/COUNT",
+        shown="all clusters",
+    )
+    shard_clusters: tuple[tuple[str, int], ...] = _source(
+        types.parse_shard_clusters,
+        tuple,
+        "clusters with a fixed shard, comma-separated or repeated, the same on all hubs; others are divided by their "
+        "names",
+        "CLUSTER=NUMBER,...",
+        separator=",",
+    )
+    shards: tuple[str, ...] = _source(
+        types.parse_hubs,
+        tuple,
+        "front of several hubs: their URLs, comma-separated or repeated; serves one list of all their incidents, and "
+        "collects nothing itself",
+        "URL,...",
+        separator=",",
+    )
+    shards_config: Path | None = _source(Path, None, "like --prometheus-config, but for the hubs of --shards", "FILE")
     tempo_url: str = _source(
         types.url_without_credentials("--traces-config"),
         str,
@@ -329,6 +353,17 @@ class Settings:
         ):
             if getattr(self, f"{name}_config") and not given:
                 raise SettingsError(f"{name}_config: has no effect without a URL. Set {needed}.")
+        if self.shards_config and not self.shards:
+            raise SettingsError("shards_config: has no effect without hubs. Set --shards.")
+        if self.shard and not (self.prometheus_url and self.cluster_labels):
+            raise SettingsError(
+                "shard: divides the clusters of a Prometheus. Set --prometheus-url and --cluster-labels."
+            )
+        if self.shard_clusters and not self.shard:
+            raise SettingsError("shard_clusters: has no effect without a shard. Set --shard, such as 1/2.")
+        for cluster, number in self.shard_clusters:
+            if self.shard and not 1 <= number <= self.shard[1]:
+                raise SettingsError(f"shard_clusters: {cluster}={number} is not one of {self.shard[1]} shards.")
         if self.postgres_password_file and not self.postgres_url:
             raise SettingsError("postgres_password_file: has no effect without a URL. Set --postgres-url.")
         for prefix, cert, key in (

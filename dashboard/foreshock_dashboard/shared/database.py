@@ -88,6 +88,7 @@ class SharedDatabase:
         password_file: has the password, and is read for each connection.
         first_rows: those with which the journal begins if this hub creates the tables.
         fit: whether this hub can evaluate; one that cannot offers the lead to the others.
+        part: which part of the incidents it has, such as "shard 1/2"; one hub of each part leads.
 
     Attributes:
         problem: why the database cannot be used; "" if it can.
@@ -101,12 +102,14 @@ class SharedDatabase:
         password_file: Path | None = None,
         first_rows: Callable[[], Sequence[Row]] = tuple,
         fit: Callable[[], bool] = lambda: True,
+        part: str = "",
     ) -> None:
         self.problem = ""
         self.newest = 0
         self.counts: Mapping[str, tuple[int, int]] = {}
         self._password = partial(_first_line, password_file) if password_file else None
         self._first_rows, self._fit = first_rows, fit
+        self._lead_key = _key(LEADER_LOCK, part)
         self._url, self._place = url, without_credentials(url).partition("?")[0]
         self._connection: asyncpg.Connection | None = None
         self._has_lock = self._closed = False
@@ -223,11 +226,11 @@ class SharedDatabase:
         now = self._loop.time()
         if self._has_lock and not self._fit() and now - offered > UNFIT_SECONDS:
             self._has_lock = False
-            await connection.execute(f"select pg_advisory_unlock({_key(LEADER_LOCK)})")
+            await connection.execute(f"select pg_advisory_unlock({self._lead_key})")
             log.info("this hub cannot evaluate; another one that shares %s may notify", self._place)
             return now
         if not self._has_lock and (self._fit() or now - offered > PAUSE_SECONDS):
-            self._has_lock = await connection.fetchval(f"select pg_try_advisory_lock({_key(LEADER_LOCK)})")
+            self._has_lock = await connection.fetchval(f"select pg_try_advisory_lock({self._lead_key})")
             if self._has_lock:
                 log.info("of the hubs that share %s, this one notifies", self._place)
                 return now
@@ -275,5 +278,7 @@ def _first_line(path: Path) -> str:
     return path.read_text().partition("\n")[0]
 
 
-def _key(lock: int) -> str:
-    return f"{lock:d}, hashtext(current_schema())"
+def _key(lock: int, part: str = "") -> str:
+    """The two numbers of a lock. part: made of letters, digits, and slashes."""
+    schema = f"current_schema() || ' {part}'" if part else "current_schema()"
+    return f"{lock:d}, hashtext({schema})"

@@ -40,11 +40,16 @@ class DurableState(NamedTuple):
 
 
 def durable_state(
-    postgres_url: str, password_file: Path | None, journal: Journal, folder: Path, fit: Callable[[], bool]
+    postgres_url: str,
+    password_file: Path | None,
+    journal: Journal,
+    folder: Path,
+    fit: Callable[[], bool],
+    part: str = "",
 ) -> DurableState:
     """The state in a database; with "", in the journal, and an outbox in the folder.
 
-    password_file, fit: as of `SharedDatabase`.
+    password_file, fit, part: as of `SharedDatabase`.
 
     Raises:
         ModuleNotFoundError: the client of PostgreSQL is not installed.
@@ -58,7 +63,7 @@ def durable_state(
     parts = urlsplit(postgres_url)
     if "sslmode=" not in parts.query and not is_loopback(parts.hostname or ""):
         log.warning("--postgres-url: the certificate is not checked; add ?sslmode=verify-full&sslrootcert=FILE")
-    database = SharedDatabase(postgres_url, password_file, lambda: first_rows(journal), fit)
+    database = SharedDatabase(postgres_url, password_file, lambda: first_rows(journal), fit, part)
     return DurableState(
-        SharedJournal(database, journal), lambda: SharedMessages(database), database.state, database.close
+        SharedJournal(database, journal), lambda: SharedMessages(database, part), database.state, database.close
     )

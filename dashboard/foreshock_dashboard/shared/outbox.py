@@ -20,22 +20,30 @@ set ({_FIELDS}) = ({", ".join(f"excluded.{name}" for name in OutboxMessage._fiel
 
 
 class SharedMessages:
-    """Implements `Messages` over a database. The hub that leads writes, and the others read what it wrote."""
+    """Implements `Messages` over a database. The hub that leads writes, and the others read what it wrote.
 
-    def __init__(self, database: SharedDatabase) -> None:
-        self._database = database
+    part: as of `SharedDatabase`. Its name precedes that of the channel, so that no other part sends the messages again.
+    """
+
+    def __init__(self, database: SharedDatabase, part: str = "") -> None:
+        self._database, self._prefix = database, f"{part} " if part else ""
 
     def read(self) -> list[OutboxMessage]:
         """As `Messages.read`."""
-        return [OutboxMessage(*row) for row in self._database.run(lambda connection: connection.fetch(_READ))]
+        rows = [OutboxMessage(*row) for row in self._database.run(lambda connection: connection.fetch(_READ))]
+        own = self._prefix
+        return [row._replace(channel=row.channel[len(own) :]) for row in rows if row.channel.startswith(own)]
 
     def write(self, messages: Mapping[Key, OutboxMessage | None]) -> None:
         """As `Messages.write`."""
+        own = self._prefix
         ordered = sorted(messages)  # two hubs that write while the lead changes take locks in one order
 
         async def put(connection: asyncpg.Connection) -> None:
-            await connection.executemany(_PUT, [tuple(found) for key in ordered if (found := messages[key])])
-            await connection.executemany(_DELETE, [key for key in ordered if messages[key] is None])
+            kept = [found._replace(channel=own + found.channel) for key in ordered if (found := messages[key])]
+            await connection.executemany(_PUT, kept)
+            deleted = [(own + channel, subject) for channel, subject in ordered if messages[channel, subject] is None]
+            await connection.executemany(_DELETE, deleted)
 
         self._database.run(put)
 

@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.series_index import once, renamed
-from foreshock_dashboard.model.query import LimitError, Matcher, Matrix, MetricSource, Query, SourceError
+from foreshock_dashboard.model.query import LimitError, Matcher, Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.service import CLUSTER_LABEL, CLUSTER_MARK, qualified, split_cluster
+from foreshock_dashboard.sources.cluster_selection import Selection
+from foreshock_dashboard.sources.shard import Shard
 
 log = logging.getLogger(__name__)
 
@@ -68,14 +70,20 @@ class ClusterSource(MetricSource):
         source: where to read.
         labels: labels that may name the cluster; the first with a value counts. Without any, all is passed through.
         known: clusters that were found earlier.
+        shard: its clusters alone are read, and calls to and from others; None for all. Names are then always qualified,
+            so that they do not depend on the other clusters.
 
-    clusters: all that are known. seen: those that the latest look found.
+    shard: as given. clusters: all that are known. seen: those that the latest look found.
     """
 
     def __init__(
-        self, source: MetricSource, labels: Sequence[str] = DEFAULT_LABELS, known: Collection[str] = ()
+        self,
+        source: MetricSource,
+        labels: Sequence[str] = DEFAULT_LABELS,
+        known: Collection[str] = (),
+        shard: Shard | None = None,
     ) -> None:
-        self._source, self._labels = source, tuple(labels)
+        self._source, self._labels, self.shard = source, tuple(labels), shard
         self._looked_at = self._tried_at = -math.inf
         self._problem = LogOnChange(log, recovered="clusters can be looked for again")
         self.clusters = frozenset(known)
@@ -83,14 +91,26 @@ class ClusterSource(MetricSource):
 
     @property
     def has_several(self) -> bool:
-        """Whether names are qualified: two clusters were found."""
-        return len(self.clusters) > 1
+        """Whether names are qualified: two clusters were found, or this is a shard."""
+        return len(self.clusters) > 1 or self.shard is not None
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The clusters of the shard, "" among them where it has the series without one."""
+        return self.shard.clusters({*self.clusters, ""}) if self.shard else ()
+
+    def is_own(self, cluster: str) -> bool:
+        """Whether the shard has a cluster. Without a shard, all are."""
+        return self.shard is None or self.shard.has(cluster)
 
     def look(self, now: float, back: float) -> bool:
         """Look for clusters in the last `back` seconds before `now` (Unix seconds), at most every `DETECTION_SECONDS`.
 
         Returns whether names are qualified from now on and were not before. Clusters are never forgotten: services
         must not change their names because one is down. What the source refuses is logged, and stops no evaluation.
+
+        Raises:
+            SourceError: a shard cannot find its clusters for the first time: without them, it would read nothing.
         """
         if not self._labels or now - self._tried_at < DETECTION_SECONDS:
             return False
@@ -103,6 +123,9 @@ class ClusterSource(MetricSource):
             try:
                 found = self._source.fetch(query, since + step, now, step).labels
             except SourceError as error:
+                if self.shard and self._looked_at == -math.inf:
+                    self._tried_at = -math.inf
+                    raise
                 if query is queries[0] and not isinstance(error, LimitError):
                     return False  # it answers nothing now
                 problem = problem or f"clusters may be missing: {error}"
@@ -122,7 +145,10 @@ class ClusterSource(MetricSource):
         """See `MetricSource.fetch_all`."""
         if not self.has_several:
             return map(_without_marks, self._source.fetch_all(queries, start, end, step))
-        answers = self._source.fetch_all([self._sent(query) for query in queries], start, end, step)
+        own = Selection(self._labels, self.own, self.clusters) if self.shard else None
+        if own and not own.clusters:
+            return iter([Matrix.empty(grid(start, end, step))] * len(queries))
+        answers = self._source.fetch_all([self._sent(query, own) for query in queries], start, end, step)
         return (self._qualified(matrix, query) for matrix, query in zip(answers, queries, strict=True))
 
     def metric_names(self) -> frozenset[str]:
@@ -134,17 +160,20 @@ class ClusterSource(MetricSource):
         names = getattr(self._source, "names_between", None)
         return names(start, end) if names else None
 
-    def _sent(self, query: Query) -> Query:
-        """The query by cluster as well, with matchers of the names that the source knows."""
+    def _sent(self, query: Query, own: Selection | None) -> Query:
+        """The query by cluster as well, with matchers of the names that the source knows, limited to `own` clusters."""
         matchers = tuple(
             replace(each, value=split_cluster(each.value)[1]) if _is_qualified(each) else each
             for each in query.matchers
         )
+        by = set(query.by or ())
+        sides = next((pair for pair in _SIDES if by & {pair[1], f"{pair[1]}_workload"}), ())
+        any_of = own.conditions(sides) if own else ()
         if query.by is None:
-            return replace(query, matchers=matchers)
-        sides = [side for pair in _SIDES for side in pair if set(query.by) & {pair[1], f"{pair[1]}_workload"}]
-        own = (f"{side}_{label}" for side in sides for label in self._labels)
-        return replace(query, matchers=matchers, by=tuple(dict.fromkeys((*query.by, *self._labels, *own))))
+            return replace(query, matchers=matchers, any_of=any_of)
+        of_sides = (f"{side}_{label}" for side in sides for label in self._labels)
+        labels = tuple(dict.fromkeys((*query.by, *self._labels, *of_sides)))
+        return replace(query, matchers=matchers, by=labels, any_of=any_of)
 
     def _cluster(self, labels: Mapping[str, str]) -> str:
         return _local_name(next(filter(None, (labels.get(label, "") for label in self._labels)), ""))

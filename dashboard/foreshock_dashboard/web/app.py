@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection
 
 import httpx
 from dash import Dash
 from dash.development.base_component import Component
 from dash.exceptions import DependencyException
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import Route
 
@@ -22,20 +22,11 @@ from foreshock_dashboard.web.api.by_cluster import ByCluster, ClusterViews
 from foreshock_dashboard.web.charts import theme
 from foreshock_dashboard.web.documents import runbooks
 from foreshock_dashboard.web.http.assets import Assets, CompressedFiles
-from foreshock_dashboard.web.http.authentication import Access, Authenticated
-from foreshock_dashboard.web.http.oidc import LOGOUT, SessionCookie
+from foreshock_dashboard.web.http.authentication import Access
+from foreshock_dashboard.web.http.oidc import LOGOUT
+from foreshock_dashboard.web.http.protection import protect
 from foreshock_dashboard.web.http.responses import GZIP_LEVEL, MIN_GZIP_BYTES
-from foreshock_dashboard.web.http.security import (
-    MAX_BODY_BYTES,
-    AddedHeaders,
-    BodyLimit,
-    HeadAsGet,
-    KnownHost,
-    SameSite,
-    callback_fault,
-    content_security_policy,
-    security_headers,
-)
+from foreshock_dashboard.web.http.security import MAX_BODY_BYTES, BodyLimit, callback_fault, content_security_policy
 from foreshock_dashboard.web.pages.capacity import layout as capacity
 from foreshock_dashboard.web.pages.cascade import layout as cascade
 from foreshock_dashboard.web.pages.contention import layout as contention
@@ -102,14 +93,12 @@ def create_app(
     pages.add_exception_handler(DependencyException, _unknown_file)
     pages.add_api_route("/{path:path}", _page(pages, assets))
     server.mount("/", pages)
-    _protect(
-        server,
-        content_security_policy([*dash.csp_hashes(), assets.csp_hash]),
-        callback_inputs,
-        hosts,
-        access,
-        secure=secure,
+    server.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=GZIP_LEVEL)
+    server.add_middleware(CompressedFiles)
+    server.add_middleware(
+        BodyLimit, most=MAX_BODY_BYTES, path=CALLBACK_PATH, check=lambda body: callback_fault(body, callback_inputs)
     )
+    protect(server, content_security_policy([*dash.csp_hashes(), assets.csp_hash]), hosts, access, secure=secure)
     return server
 
 
@@ -198,33 +187,3 @@ async def _unknown_file(request: Request, _: Exception) -> Response:
 
 async def _theme() -> Response:
     return Response(theme.stylesheet(), media_type="text/css", headers={"Cache-Control": "no-cache"})
-
-
-def _protect(
-    server: FastAPI,
-    content_policy: str,
-    callback_inputs: Mapping[str, Sequence[tuple[str, str]]],
-    hosts: Collection[str] | None,
-    access: Access,
-    *,
-    secure: bool,
-) -> None:
-    """Add the middleware; the last one added sees a request first."""
-    server.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=GZIP_LEVEL)
-    server.add_middleware(CompressedFiles)
-    server.add_middleware(
-        BodyLimit, most=MAX_BODY_BYTES, path=CALLBACK_PATH, check=lambda body: callback_fault(body, callback_inputs)
-    )
-    server.add_middleware(HeadAsGet)
-    server.add_middleware(SameSite)
-    server.add_middleware(Authenticated, access=access)
-    if access.oidc:
-        server.add_middleware(SessionCookie, key=access.oidc.session_key, secure=secure)
-    server.add_middleware(KnownHost, hosts=hosts)
-    headers = security_headers(content_policy)
-    server.add_middleware(AddedHeaders, headers=headers)
-
-    async def failed(_request: Request, _: Exception) -> Response:
-        return JSONResponse({"error": "internal error. See the log of the hub"}, 500, headers=headers)
-
-    server.add_exception_handler(Exception, failed)  # Starlette answers it outside of all middleware

@@ -15,21 +15,26 @@ _RESERVED = frozenset(["bool", "on", "ignoring", "group_left", "group_right", "a
 def promql(query: Query) -> str:
     """Return the query in PromQL.
 
-    `last` also evaluates the instant vector, which respects staleness markers; `last_over_time` skips them.
+    `last` also evaluates the instant vector, which respects staleness markers; `last_over_time` skips them. A series
+    that meets several of the conditions `any_of` counts once: `or` leaves out equal labels.
     """
-    series = selector(query.series_name, query.matchers)
-    window = f"[{round(query.window * 1000)}ms]"
-    match query.reduce:
-        case "last":
-            inner = f"last_over_time({series}{window}) and {series}"
-        case "rate":
-            inner = f"rate({series}{window})"
-        case "increase" | "buckets":
-            inner = f"increase({series}{window})"
+    inner = " or ".join(_reduced(query, more) for more in query.any_of or ((),))
     if query.by is None:
         return inner
     keep = dict.fromkeys((*query.by, "le") if query.reduce == "buckets" else query.by)
     return f"sum by ({', '.join(keep)}) ({inner})"
+
+
+def _reduced(query: Query, more: tuple[Matcher, ...]) -> str:
+    series = selector(query.series_name, (*query.matchers, *more))
+    window = f"[{round(query.window * 1000)}ms]"
+    match query.reduce:
+        case "last":
+            return f"last_over_time({series}{window}) and {series}"
+        case "rate":
+            return f"rate({series}{window})"
+        case "increase" | "buckets":
+            return f"increase({series}{window})"
 
 
 def union(queries: Sequence[Query]) -> str:

@@ -110,7 +110,9 @@ class RecordedSource(PrometheusSource):
         """The rule from whose series the result of a query from `start` (Unix seconds) on can be summed, if any."""
         for name, since in self.agreed_since.items():
             rule = RULES[name]
-            if query.by is not None and query == replace(rule, by=query.by) and {*query.by} <= {*(rule.by or ())}:
+            labels = {*(query.by or ()), *(each.label for more in query.any_of for each in more)}
+            same = query.by is not None and query == replace(rule, by=query.by, any_of=query.any_of)
+            if same and labels <= {*(rule.by or ())}:
                 return name if start >= since and step >= INTERVAL_SECONDS else None
         return None
 
@@ -132,7 +134,7 @@ def unrecorded(name: str) -> str:
 
 def _of_rule(name: str, query: Query) -> Query:
     by = query.by or ()
-    return Query(name, by=(*by, "le") if query.reduce == "buckets" else by, window=FRESH_SECONDS)
+    return Query(name, by=(*by, "le") if query.reduce == "buckets" else by, window=FRESH_SECONDS, any_of=query.any_of)
 
 
 def _is_complete(answer: Matrix) -> bool:

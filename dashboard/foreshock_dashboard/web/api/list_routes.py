@@ -69,3 +69,9 @@ def add_list_routes(context: RouteContext) -> None:
     def status(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         body = lists.status(hub.snapshot, hub.status(), *hub.ready(), context.version)
         return responder.json_response(request, hub.snapshot, body)
+
+    @get(api, "/shard", "The clusters that the hub reads, and whether its list of incidents is current", lists.HubPart)
+    def shard(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
+        snapshot = hub.snapshot
+        body = lists.hub_part(snapshot, hub.status().get("shard"), *hub.ready(), hub.now())
+        return responder.json_response(request, snapshot, body)

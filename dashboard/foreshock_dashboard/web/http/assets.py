@@ -167,6 +167,18 @@ class Assets:
         chosen = (address for name, address in modules if name.startswith(f"{SPECIFIER}{folder}/") == below)
         return "\n    ".join(f'<link rel="modulepreload" href="{address}">' for address in chosen)
 
+    @property
+    def styles(self) -> str:
+        """The tags of the icon, the font, and the style sheets, for pages without scripts."""
+        sheets = ["/theme.css", *(address for name, address in self._addresses.items() if name.endswith(".css"))]
+        return "\n    ".join(
+            [
+                f'<link rel="icon" type="image/svg+xml" href="{self._addresses["icon.svg"]}">',
+                f"<style>{self._font_face}</style>",
+                *(f'<link rel="stylesheet" href="{address}">' for address in sheets),
+            ]
+        )
+
     @cached_property
     def head(self) -> str:
         """The tags for the head of all pages. The entry module runs once the document is parsed."""

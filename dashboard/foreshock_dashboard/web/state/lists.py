@@ -10,11 +10,13 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.saturation.pooling import shared_gpus, tier_needs
 from foreshock_dashboard.model.service import Ownership, Service
-from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import ConditionKind, Health, Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
+from foreshock_dashboard.render.units import minutes_of
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.web.state.conditions import conditions, open_incidents
+from foreshock_dashboard.web.state.freshness import fresh_seconds
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number
 from foreshock_dashboard.web.state.placement import Allocated, allocated, contended_time, pairs
@@ -175,6 +177,22 @@ class Status(TypedDict):
     hub: Json
 
 
+class HubPart(TypedDict):
+    """What a front of several hubs needs of each, besides the incidents.
+
+    part: such as "2/3" of `--shard`, "" without it. clusters: those that it reads; "" is that of series without one.
+    url: where browsers find it, "" if it does not know. reason: why it is not ready, or its data is old.
+    """
+
+    part: str
+    clusters: list[str]
+    url: str
+    gpus: int
+    services: int
+    ready: bool
+    reason: str
+
+
 class ListedIncident(IncidentJson):
     """An incident, what people did about it, and who is responsible for its service."""
 
@@ -187,6 +205,24 @@ class Incidents(TypedDict):
 
     version: Annotated[int, Field(description="of the form of an incident")]
     incidents: list[ListedIncident]
+
+
+def hub_part(snapshot: Snapshot, shard: Json | None, ready: bool, reason: str, now: float) -> HubPart:
+    """What a front needs. shard: of the hub's status. now: the hub's time, Unix seconds."""
+    world = snapshot.world
+    if ready and world and (lag := now - world.time) > 2 * fresh_seconds(world.step):
+        ready, reason = False, f"the newest data is {lag:.0f} s old"
+    if ready and not snapshot.learning.done:
+        ready, reason = False, f"building the baseline: {minutes_of(*snapshot.learning)}"
+    return {
+        "part": shard["part"] if shard else "",
+        "clusters": list(shard["clusters"] if shard else clusters_of(snapshot)),
+        "url": shard["url"] if shard else "",
+        "gpus": len(world.gpus) if world else 0,
+        "services": len(world.services) if world else 0,
+        "ready": ready,
+        "reason": reason,
+    }
 
 
 def _red_figures(red: Red) -> list[RedFigures]:

@@ -214,6 +214,9 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
         problems.append(f"{counted(corrupt, 'corrupt store block')} quarantined")
     if problem := _dict(hub.get("shared")).get("problem"):
         problems.append(f"{problem}. Until then, this hub notifies beside others, and takes no acknowledgments")
+    shard = _dict(hub.get("shard"))
+    if shard and not shard["clusters"]:
+        problems.append(f"shard {shard['part']} has no clusters. Assign one with --shard-clusters, or start fewer hubs")
     journal = _dict(hub.get("journal"))
     problems.extend(str(journal[key]) for key in ("recovery", "last_error") if journal.get(key))
     if spans.get("warning"):

@@ -104,6 +104,7 @@ export interface StatusData extends LivePayload {
     store?: StoreStatus;
     notifications?: { error: string; channels: Receiver[] };
     shared?: { place: string; leads: boolean; problem: string } | null;
+    shard?: { part: string; clusters: string[] } | null;
     journal?: { durable: boolean; rows: Record<string, number> };
     memory?: { resident_bytes: number; limit_bytes: number; warning: string };
     receiver?: {

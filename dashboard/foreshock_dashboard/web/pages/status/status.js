@@ -402,7 +402,7 @@ const sum = (counts) => counts.reduce((total, count) => total + count, 0);
  * @param {StatusData["hub"]} hub
  * @param {NonNullable<StatusData["hub"]["store"]>} store
  */
-export const storeFacts = ({ journal, memory, shared, sources = {} }, store) => {
+export const storeFacts = ({ journal, memory, shard, shared, sources = {} }, store) => {
   const entries = sum(Object.values(journal?.rows ?? {}));
   const { retention_metrics: retention, retention_size: maxBytes, retention_traces: traceRetention } = sources;
   const isBounded = isNumber(maxBytes) && maxBytes < UNBOUNDED_BYTES;
@@ -414,6 +414,11 @@ export const storeFacts = ({ journal, memory, shared, sources = {} }, store) => 
   const facts = [
     ["Metrics source", sources.metrics || NOT_KNOWN],
     ["Trace source", sources.traces || NOT_KNOWN],
+    Boolean(shard) && [
+      `Shard ${shard?.part}`,
+      shard?.clusters.map((name) => name || "(no cluster)").join(", ") || "no clusters",
+      !shard?.clusters.length,
+    ],
     Boolean(memory) && [
       "Memory",
       `${formatBytes(memory?.resident_bytes)} (limit ${formatBytes(memory?.limit_bytes)})`,

@@ -1,0 +1,117 @@
+"""The page of a front: the verdict over all hubs, their open incidents, and which of them answer.
+
+It needs no script: the browser loads it again every few seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from foreshock_dashboard.front.merge import Merged, name_of
+from foreshock_dashboard.front.shards import HubAnswer
+from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.units import counted, elapsed, utc_timestamp
+
+REFRESH_SECONDS = 10
+MAX_CLUSTERS = 20
+"""Names of clusters that a row shows."""
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
+    <meta http-equiv="refresh" content="{refresh}">
+    <title>{title}</title>
+    {head}
+  </head>
+  <body>
+    <header class="bar"><a class="brand" href="/"><span class="mark" aria-hidden="true"></span>
+      <span class="brand-name">foreshock</span></a><span class="time">{time}</span></header>
+    <main id="main">
+      <h1 class="visually-hidden">Now</h1>
+      <section class="verdict" data-state="{state}" aria-label="Verdict">
+        <p class="headline">{headline}</p>
+        <div class="verdict-detail">{problems}</div>
+      </section>
+      <div class="panels">
+        {incidents}
+        {hubs}
+      </div>
+    </main>
+  </body>
+</html>
+"""
+
+
+def page(found: Merged, answers: Sequence[HubAnswer], now: float, head: str) -> str:
+    """The page as HTML. now: Unix seconds. head: tags of the style sheets."""
+    problems = "".join(f"<li>{escape(text)}.</li>" for text in found.problems)
+    incidents = _table(
+        ("Incident", "Service", "Suspected cause", "Since", "Hub"), map(_incident, found.open), "No open incidents."
+    )
+    hubs = _table(("Hub", "Answer", "Clusters", "GPUs", "Services"), (_hub(each, now) for each in answers), "")
+    return _PAGE.format(
+        refresh=REFRESH_SECONDS,
+        title=escape(f"{found.headline.rstrip('.')} · foreshock"),
+        head=head,
+        time=utc_timestamp(now),
+        state=found.state,
+        headline=escape(found.headline),
+        problems=f"<ul>{problems}</ul>" if problems else "",
+        incidents=_panel("incidents", "Open incidents", incidents),
+        hubs=_panel("hubs", "Hubs", hubs),
+    )
+
+
+def _panel(name: str, title: str, body: str) -> str:
+    return (
+        f'<section class="panel wide" data-state="ready" aria-labelledby="{name}-title"><div class="panel-head">'
+        f'<h2 id="{name}-title">{title}</h2></div><div class="panel-body" id="{name}">{body}</div></section>'
+    )
+
+
+def _table(heads: Sequence[str], rows: Iterable[str], without: str) -> str:
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    names = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    return (
+        f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>'
+        if body
+        else f"<p>{without}</p>"
+    )
+
+
+def _incident(item: Json) -> str:
+    severity = "incident" if item["severity"] == "critical" else "early warning"
+    link = f'<a href="{escape(item["url"])}">{escape(item["headline"])}</a>'
+    cells = (
+        f'<span class="state {escape(item["severity"])}">{severity}</span> {link}',
+        escape(item["service"]),
+        escape(item["suspect"]["text"] or "unknown"),
+        utc_timestamp(item["opened"]) if item["opened"] else "unknown",
+        escape(item["shard"] or item["url"].partition("/?")[0]),
+    )
+    return "".join(f"<td>{cell}</td>" for cell in cells)
+
+
+def _hub(hub: HubAnswer, now: float) -> str:
+    problem = hub.problem(now)
+    age = "never" if hub.read_at is None else f"{elapsed(now - hub.read_at)} ago"
+    named = [cluster or "(no cluster)" for cluster in hub.clusters]
+    more = f" and {len(named) - MAX_CLUSTERS} more" if len(named) > MAX_CLUSTERS else ""
+    cells = (
+        f'<a href="{escape(hub.page or hub.url)}">{escape(name_of(hub))}</a>',
+        f'<span class="{"bad" if problem else "ok"}">{escape(problem or "current")}</span>, {age}',
+        escape(", ".join(named[:MAX_CLUSTERS]) + more),
+        f"{hub.gpus:,}",
+        f"{hub.services:,}",
+    )
+    return "".join(f"<td>{cell}</td>" for cell in cells)
+
+
+def ready_text(found: Merged, answers: Sequence[HubAnswer]) -> str:
+    """Why the list of incidents may be incomplete, in one line; "" if it is complete."""
+    if not found.problems:
+        return ""
+    return f"{'; '.join(found.problems)} ({counted(len(answers), 'hub')})"
