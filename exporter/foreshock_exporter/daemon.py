@@ -271,7 +271,7 @@ def _pod_resources(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> 
     try:
         from foreshock_exporter.kubernetes.pod_resources import PodResources
     except ModuleNotFoundError as error:
-        remedy = f"--collector.pod-resources: {error.name} is missing; install foreshock[pod-resources]"
+        remedy = f"--collector.pod-resources: {error.name} is missing; in a clone, run pip install '.[pod-resources]'"
         if options.pod_resources == "on":
             raise InvalidOptionError("argument", remedy) from error
         log.warning("%s to see which pods have GPUs, or set --collector.pod-resources=off", remedy)

@@ -168,14 +168,14 @@ class Options:
     amd: str = _collector(
         one_of(HOST_MODES),
         "auto",
-        "AMD GPUs, read from the kernel: on, off, or auto (without those that are part of a CPU)",
+        "AMD GPUs, read from the kernel: on, off, or auto (discrete GPUs only)",
         "MODE",
         flag="--collector.amd",
     )
     intel: str = _collector(
         one_of(HOST_MODES),
         "auto",
-        "Intel GPUs, read from the kernel: on, off, or auto (without those that are part of a CPU)",
+        "Intel GPUs, read from the kernel: on, off, or auto (discrete GPUs only)",
         "MODE",
         flag="--collector.intel",
     )

@@ -1,6 +1,6 @@
-"""Firing times of the alerts on simulated cascades and benign runs: writes the tables of docs/reference/alerts.md.
+"""Firing times of the alerts on simulated cascades and benign runs: the tables of docs/internals/alert-latency.md.
 
-  .venv/bin/python -m scripts.docs.alert_table                        all scenarios, into docs/reference/alerts.md
+  .venv/bin/python -m scripts.docs.alert_table                        all scenarios, into its document
   .venv/bin/python -m scripts.docs.alert_table starve calm --print    these, on the terminal
 
 Each scenario is recorded by `foreshock dev simulate` on a small platform. Prometheus evaluates the rules over its
@@ -30,7 +30,7 @@ from foreshock_evaluation.scores.truth import Truth, read_truth
 from foreshock_simulator.scenarios.load import load, names
 from scripts.docs.alert_timeline import ROOT, Firing, rules_of, samples_of, timeline
 
-DOCUMENT = ROOT / "docs/reference/alerts.md"
+DOCUMENT = ROOT / "docs/internals/alert-latency.md"
 BEGIN, END = "<!-- alert-table -->\n", "<!-- /alert-table -->"
 Firsts = Mapping[str, float]
 """First firing of each alert that did not end before the fault, Unix seconds; without `CONSTANT`."""

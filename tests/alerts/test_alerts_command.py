@@ -70,7 +70,7 @@ def test_runbooks_lead_to_the_prefix_that_was_named(tmp_path: Path) -> None:
 def test_rules_watch_the_jobs_that_were_named(tmp_path: Path) -> None:
     """Such as those that the Prometheus operator makes of a PodMonitor."""
     files = written(tmp_path, "--job-hub", "monitoring/hub", "--job-exporter", "monitoring/exporter")
-    rules = files["foreshock.rules.yml"]
+    rules = files["exporter.rules.yml"] + files["hub.rules.yml"]
     assert set(re.findall(r'job="([^"]+)"', rules)) == {"monitoring/hub", "monitoring/exporter"}
 
 
@@ -126,13 +126,26 @@ def test_the_rules_of_slos_can_be_written_alone(tmp_path: Path) -> None:
     assert written(tmp_path / "all", "--slo-only", "--slo", "serving/chat=20s") == every
 
 
-def test_the_slo_rules_of_0_1_are_removed(tmp_path: Path) -> None:
-    """Prometheus loads *.rules.yml, and two files would count each SLO twice."""
-    (tmp_path / "objectives.rules.yml").write_text("groups: []\n")
+def test_a_fleet_without_a_hub_keeps_the_alerts_about_exporters_and_spans(tmp_path: Path) -> None:
+    """And one without exporters those about the hub; the name of the group in the file is accepted as well."""
+    known = {"HubDown", "ExporterDown", "ExporterMockData", "SpansDropped"}
+
+    def kept(group: str) -> set[str]:
+        text = "".join(written(tmp_path / group, "--without", group).values())
+        return {name for name in known if f"alert: Foreshock{name}" in text}
+
+    assert kept("hub") == kept("foreshock-hub") == known - {"HubDown"}
+    assert kept("exporter") == known - {"ExporterDown", "ExporterMockData"}
+
+
+@pytest.mark.parametrize("old", ["objectives.rules.yml", "foreshock.rules.yml"])
+def test_rule_files_of_0_1_are_removed(tmp_path: Path, old: str) -> None:
+    """Prometheus loads *.rules.yml, and two files would count each SLO, or raise each alert, twice."""
+    (tmp_path / old).write_text("groups: []\n")
     (tmp_path / "own.rules.yml").write_text("groups: []\n")
     files = written(tmp_path, "--slo", "serving/chat=10s")
     assert {"own.rules.yml", "slo_targets.rules.yml"} <= files.keys()
-    assert "objectives.rules.yml" not in files
+    assert old not in files
 
 
 def test_slos_come_from_the_options_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

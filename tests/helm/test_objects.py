@@ -6,15 +6,17 @@ import base64
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
-from tests.helm.conftest import FLEETS, ROOT, Template, Yaml, hub_settings, of, workloads
+from tests.helm.conftest import CHART, FLEETS, ROOT, Template, Tool, Yaml, hub_settings, of, tool, workloads
 
 from foreshock_dashboard.access.tokens import Tokens
 from foreshock_dashboard.access.users import Users
@@ -367,13 +369,72 @@ def test_rules_can_be_left_out_and_added(template: Template) -> None:
     """By name; the others stay as they are."""
     added = {"name": "foreshock-slo-serving/chat", "rules": [{"alert": "Slow", "expr": "vector(1)"}]}
     rule = {
-        "enabled": True, "disabledGroups": ["foreshock-network"], "disabledAlerts": ["ForeshockHubDown"],
+        "enabled": True, "disabledGroups": ["foreshock-network", "hardware"], "disabledAlerts": ["ForeshockHubDown"],
         "additionalGroups": [added],
     }  # fmt: skip
     groups = of(template(values={"prometheusRule": rule}), "PrometheusRule")["spec"]["groups"]
-    expected = [group for group in without_alerts("ForeshockHubDown") if group["name"] != "foreshock-network"]
+    expected = [
+        group for group in without_alerts("ForeshockHubDown") if not re.search("network|hardware", group["name"])
+    ]
     assert groups == [*expected, added]
     assert sum(len(group["rules"]) for group in shipped_groups()) > sum(len(group["rules"]) for group in expected)
+
+
+def commands(*files: str) -> Iterator[str]:
+    """Each kubectl command in the code of these documents, on one line, without what follows it."""
+    for file in sorted(path for pattern in files for path in ROOT.glob(pattern)):
+        text = file.read_text().replace("\\\n", " ")
+        for block, inline in re.findall(r"```(?:sh|console)\n(.*?)```|`(kubectl [^`]+)`", text, re.DOTALL):
+            for found in re.findall(r"\bkubectl [^\n;|>#]+", block or inline.replace("\n", " ")):
+                yield " ".join(found.split("&&")[0].split())
+
+
+def test_commands_of_runbooks_and_guides_are_accepted_by_kubectl() -> None:
+    """It knows each subcommand and flag, and fails only because there is no cluster."""
+    kubectl = tool("kubectl")
+    checked = set[str]()
+    for command in commands("alerts/runbooks/*.md", "docs/guides/kubernetes.md"):
+        if re.search(r"kubectl (kustomize|apply)\b", command) or command in checked:
+            continue  # they read a file first
+        command = re.sub(r"--from-file=(\w+)\S*", r"--from-literal=\1=x", command.replace("replicas=N", "replicas=3"))
+        words = shlex.split(re.sub(r"\$(\w+)", r"\1", command))[1:]
+        checked.add(command)
+        at = words.index("--") if "--" in words else len(words)
+        done = kubectl(*words[:at], "--server=http://127.0.0.1:1", *words[at:])
+        assert "refused" in done.stderr or done.returncode == 0, f"{command}: {done.stderr}"
+    assert len(checked) > 12
+
+
+def test_every_reset_of_a_gpu_first_drains_the_node_and_stops_what_holds_the_gpu(template: Template) -> None:
+    """By one procedure, which labels the node with a label that the exporter's DaemonSet obeys."""
+    texts = {file.stem: file.read_text() for file in (ROOT / "alerts/runbooks").glob("*.md")}
+    parts = re.compile(r"1\. Drain the host: .*\n2\. Stop .*?\n3\. .*?--gpu-reset.*?\n4\. .*?```.*?```\n", re.DOTALL)
+    procedures = {name: parts.findall(text) for name, text in texts.items() if "nvidia-smi --gpu-reset" in text}
+    assert len(procedures) > 5
+    ((procedure,),) = {tuple(found) for found in procedures.values()}
+    assert all("kubectl uncordon $NODE" in texts[name] for name in procedures)
+    drains = {drain for text in texts.values() for drain in re.findall(r"kubectl drain[^`]*", text)}
+    assert drains == {"kubectl drain $NODE --ignore-daemonsets --delete-emptydir-data"}
+    (label,) = re.findall(r"(foreshock/\w+)=false", procedure)
+    (pod, _), *_ = (found for found in workloads(template()) if "affinity" in found[0])
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term["matchExpressions"] == [{"key": label, "operator": "NotIn", "values": ["false"]}]
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "message"),
+    [
+        ("disabledGroups", "incident", 'disabledGroups: "incident" is not a rule group. Use capacity, cascade'),
+        ("disabledAlerts", "HubDown", 'disabledAlerts: "HubDown" is not an alert.'),
+    ],
+)
+def test_an_unknown_group_or_alert_is_refused(helm: Tool, key: str, name: str, message: str) -> None:
+    """A typing error would otherwise leave the alert in place."""
+    done = helm(
+        "template", "foreshock", CHART, "--set=prometheusRule.enabled=true", f"--set=prometheusRule.{key}={{{name}}}"
+    )
+    assert done.returncode != 0
+    assert f"prometheusRule.{message}" in done.stderr
 
 
 def test_dashboards_are_those_of_the_files_and_lead_to_the_hub(template: Template) -> None:

@@ -49,7 +49,7 @@ def _shares(memory: Memory) -> tuple[float, ...]:
 
 def test_the_guide_says_how_many_series_fit() -> None:
     """So an operator chooses the limit from its table."""
-    guide = (Path(__file__).parents[2] / "docs/guides/tuning.md").read_text()
+    guide = (Path(__file__).parents[2] / "docs/guides/sizing.md").read_text()
     default = Settings()
     for mib in (256, 300, 512, 1024, 1536):
         memory = Memory(mib * MIB)

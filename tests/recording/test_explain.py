@@ -205,7 +205,8 @@ def test_more_requests_alone_are_not_anomalous(explain: Explain) -> None:
     ("service", "at", "message"),
     [
         ("frnt", 1500.0, "no service 'frnt'. Did you mean front"),
-        ("front", 9000.0, "no data at 2026-01-05 10:30:00 UTC. Choose one from"),
+        ("nothing-like-it", 1500.0, "no service 'nothing-like-it'. Services: "),
+        ("front", 9000.0, "no data at 2026-01-05 10:30:00 UTC. Choose a time from"),
         ("front", 20.0, "are too few for a baseline. Choose a time at least"),
         ("front", "noon", "is not a valid time; use"),
     ],
@@ -220,6 +221,14 @@ def test_invalid_arguments_are_refused_with_the_valid_ones(
     code = foreshock("explain", service, "--from", tmp_path / "recording", "--at", when)
     assert code == (2 if isinstance(at, str) else 1)
     assert message in foreshock.said
+
+
+def test_matchers_are_refused_with_a_recording(tmp_path: Path, foreshock: Foreshock) -> None:
+    """It has the series that were chosen when it was created."""
+    file = openmetrics(tmp_path / "metrics.om", platform(), 1800.0, 15.0)
+    assert foreshock("recording", "import", "--openmetrics", file, "--output-dir", tmp_path / "recording") == 0
+    assert foreshock("explain", "--from", tmp_path / "recording", "--match", 'app="front"') == 2
+    assert "--match: not supported with a recording. Pass it to `recording create` instead." in foreshock.said
 
 
 def test_a_cluster_limits_causes_and_names_without_one(tmp_path: Path, foreshock: Foreshock) -> None:

@@ -109,7 +109,7 @@ def test_what_is_expected_says_what_is_not_achieved(effect: Effect | None, too_l
 
 
 def test_an_unknown_effect_and_time_are_left_out() -> None:
-    assert action_text(Action("inspect_replicas", LLM)) == "Check why replicas of serving/llm-chat are not ready."
+    assert action_text(Action("inspect_replicas", LLM)) == "Check why serving/llm-chat replicas are not ready."
     assert action_text(None) == ""
 
 
@@ -117,7 +117,7 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
     action = Action("add_replicas", LLM, at=NOON, reason=Reason("recurring_load", LLM, value=1.6))
     assert [clause.at for clause in action_clauses(action) if clause.kind == "minute"] == [NOON]
     assert action_text(action).startswith(
-        "Add replicas of serving/llm-chat before 12:00 UTC. Load at that time is 1.6x"
+        "Add replicas of serving/llm-chat before 12:00 UTC. In earlier weeks or days, load at that time was 1.6x"
     )
 
 

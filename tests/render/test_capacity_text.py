@@ -207,8 +207,8 @@ def test_a_slow_burn_says_when_what_is_full(burn: SlowBurn, words: str) -> None:
     [
         (FORECAST, joined_text(shortage_text(shortage(), NOW))),
         (NONE_SHORT, "No shortage in the next 7 days."),
-        (NOT_YET, "No forecast yet: the first one is being computed. It needs at least 24 h of history."),
-        (YOUNG, "No forecast yet: it needs at least 24 h of history, has 5 h."),
+        (NOT_YET, "No forecast yet. The first one is being computed (needs at least 24 h of history)."),
+        (YOUNG, "No forecast yet: 5 h of history, 24 h needed."),
         (IDLE, "No forecast: no service reports its load. Send spans, or scrape its model servers."),
         (UNREADABLE, "No forecast: Prometheus http://127.0.0.1:9090 refuses connections. Start it."),
     ],

@@ -153,7 +153,7 @@ MANY = tuple(Service("", f"s{i}") for i in range(5))
         (incident("gpu_contention", SuspectedCause(LLM)), "GPU contention"),
         (
             incident("gpu_contention", SuspectedCause(BATCH, (GPU,)), summary=Summary(requests="POST /embed")),
-            "GPU contention with requests from batch (POST /embed)",
+            "GPU contention: batch's POST /embed requests",
         ),
         (incident("overload", SuspectedCause(FRONT)), "overload; most of the extra load comes from front"),
         (incident("overload", SuspectedCause(LLM)), "overload"),

@@ -161,8 +161,10 @@ def test_a_shortage_says_when_to_act_and_how_high_its_peak_is() -> None:
     def action(short: Shortage) -> str:
         return "".join(clause.text for clause in page(replace(FORECAST, shortages=(short,)))["action"])
 
-    assert action(shortage()).startswith("Add by tomorrow at 09:40 UTC: a replica takes 8 min to start. Peak 15% above")
-    assert action(shortage(provisioning_seconds=math.nan)).startswith("Peak 15% above")
+    assert action(shortage()).startswith(
+        "Add by tomorrow at 09:40 UTC: a replica takes 8 min to start. Forecast peak: 15% above"
+    )
+    assert action(shortage(provisioning_seconds=math.nan)).startswith("Forecast peak: 15% above")
     assert page(replace(FORECAST, shortages=(shortage(None, provisioning_seconds=math.nan),)))["action"] == []
 
 
@@ -181,7 +183,7 @@ def test_a_past_time_has_no_forecast(look: Caller) -> None:
     """The forecast is of the present."""
     body = look.get(f"/api/pages/capacity?at={NOW - 300:.0f}").json()
     assert "rows" not in body
-    assert body["clauses"][0]["text"].startswith("No forecast of a past time.")
+    assert body["clauses"][0]["text"].startswith("No forecast for past times.")
 
 
 def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() -> None:
@@ -193,7 +195,7 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
     replayed = capacity(replace(with_loads, bounds=(NOW - DAY, NOW)), CapacityForecast(), NOW, past=False)
 
     assert [(row.service, row.now) for row in early["current"]] == [("ml/embed", 1.0), ("ml/chat", 0.5)]
-    assert early["clauses"][0].text.endswith("It needs at least 24 h of history.")
+    assert early["clauses"][0].text.endswith("(needs at least 24 h of history).")
     assert replayed["clauses"][0].text == "No forecast in a replay: it needs at least 24 h of live history."
     assert replayed["current"] == early["current"]
 

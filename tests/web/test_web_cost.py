@@ -114,7 +114,7 @@ def test_unknown_use_is_not_called_idle() -> None:
     hour = account(usage(1, [holder("chat")], [float("nan")], utilization=[float("nan")], processes=False))
     body = get(of=hub(CostLedger(NOW, NOW, {NOW - 3600: hour})))
 
-    assert (body["state"], body["summary"]) == ("unknown", "The use of 1 GPU-hour is unknown.")
+    assert (body["state"], body["summary"]) == ("unknown", "Use is unknown for 1 GPU-hour.")
     assert (body["idle"], body["unused"], body["total"]["unknown_gpu_hours"]) == ("", [], 1)
 
 
@@ -173,7 +173,7 @@ def test_without_prices_there_is_no_money() -> None:
     assert unpriced["summary"] == "1 unused GPU can be given back: 24 GPU-hours per day (25% of all)."
     assert (unpriced["total"]["cost"], unpriced["total"]["priced_ratio"]) == (None, 0)
     assert unpriced["notes"] == ["Set --prices to show costs."]
-    assert other["notes"] == ["No price of GPUs: NVIDIA H100 80GB HBM3. Add it to the file of --prices."]
+    assert other["notes"] == ["No price for GPUs: NVIDIA H100 80GB HBM3. Add one to the --prices file."]
 
 
 def test_costs_are_of_the_part_with_a_price() -> None:
@@ -182,7 +182,7 @@ def test_costs_are_of_the_part_with_a_price() -> None:
     body = get(of=hub(prices=prices))
 
     assert (body["total"]["cost"], body["total"]["priced_ratio"]) == (144, 0.75)
-    assert body["notes"] == ["No spot price of GPUs: NVIDIA H100 80GB HBM3. Add it to the file of --prices."]
+    assert body["notes"] == ["No spot price for GPUs: NVIDIA H100 80GB HBM3. Add one to the --prices file."]
     assert body["summary"] == "1 unused GPU can be given back: 24 GPU-hours per day (25% of all)."
 
 

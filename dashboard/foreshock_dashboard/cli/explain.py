@@ -17,7 +17,7 @@ from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.explanation_text import below, heading
 from foreshock_dashboard.render.units import printable
 from foreshock_dashboard.render.words.incidents import NO_REASON
-from foreshock_dashboard.settings.settings import parse_flag
+from foreshock_dashboard.settings.settings import SettingsError, parse_flag
 from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.web.state.incident_json import explained
 
@@ -58,6 +58,8 @@ def explain(source: Source, service: str | None, match: str, at: str | None, for
       foreshock explain checkout --at 2026-01-05T08:42:00Z --from incident
       foreshock explain --at now-15m --from http://prometheus:9090 --match 'namespace="shop"'
     """
+    if match and source.recording is not None:
+        raise SettingsError("--match: not supported with a recording. Pass it to `recording create` instead.")
     answer = _answer(source, service, at, match)
     rows = [
         {"rank": rank, "passed": passed, "confidence": answer["confidence"], **row}

@@ -311,8 +311,8 @@ def gpus(source: Source, at: str | None, form: str) -> None:
 @click.option("--traffic", metavar="FACTOR", help="what if: all traffic times this factor, 1 to 3")
 @click.option("--lost", metavar="HOST", help="what if: this host is lost")
 @click.option("--move", metavar="NAME", help="what if: replicas of this service move to the pool --move-to")
-@click.option("--move-to", metavar="POOL", help="what if: pool to which they move")
-@click.option("--replicas", metavar="COUNT", help="what if: how many of them move (default: all that are ready)")
+@click.option("--move-to", metavar="POOL", help="what if: pool to which the replicas move")
+@click.option("--replicas", metavar="COUNT", help="what if: number of replicas that move (default: all ready replicas)")
 def forecast(
     source: Source,
     form: str,
@@ -323,7 +323,7 @@ def forecast(
     move_to: str | None,
     replicas: str | None,
 ) -> None:
-    """Compare the load forecast for the next 7 days with safe limits, and list shortages and what fills up or runs out.
+    """Compare the load forecast for the next 7 days with safe limits, and list shortages and resources that run out.
 
     \b
     Examples:
@@ -352,7 +352,7 @@ def forecast(
 @at_option
 @output_option(*FORMATS)
 @click.option("--range", "length", metavar="DURATION", help="length of the time range, 1h to 30d (default: 24h)")
-@click.option("--by", type=click.Choice(GROUPINGS), default="service", show_default=True, help="what a row is")
+@click.option("--by", type=click.Choice(GROUPINGS), default="service", show_default=True, help="grouping of the rows")
 def cost(source: Source, at: str | None, form: str, length: str | None, by: str) -> None:
     """Show who holds GPU time, how much of it is busy, waiting, and idle, what it costs, and which GPUs are unused.
 

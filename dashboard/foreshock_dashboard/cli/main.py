@@ -25,7 +25,7 @@ HUB_PARTS = frozenset(
         "uvicorn",
     }
 )
-MISSING = "Error: this command requires the hub's dependencies. Install them: pip install 'foreshock[{}]'"
+MISSING = "Error: this command requires the hub's dependencies. In a clone, run: pip install '.[{}]'"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,7 +46,9 @@ FILE = click.Path(path_type=Path)
 )
 @click.option("--config", metavar="FILE", help="YAML file with hub options [env var: FORESHOCK_CONFIG]")
 @click.option(
+    "--http-config",
     "--prometheus-config",
+    "prometheus_config",
     metavar="FILE",
     help="credentials, TLS, headers, and parameters, YAML in Prometheus http_config format (default: prometheus-config "
     "in --config) [env var: FORESHOCK_PROMETHEUS_CONFIG]",
@@ -79,7 +81,7 @@ def create(
         try:
             http_config = read_http_config(settings.prometheus_config)
         except FileError as error:
-            raise SettingsError(f"--prometheus-config: {error}") from None
+            raise SettingsError(f"--http-config: {error}") from None
     now = time.time()
     first, last = (
         parse_flag(flag, lambda t: parse_time(t, now), text) for flag, text in (("--start", start), ("--end", end))
@@ -89,7 +91,7 @@ def create(
             "--start, --end: invalid time range. --start must be before --end, and --end must not be in the future."
         )
     bar = ProgressBar()
-    source = prometheus_source(settings.prometheus_url, http_config, match, "--prometheus-config")
+    source = prometheus_source(settings.prometheus_url, http_config, match, "--http-config")
     with closing(source):
         count = record(source, first, last, output_dir, known_only=known_metrics, progress=bar)
     bar.end(f"{output_dir}: {count:,} samples, in {time.time() - now:.1f} s")
@@ -97,7 +99,9 @@ def create(
 
 @click.command("import", cls=GroupedCommand)
 @click.option("--openmetrics", type=FILE, metavar="FILE", help="samples from promtool tsdb dump-openmetrics")
-@click.option("--otlp-json", type=FILE, metavar="FILE", help="spans from the OpenTelemetry Collector's file exporter")
+@click.option(
+    "--otlp-json", type=FILE, metavar="FILE", help="spans as OTLP/JSON lines, from the Collector's file exporter"
+)
 @click.option("--output-dir", type=FILE, required=True, metavar="DIR", help="recording folder to create")
 def import_(openmetrics: Path | None, otlp_json: Path | None, output_dir: Path) -> None:
     """Convert OpenMetrics and OTLP files to a recording.

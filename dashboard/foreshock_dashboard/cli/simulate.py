@@ -109,7 +109,7 @@ def simulate(
 
 @click.command(cls=GroupedCommand)
 @click.argument("scenario", required=False)
-@click.option("--seed", type=int, default=1, metavar="NUMBER", help="seed that draws the scenario random (default: 1)")
+@click.option("--seed", type=int, default=1, metavar="NUMBER", help="seed for the scenario `random` (default: 1)")
 @output_option("table", "json", "yaml", "csv")
 def scenarios(scenario: str | None, seed: int, form: str) -> None:
     """List built-in scenarios, or print the YAML file of SCENARIO.

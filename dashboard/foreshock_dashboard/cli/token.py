@@ -19,7 +19,7 @@ from foreshock_dashboard.settings.settings import HubError, SettingsError
 def create(name: str, path: Path) -> None:
     """Create a token for client NAME, print it, and append its digest to a token file.
 
-    The token is shown only once; the file does not contain it. A running hub that uses this file accepts the token
+    The token is shown only once. The file does not contain it. A running hub that uses this file accepts the token
     immediately.
 
     \b

@@ -128,7 +128,7 @@ class Hub:
             intake = opened.enter_context(closing(intake or Intake(settings, clock)))
             self.store, self.pipeline, self.receiver = intake.store, intake.pipeline, intake.receiver
             self._is_fit = False  # to notify: the newest evaluation succeeded
-            with naming("--postgres-url: install foreshock[postgres]", ModuleNotFoundError):
+            with naming("--postgres-url: run pip install '.[hub,postgres]' in a clone", ModuleNotFoundError):
                 url = settings.postgres_url if settings.at is None else ""
                 shard = Shard(*settings.shard, settings.shard_clusters) if settings.shard else None
                 state = durable_state(
@@ -211,7 +211,7 @@ class Hub:
             access = page_access(settings)
             opened.callback(access.audit.close)
             secure = bool(settings.tls_cert) or settings.external_url.startswith("https://")
-            with naming("--mcp: install foreshock[mcp]", ModuleNotFoundError):
+            with naming("--mcp: run pip install '.[hub,mcp]' in a clone", ModuleNotFoundError):
                 app = create_app(self, version=__version__, hosts=hosts, access=access, secure=secure, mcp=settings.mcp)
             self.web = page_server(app, settings)
             opened.callback(self.web.close)

@@ -168,7 +168,7 @@ class Tools:
     ) -> Annotated[CallToolResult, CapacityAnswer]:
         """Forecast capacity for 7 days: when services and GPU pools run short, what to add, and by when.
 
-        Also what fills up or runs out, such as memory. It starts from now; a past time has no forecast.
+        Also lists resources that run out, such as memory. The forecast starts now. A past time has no forecast.
         """
         case = {"lost": lost, "move": move, "move_to": move_to, "replicas": "" if replicas is None else str(replicas)}
         case |= {} if traffic == 1 else {"traffic": f"{traffic:g}"}
@@ -177,7 +177,9 @@ class Tools:
     async def get_gpu_cost(
         self,
         hours: Annotated[int, Field(ge=1, le=720, description="length of the time range")] = 24,
-        by: Annotated[Literal["service", "namespace", "owner", "pool"], Field(description="what a row is")] = "service",
+        by: Annotated[
+            Literal["service", "namespace", "owner", "pool"], Field(description="grouping of the rows")
+        ] = "service",
         cluster: Cluster = "",
     ) -> Annotated[CallToolResult, CostAnswer]:
         """Get who holds GPU time: busy, waiting, and idle GPU-hours, cost, and unused GPUs.

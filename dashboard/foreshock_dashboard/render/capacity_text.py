@@ -117,11 +117,12 @@ def act_text(shortage: Shortage, now: float) -> Text:
 
 
 def peak_text(shortage: Shortage, now: float) -> Text:
-    """`Peak 15% above the safe limit tomorrow at 14:40 UTC.`; empty for a pool, whose peak is not of its load."""
+    """`Forecast peak: 15% above the safe limit, tomorrow at 14:40 UTC.`; empty for a pool, whose peak is no load."""
     if shortage.subject.service is None or not shortage.peak > shortage.safe > 0:
         return ()
     above = f"{shortage.peak / shortage.safe - 1:.0%}"
-    return text(f"Peak {above} above the {SAFE_LIMITS[shortage.kind]} ", moment(shortage.peak_at, now), ".")
+    limit = SAFE_LIMITS[shortage.kind]
+    return text(f"Forecast peak: {above} above the {limit}, ", moment(shortage.peak_at, now), ".")
 
 
 def slow_burn_name(burn: SlowBurn) -> Text:
@@ -192,12 +193,13 @@ def no_forecast(forecast: CapacityForecast) -> str:
     if forecast.error:
         return f"No forecast: {forecast.error}"
     if math.isnan(forecast.computed_at):
-        needed = f"It needs at least {MIN_HISTORY_HOURS:.0f} h of history."
-        return f"No forecast yet: the first one is being computed. {needed}"
+        return (
+            f"No forecast yet. The first one is being computed (needs at least {MIN_HISTORY_HOURS:.0f} h of history)."
+        )
     if not forecast.is_known:
         have = f"{forecast.history_hours:.0f} h" if forecast.history_hours >= 1 else "less than 1 h"
-        return f"No forecast yet: it needs at least {MIN_HISTORY_HOURS:.0f} h of history, has {have}."
-    return "No forecast: no service reports its load. Send spans, or scrape its model servers."
+        return f"No forecast yet: {have} of history, {MIN_HISTORY_HOURS:.0f} h needed."
+    return "No forecast: no service reports its load. Send spans, or scrape the model servers."
 
 
 def quality_notes(forecast: CapacityForecast, now: float) -> tuple[Text, ...]:

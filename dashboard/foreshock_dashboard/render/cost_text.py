@@ -69,7 +69,7 @@ def headline(report: CostReport) -> Text:
             idle = _idle_share(report)
             return text(f"{idle}; " if idle else "", f"{gpu_count(_gpus(report.idle))} {UNUSED_TEXT}.")
         if is_use_unknown(report):
-            return text(f"The use of {gpu_hours(sum(row.unknown for row in report.rows) / 3600)} is unknown.")
+            return text(f"Use is unknown for {gpu_hours(sum(row.unknown for row in report.rows) / 3600)}.")
         return text("No service holds an unused GPU.")
     days = report.seconds / 86_400
     saved, total = sum(item.money_per_day for item in lasting), sum(row.money for row in report.rows) / days
@@ -164,7 +164,7 @@ def quality_notes(report: CostReport, ledger: CostLedger, prices: Prices, second
     for is_spot, kind in ((False, "price"), (True, "spot price")):
         models = sorted({key.model or "of unknown model" for key in unpriced if _is_spot(prices, key.pool) == is_spot})
         if models:
-            notes.append(f"No {kind} of GPUs: {', '.join(models)}. Add it to the file of --prices.")
+            notes.append(f"No {kind} for GPUs: {', '.join(models)}. Add one to the --prices file.")
     total = sum(row.allocated for row in report.rows)
     inferred = sum(row.inferred for row in report.rows)
     if total and inferred / total >= 0.01:
@@ -173,8 +173,8 @@ def quality_notes(report: CostReport, ledger: CostLedger, prices: Prices, second
     sampled = sum(row.sampled for row in report.rows)
     if total and sampled / total >= 0.01:
         notes.append(
-            f"The use of {percent(sampled / total)} of GPU time is sampled: it has gauges without counters. "
-            "Its GPUs are never listed as unused."
+            f"{percent(sampled / total)} of GPU time comes from gauges, not counters. "
+            "These GPUs are never listed as unused."
         )
     return notes
 

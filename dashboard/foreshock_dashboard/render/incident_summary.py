@@ -131,8 +131,8 @@ def suspect_clauses(incident: Incident) -> Text:
         case "gpu_contention" if other and incident.summary.requests is None:
             return text("noisy neighbor ", other, *((" on ", gpus_clause(incident)) if suspect.gpus else ()))
         case "gpu_contention" if other:
-            kind = f" ({incident.summary.requests})" if incident.summary.requests else ""
-            return text("GPU contention with requests from ", other, kind)
+            requests = f" {incident.summary.requests}" if incident.summary.requests else ""
+            return text("GPU contention: ", other, f"'s{requests} requests")
         case "gpu_contention":
             return text("GPU contention", *((" on ", gpus_clause(incident)) if suspect.gpus else ()))
         case "overload":

@@ -9,6 +9,7 @@ from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text, place, text
+from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.render.units import (
     breach_bucket,
     breach_interval,
@@ -42,8 +43,7 @@ def state_changes(history: Sequence[tuple[float, tuple[Incident, ...]]]) -> Iter
 def change_line(time: float, item: Incident) -> str:
     """One change of severity or state on one line."""
     suspect = suspected_cause(item.stated_suspect)
-    cause = CAUSES[item.cause] if item.is_cause_stated else UNCERTAIN
-    where = f"{in_words(item.service)}: {in_sentence(cause)}{f', {suspect}' if suspect else ''}"
+    where = f"{in_words(item.service)}: {in_sentence(cause_name(item))}{f', {suspect}' if suspect else ''}"
     return f"{utc_timestamp(time)}  {item.severity:<8}  {item.state:<10}  {where}"
 
 

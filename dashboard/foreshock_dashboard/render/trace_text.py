@@ -57,7 +57,7 @@ def _spans(spans: list[Json], left_out: int) -> str:
         text = f"{_time(span['duration_seconds']):>{_TIME}}  {_wait(span):>{_WAIT}}  {_cut(name, room)}{kind}{failed}"
         lines.append(text)
     if left_out:
-        lines.append(f"… and {left_out:,} more spans; -o json has up to 5000, the API all of them in pages")
+        lines.append(f"… and {left_out:,} more spans (-o json lists up to 5000; the API pages through all)")
     return "\n".join(lines)
 
 
@@ -146,17 +146,17 @@ def _end(trace: Json) -> Iterator[str]:
         if note:
             yield from wrap(printable(note), WIDTH)
     if trace["lanes"]:
-        yield "* service of the trace; · fewer than two services active; GPU wait is an upper bound"
+        yield "* service of the trace; · fewer than two services active. GPU wait is an upper bound."
     if trace["lanes_error"]:
         yield printable(f"GPU wait unknown: {trace['lanes_error']}")
     if trace["lanes_left_out"]:
-        yield f"GPU samples of {counted(trace['lanes_left_out'], 'minute')} were not read"
+        yield f"GPU samples of {counted(trace['lanes_left_out'], 'minute')} were not read."
     if not trace["lanes_settled"]:
-        yield "GPU wait not final: the last GPU samples are still arriving"
+        yield "GPU wait is not final: the last GPU samples are still arriving."
     if note := trace["lanes_note"]:
         yield printable(f"GPU wait unknown: {note}")
     elif not trace["lanes"]:
-        yield "no span ran on a shared GPU"
+        yield "No span in this trace used a shared GPU."
     yield from wrap(printable(trace["sentence"]), WIDTH)
 
 

@@ -13,6 +13,7 @@ from foreshock_dashboard.analysis.root_cause.parameters import AFTER, MAX_WEAK_C
 from foreshock_dashboard.analysis.root_cause.rank import explained_further
 from foreshock_dashboard.analysis.root_cause.rank_signals import Ranking, SignalRanker
 from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRow, signal_rows
+from foreshock_dashboard.common.did_you_mean import MIN_SIMILARITY
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.explanation import (
     SIGNAL_KINDS,
@@ -52,6 +53,8 @@ CHANGE_METRICS = frozenset(
     for query in row.queries
 )
 """Metrics of versions, images, and settings, and of reported changes."""
+MAX_NAMED_SERVICES = 5
+"""Services that an error about an unknown one lists."""
 
 
 class SelectedMetrics(MetricSource):
@@ -235,7 +238,8 @@ def analysis_window(extent: SourceExtent, at: float, step: float) -> AnalysisWin
     at = end if end < at <= end + AFTER.at(step) else at
     if not start <= at <= end:
         raise NoDataError(
-            f"{place}: no data at {utc_timestamp(at)}. Choose one from {utc_timestamp(start)} to {utc_timestamp(end)}."
+            f"{place}: no data at {utc_timestamp(at)}. "
+            f"Choose a time from {utc_timestamp(start)} to {utc_timestamp(end)}."
         )
     window = window_around(start, end, at, step)
     if window is None:
@@ -263,8 +267,10 @@ def resolve_service(text: str, known: Iterable[Service], place: str) -> Service:
             return matches[0]
         if matches:
             raise NoDataError(f"{place}: {text!r} is ambiguous. Use one of {', '.join(map(str, matches))}.")
-    near = difflib.get_close_matches(text, map(str, listed), 3, 0.4) or list(map(str, listed[:5]))
-    hint = f" Did you mean {', '.join(near)}?" if near else " No series has the labels of a service."
+    names = list(map(str, listed))
+    near = difflib.get_close_matches(text, names, 3, MIN_SIMILARITY)
+    hint = f" Did you mean {', '.join(near)}?" if near else f" Services: {', '.join(names[:MAX_NAMED_SERVICES])}."
+    hint = hint if names else " No series has the labels of a service."
     raise NoDataError(f"{place}: no service {text!r}.{hint}")
 
 

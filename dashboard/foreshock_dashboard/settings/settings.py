@@ -170,7 +170,7 @@ class Settings:
         Path, None, "credentials, TLS, headers, and parameters for Prometheus, YAML in http_config format", "FILE"
     )
     prometheus_concurrency: int = _source(
-        types.parse_count, "4", "requests of the hub that run at once in that Prometheus", "NUMBER"
+        types.parse_count, "4", "maximum number of concurrent requests to Prometheus", "NUMBER"
     )
     cluster_labels: tuple[str, ...] = _source(
         types.parse_label_names,
@@ -256,9 +256,9 @@ class Settings:
     rate_window: float | None = _analysis(
         parse_duration,
         None,
-        "rate() window; at least two scrape intervals, but not an exact multiple",
+        "rate() window, at least two scrape intervals, preferably not an exact multiple",
         "DURATION",
-        shown="59s or four scrape intervals, whichever is longer",
+        shown="59s, or one second less than four scrape intervals if longer",
     )
     slo: tuple[tuple[str, float, float], ...] = _analysis(
         types.parse_slos,
@@ -307,7 +307,7 @@ class Settings:
     working_hours: WorkingHours = _notifications(
         WorkingHours.parse,
         DEFAULT,
-        "working hours for which messages about shortages and slow burns wait, with an optional time zone",
+        "working hours, until which messages about shortages and slow burns wait; append a time zone to change it",
         "HOURS",
     )
     log_level: str = _debug(one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL")
@@ -323,7 +323,7 @@ class Settings:
         if self.window < 2 * self.scrape_interval:
             raise SettingsError(
                 f"rate_window: {self.window:g} s is shorter than two scrape intervals of {self.scrape_interval:g} s. "
-                "Use four scrape intervals."
+                f"Use {4 * self.scrape_interval - 1:g}s, or omit it."
             )
         if self.memory_limit < MIN_MEMORY_BYTES:
             raise SettingsError(

@@ -117,8 +117,8 @@ def test_a_new_kind_of_request_is_suspected(platforms: Kit) -> None:
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
-        (thrashing, "Suspected cause: GPU contention with requests from ingest (high confidence)."),
-        (proxied, f"Suspected cause: GPU contention with requests from gateway ({NEW}) (high confidence)."),
+        (thrashing, "Suspected cause: GPU contention: ingest's requests (high confidence)."),
+        (proxied, f"Suspected cause: GPU contention: gateway's {NEW} requests (high confidence)."),
     ],
 )
 def test_the_summary_names_the_requests_and_no_idle_gpu(

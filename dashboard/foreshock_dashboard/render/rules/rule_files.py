@@ -12,7 +12,7 @@ HUB_URL = "http://127.0.0.1:8050"
 RUNBOOK_URL = f"{HUB_URL}/runbooks"
 """Address of the runbooks in the shipped files: the hub serves them."""
 HUB_JOB, EXPORTER_JOB = "foreshock-hub", "foreshock-exporter"
-GROUPS = ("capacity", "cascade", "contention", "foreshock", "hardware", "incidents", "network", "slo")
+GROUPS = ("capacity", "cascade", "contention", "exporter", "hardware", "hub", "incidents", "network", "slo")
 """Groups that can be left out. The recording rules of `services` stay, because the other groups use them."""
 
 

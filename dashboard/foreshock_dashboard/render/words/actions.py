@@ -11,7 +11,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "add_replicas": "[Scale {service} from {current:.0f} ({ready:.0f} ready) to {total:.0f} replicas"
     "|Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
     "[ (raise HPA maximum from {exceeded:.0f} to {total:.0f})| in pool {target}][ before {at:minute}]",
-    "balance_load": "Load-balance {service} by outstanding requests",
+    "balance_load": "Balance load on {service} by outstanding requests",
     "cancel_abandoned": "Cancel abandoned requests at {service}",
     "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus} (restarts its pods)",
     "cap_retries": "Cap retries from {service} to {callee}[ at {amount:percent} of calls]",
@@ -25,7 +25,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "inspect_deploys": "Check for a recent deploy of {service}",
     "inspect_gpus": "Check {gpus} for errors, throttling, and power",
     "inspect_links": "Check the network between {service} and {callee}[, host {target} first]",
-    "inspect_replicas": "Check why replicas of {service} are not ready",
+    "inspect_replicas": "Check why {service} replicas are not ready",
     "limit_batch": "[Limit {service} to {amount:.0f} concurrent requests per replica (now {current:.0f}; "
     "restarts pods)|Limit the concurrent requests of {service} (restarts its pods)]",
     "limit_calls": "Rate-limit [{requests} from|calls from] {service} to {callee}[ to {amount:rate}]",
@@ -66,7 +66,7 @@ REASONS: Mapping[ReasonKind, str] = {
     "idle_gpus": "Requests wait while {gpus} are {value:percent} idle",
     "lost_capacity": "{value:percent} of the capacity of {service} is lost",
     "more_tokens": "Incoming tokens are {value:multiple}x baseline, retries included",
-    "recurring_load": "Load at that time is {value:multiple}x that of two hours before, by earlier weeks or days",
+    "recurring_load": "In earlier weeks or days, load at that time was {value:multiple}x the load two hours before",
     "short_outage": "Retries would make [an outage of {value:duration}|any outage] permanent",
     "unexplained": "No external cause found",
 }
@@ -78,7 +78,7 @@ LIMITS: Mapping[LimitKind, str] = {
     "needed": "needed",
 }
 HOW_TO: Mapping[ActionKind, str] = {
-    "balance_load": "On the load balancer, choose least outstanding requests (Envoy LEAST_REQUEST, nginx least_conn)",
+    "balance_load": "On the load balancer, use least-request balancing (Envoy LEAST_REQUEST, NGINX least_conn)",
     "cancel_abandoned": "On the server, abort requests when the client disconnects, and propagate deadlines",
     "cap_gpu_share": "Lower its batch size or concurrency or, under MPS, its CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",
     "cap_retries": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
@@ -88,11 +88,11 @@ HOW_TO: Mapping[ActionKind, str] = {
     "drain_replica": "On the load balancer, take the replica out of rotation, then replace it",
     "inspect_links": "On the hosts, check retransmits and drops (nstat, ethtool -S) and the route between them",
     "limit_batch": "On the model server, lower the number of sequences in a batch (vLLM --max-num-seqs)",
-    "limit_calls": "At the gateway or mesh, rate-limit this route; excess requests get HTTP 429",
+    "limit_calls": "At the gateway or mesh, rate-limit this route. Excess requests get HTTP 429",
     "limit_length": "At the gateway, cap the prompt length and max_tokens of these requests",
-    "limit_rate": "At the gateway or mesh, rate-limit this client; excess requests get HTTP 429",
+    "limit_rate": "At the gateway or mesh, rate-limit this client. Excess requests get HTTP 429",
     "raise_quota": "Raise requests.nvidia.com/gpu in its ResourceQuota",
-    "restore_timeout": "On the client, set the timeout back in its configuration",
+    "restore_timeout": "In the client's configuration, restore the previous timeout",
     "set_retry_budget": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
     "shed_load": "At the gateway, return HTTP 503 for {share} of requests to {service} only",
 }
@@ -112,7 +112,7 @@ ACTION_TEXTS: Mapping[str, str] = {
     "copy_revert": "Copy rollback",
     "revert": "Rollback:",
     "by_hand": "Manual step:",
-    "next_step": "Do step 2 as well.",
+    "next_step": "Also do step 2.",
     "same_effect": "Same result",
     "commands": "Commands",
     "own_effect": "Effect of this step alone",

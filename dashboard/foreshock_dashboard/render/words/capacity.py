@@ -13,7 +13,7 @@ LOAD_KINDS: Mapping[LoadKind, str] = {
     LoadKind.KV_CACHE: "KV cache usage",
     LoadKind.QUEUE: "queued requests",
     LoadKind.GPU_BUSY: "busy GPUs",
-    LoadKind.GPU_QUOTA: "GPUs of the quota",
+    LoadKind.GPU_QUOTA: "GPUs used from the quota",
 }
 SAFE_LIMITS: Mapping[LoadKind, str] = {
     LoadKind.REQUESTS: "safe limit",
@@ -78,13 +78,13 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "may_be": "may be",
     "recent": "exceeded in the last 7 days",
     "unknown": "unknown",
-    "past": "No forecast of a past time. Choose a time range that ends now.",
+    "past": "No forecast for past times. Choose a time range that ends now.",
     "replay": "No forecast in a replay: it needs at least 24 h of live history.",
     "no_slow_burns": "Nothing fills up or runs out within 7 days.",
     "no_limit": "no safe limit known",
     "peak": "peak",
-    "point_at_hour": "Point at an hour, or use the arrow keys, to read it. Select a strip for its chart.",
-    "tap_hour": "Tap an hour to read it and to show its chart.",
+    "point_at_hour": "Point at an hour, or use the arrow keys, for its values. Select a strip for its chart.",
+    "tap_hour": "Tap an hour for its values and chart.",
     "what_if": "What if",
 }
 """Texts of the Capacity page."""

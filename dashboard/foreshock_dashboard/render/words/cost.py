@@ -24,12 +24,12 @@ COST_TEXTS: Mapping[str, str] = {
     "no_owner": "no owner",
     "no_namespace": "no namespace",
     "no_pool": "no pool",
-    "no_unused": f"No GPU of a service is {UNUSED_TEXT}.",
+    "no_unused": f"No service holds a GPU that is {UNUSED_TEXT}.",
     "so_far": "so far",
     "per_day": "per day",
     "measured": "from allocations and counters",
     "sampled": "from samples",
-    "inferred": "an estimate, or no data on allocations",
+    "inferred": "an estimate, without allocation data",
 }
 """Texts of the Cost page."""
 SPLIT_NAMES: Mapping[str, str] = {

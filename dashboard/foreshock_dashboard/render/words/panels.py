@@ -21,13 +21,13 @@ EMPTY: Mapping[str, str] = {
     "services": "No services: no spans received, no process seen on a GPU. Send OTLP spans or run foreshock-exporter.",
     "gpus": "No GPUs: no target exports gpu_info.",
     "own_gpus": "Runs on no known GPU.",
-    "neighbors": "No other service on its GPUs.",
+    "neighbors": "No other service uses its GPUs.",
     "pairs": "No services share a GPU.",
     "gpu_wait": "No data on GPU wait.",
     "calls": "No calls: no client and server spans received. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
     "callers": "No callers observed.",
     "dependencies": "No calls to other services observed.",
-    "replicas": "No fresh data of its replicas.",
+    "replicas": "No recent data for its replicas.",
     "incidents": "No incidents in the last hour.",
     "timeline": "No anomalies in this time range.",
     "signals": "No anomalous signals.",
@@ -54,7 +54,7 @@ RESOURCES: Mapping[str, ResourceWords] = {
     "cpu_limit": ResourceWords("CPU limit", "Raise the CPU limit of its containers."),
 }
 """Resources besides SM time, by the name in the API."""
-HISTORY_BEING_READ = "The history is still being read. Incidents are not known until then."
+HISTORY_BEING_READ = "The history is still being read. Incidents are unknown until then."
 """While a hub, after its start, shows the newest values of a Prometheus."""
 TIMELINE_TEXTS: Mapping[str, str] = {
     "assigned": "Assigned to",
@@ -73,7 +73,7 @@ TIMELINE_TEXTS: Mapping[str, str] = {
 """Texts of the timeline."""
 GRID_TEXTS: Mapping[str, str] = {
     "wait": "GPU wait",
-    "waits": "share of time a service waits for this GPU",
+    "waits": "share of time that a service waits for this GPU",
     "waiting": "with GPU wait of at least 10%",
     "no_waits": "no data on GPU wait",
 }
@@ -81,12 +81,12 @@ GRID_TEXTS: Mapping[str, str] = {
 TILE_TEXTS: Mapping[str, str] = {
     "met": "Within SLO now",
     "learned": "SLOs learned from normal operation.",
-    "learned_slo": "SLO learned from normal operation. It follows the baseline, and stays as it is during an incident.",
-    "set_slos": "SLOs are learned from normal operation: set them with --slo NAME=P95.",
-    "some_learned": "of the SLOs are learned from normal operation: set them with --slo NAME=P95.",
+    "learned_slo": "SLO learned from normal operation. The SLO follows the baseline, except during an incident.",
+    "set_slos": "SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
+    "some_learned": "of the SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
     "no_errors": "No errors",
     "before": "now; peaked at",
-    "request_load": "Incoming work as a share of what the replicas can serve; no GPU utilization.",
+    "request_load": "Incoming work as a share of the replicas' capacity. This is not GPU utilization.",
     "no_baseline": "No baseline yet",
     "no_data": "No data",
     "all_services": "in all services with an SLO",
@@ -98,9 +98,9 @@ NOW_TEXTS: Mapping[str, str] = {
     "none_at_risk": "No other service is forecast to breach its SLO in the next 30 min",
     "either": "Either",
     "or": "or",
-    "latent_risk": "Latent risk, not part of this incident",
+    "latent_risk": "Latent risk (separate from this incident)",
     "values_at": "Values at",
-    "past_values": ", the last time they supported the cause.",
+    "past_values": ", when they last supported the cause.",
     "no_impact": "No impact now.",
     "next_shortage": "Next shortage",
     "last_incident": "Last incident",

@@ -9,7 +9,7 @@ from foreshock_dashboard.model.explanation import MissingKind
 SIGNAL_HINTS: Mapping[str, str] = {
     "p95": "callers wait longer",
     "error_rate": "callers get errors",
-    "gpu_wait_by": "GPU work waits while another service runs on the same GPU",
+    "gpu_wait_by": "the service waits while another one runs on the same GPU",
     "per_token": "larger batches, or less GPU time",
     "first_token": "requests queue before their first token",
     "waiting": "requests arrive faster than they are served",
@@ -72,7 +72,7 @@ UNKNOWN_WITHOUT: Mapping[MissingKind, str] = {
     "resource": "which resource is exhausted (CPU, memory, disk, connections)",
     "calls": "which service is the root cause, and which services only call it",
     "other": "",
-    "changes": "whether a deployment or another change came before",
+    "changes": "whether a deployment or another change preceded the incident",
 }
 """The question that `explain` cannot answer without any signal of a kind, as part of a sentence."""
 HUB_UNKNOWN_WITHOUT: Mapping[str, str] = {
@@ -80,7 +80,7 @@ HUB_UNKNOWN_WITHOUT: Mapping[str, str] = {
     "Calls": "which service is the root cause, which services only call it, and where a slowdown propagates",
     "GPUs": "how busy a GPU is",
     "GPU use by service": "which service keeps a GPU busy",
-    "GPU wait": "which service a noisy neighbor slows",
+    "GPU wait": "which service a noisy neighbor slows down",
     "GPU health": "whether a slow GPU is throttled, failing, or lost",
     "Model servers": "whether a model server is overloaded, and when it will be",
     "Replicas": "whether lost or pending replicas are the cause",

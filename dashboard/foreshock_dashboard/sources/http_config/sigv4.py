@@ -29,7 +29,7 @@ class SigV4Auth(httpx.Auth):
             from botocore.exceptions import BotoCoreError
             from botocore.session import Session
         except ModuleNotFoundError:
-            raise FileError("sigv4: botocore is missing. Install foreshock[aws]") from None
+            raise FileError("sigv4: botocore is missing. In a clone, run pip install '.[hub,aws]'") from None
         self._session = Session(profile=config.profile)
         if config.region:  # of the requests for a role, too
             self._session.set_config_variable("region", config.region)

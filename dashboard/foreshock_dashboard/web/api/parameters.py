@@ -41,9 +41,9 @@ class CaseParameters(Parameters):
     )
     lost: str = Field("", description="what if: this host is lost")
     move: str = Field("", description=f"what if: replicas of this service move to the pool `move_to`: {SERVICE}")
-    move_to: str = Field("", description="what if: pool to which they move")
+    move_to: str = Field("", description="what if: pool to which the replicas move")
     replicas: Annotated[float, BeforeValidator(whole(1, MAX_MOVED_REPLICAS))] = Field(
-        math.inf, description="what if: how many of them move (default: all that are ready)"
+        math.inf, description="what if: number of replicas that move (default: all ready replicas)"
     )
 
 
@@ -71,7 +71,7 @@ class CostParameters(AsOf):
         86_400.0, description="length of the time range, 1h to 30d; default 24h"
     )
     by: Annotated[str, AfterValidator(one_of(GROUPINGS, f"unknown grouping. Use one of {', '.join(GROUPINGS)}"))] = (
-        Field("service", description=f"what a row is: {', '.join(GROUPINGS)}; default service")
+        Field("service", description=f"grouping of the rows: {', '.join(GROUPINGS)}; default service")
     )
 
 

@@ -105,13 +105,13 @@ export const EMPTY = /** @type {const} */ ({
   services: "No services: no spans received, no process seen on a GPU. Send OTLP spans or run foreshock-exporter.",
   gpus: "No GPUs: no target exports gpu_info.",
   own_gpus: "Runs on no known GPU.",
-  neighbors: "No other service on its GPUs.",
+  neighbors: "No other service uses its GPUs.",
   pairs: "No services share a GPU.",
   gpu_wait: "No data on GPU wait.",
   calls: "No calls: no client and server spans received. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
   callers: "No callers observed.",
   dependencies: "No calls to other services observed.",
-  replicas: "No fresh data of its replicas.",
+  replicas: "No recent data for its replicas.",
   incidents: "No incidents in the last hour.",
   timeline: "No anomalies in this time range.",
   signals: "No anomalous signals.",
@@ -129,7 +129,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   copy_revert: "Copy rollback",
   revert: "Rollback:",
   by_hand: "Manual step:",
-  next_step: "Do step 2 as well.",
+  next_step: "Also do step 2.",
   same_effect: "Same result",
   commands: "Commands",
   own_effect: "Effect of this step alone",
@@ -160,9 +160,9 @@ export const NOW_TEXTS = /** @type {const} */ ({
   none_at_risk: "No other service is forecast to breach its SLO in the next 30 min",
   either: "Either",
   or: "or",
-  latent_risk: "Latent risk, not part of this incident",
+  latent_risk: "Latent risk (separate from this incident)",
   values_at: "Values at",
-  past_values: ", the last time they supported the cause.",
+  past_values: ", when they last supported the cause.",
   no_impact: "No impact now.",
   next_shortage: "Next shortage",
   last_incident: "Last incident",
@@ -209,7 +209,7 @@ export const SIGNAL_MEANINGS = /** @type {const} */ ({
 
 export const GRID_TEXTS = /** @type {const} */ ({
   wait: "GPU wait",
-  waits: "share of time a service waits for this GPU",
+  waits: "share of time that a service waits for this GPU",
   waiting: "with GPU wait of at least 10%",
   no_waits: "no data on GPU wait",
 });
@@ -248,12 +248,12 @@ export const SLO_COUNTS = /** @type {const} */ ({
 export const TILE_TEXTS = /** @type {const} */ ({
   met: "Within SLO now",
   learned: "SLOs learned from normal operation.",
-  learned_slo: "SLO learned from normal operation. It follows the baseline, and stays as it is during an incident.",
-  set_slos: "SLOs are learned from normal operation: set them with --slo NAME=P95.",
-  some_learned: "of the SLOs are learned from normal operation: set them with --slo NAME=P95.",
+  learned_slo: "SLO learned from normal operation. The SLO follows the baseline, except during an incident.",
+  set_slos: "SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
+  some_learned: "of the SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
   no_errors: "No errors",
   before: "now; peaked at",
-  request_load: "Incoming work as a share of what the replicas can serve; no GPU utilization.",
+  request_load: "Incoming work as a share of the replicas' capacity. This is not GPU utilization.",
   no_baseline: "No baseline yet",
   no_data: "No data",
   all_services: "in all services with an SLO",
@@ -266,7 +266,7 @@ export const LOAD_KINDS = /** @type {const} */ ({
   kv_cache: "KV cache usage",
   queue: "queued requests",
   gpu_busy: "busy GPUs",
-  gpu_quota: "GPUs of the quota",
+  gpu_quota: "GPUs used from the quota",
 });
 
 export const CAPACITY_TEXTS = /** @type {const} */ ({
@@ -282,13 +282,13 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   may_be: "may be",
   recent: "exceeded in the last 7 days",
   unknown: "unknown",
-  past: "No forecast of a past time. Choose a time range that ends now.",
+  past: "No forecast for past times. Choose a time range that ends now.",
   replay: "No forecast in a replay: it needs at least 24 h of live history.",
   no_slow_burns: "Nothing fills up or runs out within 7 days.",
   no_limit: "no safe limit known",
   peak: "peak",
-  point_at_hour: "Point at an hour, or use the arrow keys, to read it. Select a strip for its chart.",
-  tap_hour: "Tap an hour to read it and to show its chart.",
+  point_at_hour: "Point at an hour, or use the arrow keys, for its values. Select a strip for its chart.",
+  tap_hour: "Tap an hour for its values and chart.",
   what_if: "What if",
 });
 
@@ -309,12 +309,12 @@ export const COST_TEXTS = /** @type {const} */ ({
   no_owner: "no owner",
   no_namespace: "no namespace",
   no_pool: "no pool",
-  no_unused: "No GPU of a service is unused for 30 min or longer.",
+  no_unused: "No service holds a GPU that is unused for 30 min or longer.",
   so_far: "so far",
   per_day: "per day",
   measured: "from allocations and counters",
   sampled: "from samples",
-  inferred: "an estimate, or no data on allocations",
+  inferred: "an estimate, without allocation data",
 });
 
 export const SPLIT_NAMES = /** @type {const} */ ({
