@@ -7,7 +7,9 @@ from tests.analysis.platforms import Platform, Served, service, step
 
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.detectors.registry import findings
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
+from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
 from foreshock_dashboard.analysis.incidents.triage import incident_candidates
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Operation
@@ -31,6 +33,9 @@ def shop(home: Served, listing: Served) -> Platform:
 SLOW = shop(Served(2.0, step(0.1, 0.3)), Served(2.0, step(0.05, 0.25)))
 FAILING = shop(Served(2.0, 0.1, step(0.0, 0.2)), Served(2.0, 0.05, step(0.0, 0.2)))
 RARE = shop(Served(0.3, step(0.1, 0.3)), Served(2.0, 0.05))
+FAILING_RARE = shop(Served(0.3, 0.1, step(0.0, 0.5)), Served(0.3, 0.05, step(0.0, 0.5)))
+HARDLY_FAILING = shop(Served(0.3, 0.1, step(0.0, 0.1)), Served(0.3, 0.05, step(0.0, 0.1)))
+OFTEN_FAILING = shop(Served(0.3, 0.1, step(0.45, 0.5)), Served(0.3, 0.05, step(0.45, 0.5)))
 
 
 @pytest.mark.parametrize(
@@ -39,9 +44,18 @@ RARE = shop(Served(0.3, step(0.1, 0.3)), Served(2.0, 0.05))
         (SLOW, {}, HOME),
         (FAILING, {}, HOME),
         (RARE, {}, None),
+        (FAILING_RARE, {}, HOME),
+        (HARDLY_FAILING, {}, None),
         (SLOW, {service("front"): Slo(5.0, 0.01)}, None),
     ],
-    ids=["slow", "failing", "a handful of requests", "within the configured SLO"],
+    ids=[
+        "slow",
+        "failing",
+        "a handful of slow requests",
+        "nine of a handful of requests fail",
+        "two of them fail",
+        "within the configured SLO",
+    ],
 )
 def test_a_service_breaches_its_slo_with_one_operation(
     platform: Platform, configured: dict[Service, Slo], operation: Operation | None
@@ -66,7 +80,7 @@ def test_an_operation_with_nearly_all_requests_has_no_slo_beside_that_of_its_ser
     assert (risk.breached, risk.operation is not None) == (breaches, breaches)
 
 
-@pytest.mark.parametrize("platform", [SLOW, FAILING])
+@pytest.mark.parametrize("platform", [SLOW, FAILING, FAILING_RARE])
 def test_a_callee_that_affects_one_operation_pages(platform: Platform) -> None:
     """The p95 of all requests of the front does not show it."""
     point = platform.point()
@@ -80,6 +94,12 @@ def test_a_callee_that_affects_one_operation_pages(platform: Platform) -> None:
     assert [(candidate.origin, candidate.affected_callers, candidate.page) for candidate in pages] == [
         (service("listing"), (service("front"),), True)
     ]
+
+
+@pytest.mark.parametrize("platform", [HARDLY_FAILING, OFTEN_FAILING], ids=["two fail", "as many as before fail"])
+def test_a_handful_of_failures_is_no_finding(platform: Platform) -> None:
+    """Of eighteen requests a minute."""
+    assert not [item for item in findings(platform.point()) if item.strength >= FINDING_STRENGTH]
 
 
 @pytest.mark.parametrize(("p95", "is_forecast"), [(0.145, True), (0.1, False)])

@@ -12,6 +12,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Bools
 
 MIN_REQUESTS = 30.0
 """Requests from which p95 is more than one or two slow ones, and a finding more than chance."""
@@ -21,6 +22,9 @@ MAX_COUNT_SECONDS = 600.0
 """The same over a lasting excursion: a service of three requests a minute shows a fault within ten."""
 MIN_STANDARD_ERRORS = 2.0
 """Standard errors of a count that growth has to exceed."""
+MIN_FAILURE_STANDARD_ERRORS = 3.0
+"""Standard errors by which failures have to exceed those of the baseline to count whatever the number of requests is:
+four in `COUNT_SECONDS` where none are normal."""
 
 
 def count_seconds(point: EvaluationPoint) -> float:
@@ -74,8 +78,24 @@ def request_count(point: EvaluationPoint, service: Service, since: float = math.
 
 
 def is_handful(point: EvaluationPoint, service: Service, since: float = math.inf) -> bool:
-    """Whether a service has too few requests for a conclusion; False where its requests are not counted."""
-    return request_count(point, service, since) < MIN_REQUESTS
+    """Whether a service has too few requests for a conclusion; False where its requests are not counted.
+
+    Failures conclude by themselves: a p95 of fifteen requests is that of one, but five that fail are no chance.
+    """
+    if not request_count(point, service, since) < MIN_REQUESTS:
+        return False
+    row = point["rate"].keys.get(service)
+    return row is None or not failures_conclude(point, "")[row]
+
+
+def failures_conclude(point: EvaluationPoint, prefix: str) -> Bools:
+    """Rows of services, or with the prefix `operation_` of operations, whose failures are more than chance."""
+    requests = point[f"{prefix}rate"].value * count_seconds(point)
+    failed = point[f"{prefix}error_rate"]
+    with np.errstate(invalid="ignore"):
+        roots = np.sqrt(requests * failed.value + 0.375) - np.sqrt(requests * failed.level + 0.375)
+    conclusive: Bools = 2 * roots >= MIN_FAILURE_STANDARD_ERRORS
+    return conclusive
 
 
 def growth_standard_errors(before: float, now: float, seconds: float) -> float:

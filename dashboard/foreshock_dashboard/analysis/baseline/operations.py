@@ -1,6 +1,6 @@
 """Operations that deviate more than their service: one slow operation of ten hides in the p95 of all requests.
 
-An operation counts with as many requests as a service needs for a conclusion.
+An operation counts with as many requests as a service needs for a conclusion, or as many failures.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds, failures_conclude
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Bools
@@ -34,8 +34,9 @@ def _worst_operations(point: EvaluationPoint) -> Mapping[str, Mapping[Service, O
     counted, worst = point.memo(counted_operations), dict[str, dict[Service, Operation]]()
     for name, of_operation in OPERATION_SIGNALS.items():
         z = point[of_operation].z
+        enough = counted | failures_conclude(point, "operation_") if name == "error_rate" else counted
         with np.errstate(invalid="ignore"):
-            rows = np.flatnonzero(counted & (z >= MIN_OPERATION_Z))
+            rows = np.flatnonzero(enough & (z >= MIN_OPERATION_Z))
         ordered = [point.world.operations[row] for row in rows[np.argsort(z[rows], kind="stable")]]
         worst[name] = {operation.service: operation for operation in ordered}
     return worst

@@ -174,7 +174,7 @@ def _breaches(
     min_z: float,
     mixed: Bools | bool = False,
 ) -> Mapping[int, Breach]:
-    """The breach of the SLO by each row of services, or of operations, that has enough requests and is worse.
+    """The breach of the SLO by each row of services, or of operations, with enough requests or failures that is worse.
 
     prefix: of the names of the rows' signals. red: their values. limit, max_failed: p95 in seconds and error rate by
     row. min_z: scales above the baseline from which the trend of p95 counts. mixed: rows whose trend does not count.
@@ -185,7 +185,7 @@ def _breaches(
         failing = (failed.value > max_failed) & (failed.value * requests >= MIN_FAILED_REQUESTS)
         counted = requests >= MIN_REQUESTS
         trending = counted & ~np.asarray(mixed)
-        breached = np.flatnonzero(counted & ((p95.denoised > limit) | failing))
+        breached = np.flatnonzero((counted & (p95.denoised > limit)) | failing)
         slower = np.flatnonzero(trending & (p95.z >= min_z))
         shown = p95.value - p95.level >= MIN_SHIFT_SHARE * (p50.value - p50.level)
         shifted = np.flatnonzero(trending & shown & (p50.z >= MIN_SHIFT_Z))
