@@ -36,9 +36,10 @@ Messages = Callable[[], Sequence[KernelMessage]]
 class Host(NamedTuple):
     """Data sources of a real host or of a device script.
 
-    `unattributed` is the reason why no process can be attributed, or "". `expected` is the number of GPUs on the PCI
-    bus. `outdated` returns whether only a new process can use the driver. `join_keys` returns the join keys of a
-    process. `aer_errors` are PCIe errors of a GPU. `kernel_log` is None if it is off or not readable.
+    `unattributed` is the reason why no process can be attributed, or "". `expected` returns the number of GPUs on the
+    PCI bus, and `drivers_up` the state of each driver, as in `GpuOptions`. `outdated` returns whether only a new
+    process can use the driver. `join_keys` returns the join keys of a process. `aer_errors` are PCIe errors of a GPU.
+    `kernel_log` is None if it is off or not readable.
     """
 
     driver: Driver
@@ -46,7 +47,8 @@ class Host(NamedTuple):
     host_id: str
     host_name: str
     collectors: Mapping[str, Collector]
-    expected: int = 0
+    expected: Callable[[], int] = lambda: 0
+    drivers_up: Callable[[], Mapping[str, bool]] = dict
     unattributed: str = ""
     outdated: Callable[[], bool] = lambda: False
     join_keys: JoinKeys = host_join_keys
@@ -79,7 +81,7 @@ class Daemon:
 
 
 def build(options: Options, now: Now) -> Daemon:
-    """Assemble the daemon. Reads only the identity of the host.
+    """Assemble the daemon. Reads the identity of the host and its PCI bus, but no file of a GPU's driver.
 
     Raises:
         InvalidOptionError: the device script is invalid.
@@ -105,6 +107,7 @@ def build(options: Options, now: Now) -> Daemon:
         )
     gpus = GpuOptions(
         expected=host.expected,
+        drivers_up=host.drivers_up,
         health=options.health,
         unattributed=host.unattributed,
         observe=push.observe if push else None,
@@ -184,13 +187,16 @@ def _real(options: Options) -> Host:
             "share the pid namespace of the host, or mount its /proc and set --path.procfs",
             options.procfs,
         )
+    on_bus = nvidia_gpus(options.sysfs) or 0
+    driver = CombinedDriver((("nvml", nvidia), ("drm", others)), {"nvml": on_bus})
     return Host(
-        CombinedDriver((("NVIDIA", nvidia), ("AMD and Intel", others))),
+        driver,
         ProcResolver(options.procfs, options.rootfs, environ=options.environ) if shows_pids else lambda _: None,
         identity or name,
         name,
         _collectors(options),
-        expected=(nvidia_gpus(options.sysfs) or 0) + others.count(),
+        expected=lambda: on_bus + others.found,
+        drivers_up=driver.drivers_up,
         unattributed="" if shows_pids else "pid_namespace",
         outdated=nvidia.needs_restart,
         join_keys=partial(join_keys, options.procfs),

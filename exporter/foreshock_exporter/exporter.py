@@ -127,9 +127,11 @@ class Exporter:
             if isinstance(part, str) or part in collectors:
                 run = run if part in fresh else run._replace(success=False)
                 by_name.setdefault(run.collector, []).append(run)
+        counted = "gpu" in runs
         return replace(
             self._identity,
-            gpus=self._sampler.snapshot(lambda collector: collector in fresh, calls) if "gpu" in runs else None,
+            gpus=self._sampler.snapshot(lambda collector: collector in fresh, calls) if counted else None,
+            first_calls={} if counted else calls,
             host={name: families for name, families in host_families.items() if name in fresh},
             runs=tuple(_merged(name, parts) for name, parts in by_name.items()),
         )

@@ -45,10 +45,15 @@ ARC: Mapping[str, str] = {
 """Attributes of an Intel GPU with the driver xe."""
 ADDRESS = "0000:c1:00.0"
 GPU_ID = "51234"
+XGMI_AT = {4: (52, 104), 5: (116, 176), 6: (64, 128), 7: (72, 136), 8: (72, 136)}
+"""Offsets of the width of XGMI links, and of the data that they read, by version of the metrics."""
 
 
 def gpu_metrics(content: int, revision: int = 1, size: int | None = None, **fields: int) -> bytes:
-    """Table of a version with `energy`, `bits`, or `cycles` and residencies; other fields are not supported."""
+    """Table of a version with `energy`, `bits`, `cycles` and residencies, or fields of XGMI links by their number.
+
+    Other fields are not supported.
+    """
     sizes = {1: 96, 2: 104, 3: 120, 4: 288, 5: 360, 6: 1664, 7: 2208, 8: 3360}
     table = bytearray(b"\xff" * (size or sizes[content]))
     struct.pack_into("<HBB", table, 0, len(table), revision, content)
@@ -59,6 +64,14 @@ def gpu_metrics(content: int, revision: int = 1, size: int | None = None, **fiel
         name: ("<I", cycles_at + 4 * n)
         for n, name in enumerate(("prochot", "ppt", "socket_thm", "vr_thm", "hbm_thm"), 1)
     }
+    width_at, read_at = XGMI_AT.get(content, (0, 0))
+    layout |= {"xgmi_width": ("<H", width_at), "xgmi_speed": ("<H", width_at + 2)}
+    for link in range(8):
+        layout |= {
+            f"xgmi_read_{link}": ("<Q", read_at + 8 * link),
+            f"xgmi_write_{link}": ("<Q", read_at + 64 + 8 * link),
+        }
+        layout |= {f"xgmi_status_{link}": ("<H", read_at + 128 + 2 * link)}
     for name, value in fields.items():
         form, offset = layout[name]
         struct.pack_into(form, table, offset, value)

@@ -559,3 +559,24 @@ def test_gpus_that_are_part_of_a_cpu_count_if_the_option_says_so(
 def test_cards_of_other_drivers_are_no_gpus_of_this_driver(driver: str, kernel: KernelDouble) -> None:
     kernel.gpu(MI300X, driver=driver)
     assert Bench(kernel).driver.count() == 0
+
+
+@pytest.mark.parametrize("content", [4, 5, 6, 7, 8])
+def test_bytes_over_xgmi_are_summed_over_the_links(content: int, bench: Bench) -> None:
+    """Links that a card lacks have fields of ones. The state of links is in the newer versions."""
+    fields = {"xgmi_width": 16, "xgmi_speed": 32, "xgmi_read_0": 5, "xgmi_read_1": 6, "xgmi_write_0": 7}
+    if content >= 7:
+        fields |= {"xgmi_status_0": 1, "xgmi_status_1": 0}
+    bench.kernel.write(bench.kernel.sysfs / "class/drm/card1/device/gpu_metrics", gpu_metrics(content, **fields))
+    counters, health = bench.driver.counters(0), bench.driver.health(0)
+    assert (counters.xgmi_receive_bytes, counters.xgmi_transmit_bytes) == (11_000.0, 7_000.0)
+    assert health.xgmi_link_bytes_per_second == 64e9
+    assert health.xgmi_links_up == (1 if content >= 7 else None)
+
+
+@pytest.mark.parametrize("table", [gpu_metrics(7, xgmi_width=0, xgmi_read_0=0), gpu_metrics(7), gpu_metrics(3), b""])
+def test_a_card_without_xgmi_has_no_bytes_over_it(table: bytes, bench: Bench) -> None:
+    bench.kernel.write(bench.kernel.sysfs / "class/drm/card1/device/gpu_metrics", table)
+    counters, health = bench.driver.counters(0), bench.driver.health(0)
+    assert counters.xgmi_receive_bytes is counters.xgmi_transmit_bytes is None
+    assert health.xgmi_links_up is health.xgmi_link_bytes_per_second is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -37,7 +39,8 @@ AMD = "GPU-1f9de0957d137942"
 def shared(kernel: KernelDouble) -> None:
     """An MI300X that two services use."""
     throttlers = dict.fromkeys(("prochot", "ppt", "socket_thm", "vr_thm", "hbm_thm"), 0)
-    kernel.gpu({**MI300X, "gpu_metrics": gpu_metrics(6, energy=1 << 26, cycles=1, **throttlers)})
+    links = {"xgmi_width": 16, "xgmi_speed": 32, "xgmi_read_0": 5, "xgmi_write_0": 7, "xgmi_status_0": 1}
+    kernel.gpu({**MI300X, "gpu_metrics": gpu_metrics(7, energy=1 << 26, cycles=1, **links, **throttlers)})
     kernel.node()
     kernel.write(kernel.sysfs / f"bus/pci/devices/{ADDRESS}/aer_dev_fatal", "TOTAL_ERR_FATAL 0")
     for pid, name, units in ((4101, "chat", 60), (4102, "batch", 180)):
@@ -64,9 +67,10 @@ def test_the_command_exports_an_amd_gpu_and_its_services(kernel: KernelDouble) -
     busy = {key[1]: seconds for key, seconds in found["gpu_service_busy_seconds_total"].items()}
     assert busy["batch"] == pytest.approx(3 * busy["chat"])
     assert busy["batch"] > 0.0
+    assert found["gpu_xgmi_transmit_bytes_total"] == {("0", AMD): 7000.0}
     assert not [name for name in found if "nvlink" in name or "xid" in name]
     assert not refused_by_promtool(ended.stdout)
-    assert series_by_gpu(ended.stdout)[AMD].itself <= 90
+    assert series_by_gpu(ended.stdout)[AMD].itself <= 94
     assert b"ERROR" not in ended.stderr
     of_gpus = {re.sub("_(bucket|sum|count)$", "", name) for name in found if name.startswith("gpu_")}
     assert of_gpus - {"gpu_lost", "gpu_host_cpu_steal_seconds_total"} == documented("AMD")
@@ -164,6 +168,68 @@ def test_gpus_of_two_vendors_are_on_one_host(mixed: Daemon) -> None:
     assert AMD not in str(found["DCGM_FI_DEV_XID_ERRORS"])
 
 
+def test_a_driver_that_lists_none_of_its_gpus_beside_another_vendors_is_down(
+    kernel: KernelDouble, nvml: ModuleType, double: Double
+) -> None:
+    """The PCI bus has an NVIDIA GPU; the collector fails, which the alert ForeshockExporterCollectorFailing reports."""
+    assert nvml is not None
+    shared(kernel)
+    for name, text in (("vendor", "0x10de"), ("class", "0x030200")):
+        kernel.write(kernel.sysfs / f"bus/pci/devices/0000:1b:00.0/{name}", text)
+    daemon = build(parse([*arguments_of(kernel)], {}), lambda: START + 20.0)
+    daemon.exporter.sample()
+    found = read(daemon.exporter.render())
+    assert (found["gpus_expected"], found["gpus_present"]) == ({(): 2.0}, {(): 1.0})
+    assert found["foreshock_exporter_driver_up"] == {("drm",): 1.0, ("nvml",): 0.0}
+    assert found["foreshock_exporter_collector_success"]["gpu",] == 0.0
+    double.show(PROFILES["h100"].at(START + 20.0))
+    daemon.exporter.sample()
+    daemon.exporter.sample()
+    found = read(daemon.exporter.render())
+    daemon.close()
+    assert found["foreshock_exporter_driver_up"] == {("drm",): 1.0, ("nvml",): 1.0}
+    assert found["foreshock_exporter_collector_success"]["gpu",] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("file", "call", "expected"), [("uevent", ("count", ""), None), ("gpu_metrics", ("state", "0"), {(): 1.0})]
+)
+def test_a_file_that_hangs_at_the_start_shows_as_a_hung_call(
+    file: str,
+    call: tuple[str, str],
+    expected: dict[tuple[str, ...], float] | None,
+    kernel: KernelDouble,
+    eventually: Eventually,
+) -> None:
+    """The exporter is built and serves, and the GPU is there once the file is readable."""
+    shared(kernel)
+    path = kernel.sysfs / "class/drm/card1/device" / file
+    content = path.read_bytes()
+    path.unlink()
+    os.mkfifo(path)
+    daemon = build(parse([*arguments_of(kernel)], {}), time.monotonic)
+    daemon.start(0.1)
+
+    def age() -> float:
+        calls = read(daemon.exporter.render()).get("foreshock_exporter_driver_call_age_seconds", {})
+        return float(calls.get(call, 0.0))
+
+    eventually(lambda: age() > 0.2, "a call in flight")
+    assert read(daemon.exporter.render()).get("gpus_expected") == expected, "unknown, not 0"
+    assert not daemon.exporter.ready()
+
+    def returns() -> bool:
+        """Let those who wait for the file read it, and the next ones a normal one."""
+        if path.is_fifo():
+            waiting = path.rename(path.with_name("waiting"))
+            kernel.write(path, content)
+            os.close(os.open(waiting, os.O_WRONLY))
+        return "gpu_power_watts" in read(daemon.exporter.render())
+
+    eventually(returns, "the GPU")
+    daemon.close()
+
+
 class Listed:
     """Driver with GPUs of names, or an error."""
 
@@ -211,10 +277,16 @@ def test_a_driver_that_fails_costs_only_its_own_gpus() -> None:
     first, second = Listed("nvidia"), Listed()
     driver = combined(first, second)
     assert driver.count() == 1
+    assert driver.drivers_up() == {"0": True}, "the other has no GPU"
     first.broken = DeviceError("driver", "reset")
     assert driver.count() == 1
     second.names = ("amd",)
     assert driver.count() == 2
+    assert driver.drivers_up() == {"0": False, "1": True}
+    first.broken = None
+    driver.count()
+    assert driver.drivers_up() == {"0": True, "1": True}
+    first.broken = DeviceError("driver", "reset")
     first.names, alone = (), combined(first, Listed())
     with pytest.raises(DeviceError, match="reset"):
         alone.count()

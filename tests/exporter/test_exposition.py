@@ -227,7 +227,17 @@ def test_every_absent_metric_has_its_reason(
     assert absent["gpu_pcie_transmit_bytes_total"] == "no_permission"
     assert absent["gpu_ecc_errors_total"] == "not_supported"
     assert not present & absent.keys()
-    optional = {"gpu_mig", "gpu_pool", "gpu_xid", "gpu_nvlink_link", "gpu_service", "gpu_alloca", "gpu_host", "gpu_mps"}
+    optional = {
+        "gpu_mig",
+        "gpu_pool",
+        "gpu_xid",
+        "gpu_nvlink_link",
+        "gpu_service",
+        "gpu_alloca",
+        "gpu_host",
+        "gpu_mps",
+        "gpu_xgmi",
+    }
     optional |= {"gpu_resource"}  # counts from the second reading on
     expected = {
         family.name for family in metrics.FAMILIES if family.name.startswith("gpu_") and family.kind != "histogram"

@@ -117,7 +117,7 @@ def test_a_gpu_on_the_bus_that_never_answered_is_expected(
 ) -> None:
     """A host that came up without its driver must not look healthy."""
     host = scripted()
-    sampler = Sampler(host, host.resolve, options=GpuOptions(expected=8))
+    sampler = Sampler(host, host.resolve, options=GpuOptions(expected=lambda: 8))
     assert not sampler.sample(host.time)
     assert sampler.snapshot(lambda lane: True, {}).expected == 8
     assert "the host has 8" in caplog.text

@@ -19,7 +19,7 @@ Reported = Literal["clients", "server", "nothing"]
 
 
 def show(scene: Scene, reported: Reported, *, one_service: bool = False) -> None:
-    """Let the H100 run its services as clients of an MPS server, and its driver report their time in this way."""
+    """Let the H100 run its services as clients of an MPS server, whose time the driver reports as reported."""
 
     def at(time: float) -> ScriptedHost:
         gpu = PROFILES["h100"].at(time).gpus[0]

@@ -46,6 +46,8 @@ _GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
 """PCIe generation by the speed of a lane in GT/s."""
 _AMD = "0x1002"
 """PCI vendor ID of AMD's GPUs and of the switches on their cards, not of AMD's CPUs (1022)."""
+_XGMI_BYTES = ("xgmi_transmit_bytes", "xgmi_receive_bytes")
+_XGMI_LINKS = ("xgmi_links_up", "xgmi_link_bytes_per_second")
 _THERMAL = ("socket_thm", "vr_thm", "hbm_thm")
 MAX_SAMPLED_SECONDS = 2.0
 """Longest time for which a throttler that is active now counts as active before."""
@@ -111,12 +113,15 @@ def read_health(attributes: Attributes, known_blocks: set[str]) -> Health:
             by_location[location, severity] = by_location.get((location, severity), 0.0) + float(count)
     if "ecc_errors" in attributes.absent:
         errors, by_location = {}, {}
+    links = parse_gpu_metrics(attributes.bytes("gpu_metrics", *_XGMI_LINKS) or b"")
     card, port = _link_ends(attributes)
     width, generation = "pcie_link_width", "pcie_link_generation"
     health = Health(
         clock_max_hertz=highest,
         ecc_errors=errors,
         ecc_location_errors=by_location,
+        xgmi_links_up=links.xgmi_links_up,
+        xgmi_link_bytes_per_second=links.xgmi_link_bytes_per_second,
         pcie_replays=attributes.number("pcie_replay_count", "pcie_replays"),
         pcie_link_width=_width(card, "current_link_width", width),
         pcie_link_width_max=_smaller(
@@ -143,8 +148,8 @@ class ThrottleClock:
         self._seconds: dict[Throttle, float] = {}
 
     def read(self, attributes: Attributes, now: float) -> Counters:
-        """Energy, and throttled seconds until `now` since the first call. Raises DeviceError if the GPU is lost."""
-        raw = attributes.bytes("gpu_metrics", "energy_joules", "throttled_seconds")
+        """Energy, bytes over XGMI, and throttled seconds since the first call. Raises DeviceError if it is lost."""
+        raw = attributes.bytes("gpu_metrics", "energy_joules", "throttled_seconds", *_XGMI_BYTES)
         metrics = GpuMetrics() if raw is None else parse_gpu_metrics(raw)
         before_at, before = self._before or (now, GpuMetrics())
         shares = throttled_shares(before, metrics)
@@ -158,6 +163,8 @@ class ThrottleClock:
         return Counters(
             energy_joules=metrics.energy_joules,
             throttled_seconds=dict(self._seconds) if raw is not None else {},
+            xgmi_transmit_bytes=metrics.xgmi_write_bytes,
+            xgmi_receive_bytes=metrics.xgmi_read_bytes,
             absent=attributes.absent,
         )
 

@@ -24,6 +24,8 @@ MAX_SAMPLE_AGE_SECONDS = 1.5
 """Age after which a busy sample no longer counts for the shares of processes."""
 MAX_PENDING_SAMPLES = 16
 """Busy samples kept of that time, at the shortest sampling period."""
+MAX_PROBE_SECONDS = 1.0
+"""Longest wait for the first file of a new GPU's driver."""
 NODES_INTERVAL_SECONDS = 10.0
 """Time between two readings of the compute devices of a GPU, which change with its partitions."""
 _UNIQUE_ID = re.compile(r"[0-9a-f]{8,32}")
@@ -82,6 +84,11 @@ class DrmDriver:
         self._skipped: set[str] = set()
         self._closed = threading.Event()
 
+    @property
+    def found(self) -> int:
+        """Number of GPUs seen so far. Reads nothing."""
+        return len(self._gpus)
+
     def count(self) -> int:
         """Number of GPUs seen so far. Finds new ones."""
         for address, card in list_cards(self._sysfs).items():
@@ -89,11 +96,22 @@ class DrmDriver:
                 self._gpus[address].card = card
             elif address not in self._skipped:
                 mode = self._modes.get(card.vendor, "off")
-                if mode == "on" or (mode == "auto" and not is_integrated(card)):
+                if mode == "on" or (mode == "auto" and not self._is_integrated(card)):
                     self._gpus[address] = Gpu(card)
                 else:
                     self._skipped.add(address)
         return len(self._gpus)
+
+    def _is_integrated(self, card: Card) -> bool:
+        """Whether the GPU is part of a CPU; False if the driver does not answer in time.
+
+        Such a GPU is counted, so that its hung calls show. The thread that asked is given up.
+        """
+        answer: list[bool] = []
+        thread = threading.Thread(target=lambda: answer.append(is_integrated(card)), daemon=True, name="drm-new")
+        thread.start()
+        thread.join(MAX_PROBE_SECONDS)
+        return bool(answer and answer[0])
 
     def identity(self, gpu: int) -> device.Identity:
         found, attributes = self._open(gpu)

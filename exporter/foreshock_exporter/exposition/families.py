@@ -9,7 +9,7 @@ from typing import Any, Literal
 from foreshock_exporter.gpu.contention import ServiceKey
 from foreshock_exporter.gpu.pools import UnmatchedRule
 from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, Snapshot
-from foreshock_exporter.gpu.watchdog import CALLS
+from foreshock_exporter.gpu.watchdog import CALLS, CallKey
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import Activity, Instance
 from foreshock_exporter.model.family import Families, Family, HistogramSample, Sample
@@ -64,6 +64,13 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.ROW_REMAP_FAILED, "health", "row_remap_failed"),
 )
 """Families that map to one field: a number, or numbers by additional labels."""
+_FEATURES: tuple[tuple[Family, _Part, str], ...] = (
+    (metrics.XGMI_TRANSMIT, "counters", "xgmi_transmit_bytes"),
+    (metrics.XGMI_RECEIVE, "counters", "xgmi_receive_bytes"),
+    (metrics.XGMI_LINKS_UP, "health", "xgmi_links_up"),
+    (metrics.XGMI_LINK_SPEED, "health", "xgmi_link_bytes_per_second"),
+)
+"""The same for features that few GPUs have. On others, "not_supported" is no news, and not exported."""
 _MIG_ACTIVITY: tuple[tuple[Family, str], ...] = (
     (metrics.MIG_SM_ACTIVE, "sm_seconds"),
     (metrics.MIG_SM_OCCUPANCY, "occupancy_seconds"),
@@ -80,6 +87,7 @@ def snapshot_families(snapshot: Snapshot) -> Families:
     """All families of a snapshot; some may have no sample."""
     return [
         *(_gpus(snapshot.gpus) if snapshot.gpus else ()),
+        (metrics.CALL_AGE, [*_calls((), snapshot.first_calls)] if snapshot.first_calls else []),
         (metrics.TARGET_INFO, [Sample((snapshot.host_id, snapshot.host_name), 1.0)]),
         *(family for collector in sorted(snapshot.host) for family in snapshot.host[collector]),
         *_exporter(snapshot),
@@ -112,16 +120,17 @@ def _gpus(snapshot: GpuSnapshot) -> Families:
             [_mig(gpu, part, 1.0, pools[part.uuid]) for gpu, part in instances if part.uuid in pools],
         ),
         *((family, _mig_activity(gpus, field)) for family, field in _MIG_ACTIVITY),
-        *((family, _values(gpus, part, field)) for family, part, field in _VALUES),
+        *((family, _values(gpus, part, field)) for family, part, field in (*_VALUES, *_FEATURES)),
         *_by_gpu(gpus, _ACTIVITY),
-        (metrics.CALL_AGE, [*_calls(snapshot)]),
+        (metrics.DRIVER_UP, [Sample((name,), is_up) for name, is_up in snapshot.drivers_up.items()]),
+        (metrics.CALL_AGE, [*_calls(gpus, snapshot.call_ages)]),
     ]
 
 
-def _calls(snapshot: GpuSnapshot) -> Iterator[Sample]:
+def _calls(gpus: Iterable[GpuState], call_ages: Mapping[CallKey, float]) -> Iterator[Sample]:
     """Age of each call in flight, and 0 for the other calls of GPUs that respond."""
-    ages = {("", "count"): 0.0} | {(gpu.identity.gpu, call): 0.0 for gpu in snapshot.gpus for call in CALLS}
-    ages |= {("" if index is None else str(index), call): age for (index, call), age in snapshot.call_ages.items()}
+    ages = {("", "count"): 0.0} | {(gpu.identity.gpu, call): 0.0 for gpu in gpus for call in CALLS}
+    ages |= {("" if index is None else str(index), call): age for (index, call), age in call_ages.items()}
     return (Sample(key, age) for key, age in ages.items())
 
 
@@ -195,6 +204,10 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
     for family, part, field in parts:
         if part is not None and getattr(part, field) in (None, {}):
             reasons[family.name] = part.absent.get(field, "not_supported")
+    for family, name, field in _FEATURES:
+        part = getattr(gpu, name)
+        if part is not None and field in part.absent:
+            reasons[family.name] = part.absent[field]
     missing = [(metric, reason, "") for metric, reason in reasons.items()]
     missing += [(metrics.RESOURCE_SATURATED.name, reason, resource) for resource, reason in gpu.unlimited.items()]
     return (Sample((*_ids(gpu), *labels), 1.0) for labels in missing)

@@ -82,7 +82,8 @@ class GpuOptions:
     """How the GPUs of a host are collected.
 
     Attributes:
-        expected: lower bound of the number of GPUs, whether or not the driver lists them.
+        expected: lower bound of the number of GPUs, whether or not the driver lists them. Reads nothing.
+        drivers_up: whether each of several drivers could list its GPUs at the last count, by name.
         health: whether to collect `Health`.
         unattributed: reason why no process can be attributed, as a label value, or "".
         observe: callback for each fast sample with services, called from any thread.
@@ -90,7 +91,8 @@ class GpuOptions:
         aer_errors: PCIe errors of a GPU, counted by the kernel.
     """
 
-    expected: int = 0
+    expected: Callable[[], int] = lambda: 0
+    drivers_up: Callable[[], Mapping[str, bool]] = dict
     health: bool = True
     unattributed: str = ""
     observe: Observe | None = None

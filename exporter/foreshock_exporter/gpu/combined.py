@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from foreshock_exporter.common.log import ProblemLog
@@ -10,35 +10,56 @@ from foreshock_exporter.model import device
 
 
 class CombinedDriver:
-    """`Driver` over drivers by vendor. Indexes count on from driver to driver.
+    """`Driver` over drivers by name. Indexes count on from driver to driver.
 
     They shift as the number of an earlier driver's GPUs changes. Calls go to the GPU that `identity` last found at an
     index, so that nothing is counted for another GPU before it is identified. A driver that fails keeps its number.
+
+    Args:
+        drivers: names and drivers.
+        expected: lower bound of the number of GPUs by name of a driver.
     """
 
-    def __init__(self, drivers: Sequence[tuple[str, device.Driver]]) -> None:
+    def __init__(self, drivers: Sequence[tuple[str, device.Driver]], expected: Mapping[str, int] | None = None) -> None:
         self._drivers = tuple(driver for _, driver in drivers)
-        self._vendors = tuple(vendor for vendor, _ in drivers)
+        self._names = tuple(name for name, _ in drivers)
+        self._expected = expected or {}
         self._counts = (0,) * len(self._drivers)
+        self._up: Mapping[str, bool] = {}
         self._routes: dict[int, tuple[device.Driver, int]] = {}
         self._problems = ProblemLog()
 
     def count(self) -> int:
         """Number of GPUs of all drivers. Raises DeviceError if a driver fails and the others have no GPU."""
-        counts, failure = [], None
-        for driver, vendor, before in zip(self._drivers, self._vendors, self._counts, strict=True):
+        counts: list[int] = []
+        errors: dict[str, device.DeviceError] = {}
+        for driver, name, before in zip(self._drivers, self._names, self._counts, strict=True):
             try:
                 counts.append(driver.count())
-                self._problems.resolve(f"GPU driver of {vendor}")
             except device.DeviceError as error:
                 counts.append(before)
-                failure = vendor, error
+                errors[name] = error
         self._counts = tuple(counts)
-        if failure is not None:
-            if not sum(counts):
-                raise failure[1]
-            self._problems.report(f"GPU driver of {failure[0]}", str(failure[1]))
+        missing = [
+            name for name, count in zip(self._names, counts, strict=True) if not count and self._expected.get(name)
+        ]
+        problems = dict.fromkeys(missing, "lists no GPU, although the PCI bus has some") | {
+            name: str(error) for name, error in errors.items()
+        }
+        known = {name for name, count in zip(self._names, counts, strict=True) if count} | problems.keys()
+        self._up = {name: name not in problems for name in self._names if name in known}
+        if errors and not sum(counts):
+            raise next(iter(errors.values()))
+        for name in self._names if sum(counts) else ():
+            if name in problems:
+                self._problems.report(f"GPU driver {name}", problems[name])
+            else:
+                self._problems.resolve(f"GPU driver {name}")
         return sum(counts)
+
+    def drivers_up(self) -> Mapping[str, bool]:
+        """Whether each driver with GPUs could list them at the last count, by name."""
+        return self._up
 
     def identity(self, gpu: int) -> device.Identity:
         local = gpu

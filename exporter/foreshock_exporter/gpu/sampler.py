@@ -30,7 +30,8 @@ class Sampler:
         self._driver = driver
         self._problems = problems or ProblemLog()
         self._records: dict[str, GpuRecord] = {}
-        self._expected = options.expected
+        self._options = options
+        self._expected = options.expected()
         self._pools = options.pools
         self._unmatched_rules: tuple[UnmatchedRule, ...] = ()
         self._instances: dict[str, tuple[str, ...]] = {}  # of each GPU, as it last showed them
@@ -43,7 +44,7 @@ class Sampler:
         """Collectors of the GPUs that the driver lists now."""
 
     def count_gpus(self) -> bool:
-        """Match the number of collectors to the number of GPUs. False if the driver fails or lists no expected GPU.
+        """Match the number of collectors to the number of GPUs. False if a driver fails or lists no expected GPU.
 
         A collector is created once per index and never replaced: a thread may still hang in it.
         """
@@ -57,7 +58,7 @@ class Sampler:
             self.collectors = tuple(self._all_collectors[:count])
             for collector in self._all_collectors:
                 collector.reidentify()
-        self._expected = max(self._expected, count)
+        self._expected = max(self._expected, count, self._options.expected())
         self._check_pools()
         if count == 0 and self._expected > 0:
             self._problems.report(
@@ -65,7 +66,7 @@ class Sampler:
             )
             return False
         self._problems.resolve("GPU driver")
-        return True
+        return all(self._options.drivers_up().values())
 
     def sample(self, time: float) -> bool:
         """Collect all GPUs at `time`, in seconds of a monotonic clock. False if any call failed."""
@@ -128,6 +129,7 @@ class Sampler:
                 self._pools, [_pool_member(gpu.identity, states.get(uuid)) for uuid, gpu in records.items()]
             ),
             unmatched_rules=self._unmatched_rules,
+            drivers_up=self._options.drivers_up(),
         )
 
 

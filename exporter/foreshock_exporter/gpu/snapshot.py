@@ -74,7 +74,7 @@ class GpuSnapshot:
 
     `lost` has, by UUID, the identity of every GPU ever seen and whether it is lost. `call_ages` are seconds of calls in
     flight. `pools` are by UUID of a GPU or MIG instance. `sxids` are numbers of errors of NVSwitches by PCI address,
-    SXID, and severity.
+    SXID, and severity. `drivers_up` is by name of a driver.
     """
 
     expected: int
@@ -86,6 +86,7 @@ class GpuSnapshot:
     call_ages: Mapping[CallKey, float] = field(default_factory=dict)
     pools: Mapping[str, str] = field(default_factory=dict)
     unmatched_rules: tuple[UnmatchedRule, ...] = ()
+    drivers_up: Mapping[str, bool] = field(default_factory=dict)
 
 
 class CollectorRun(NamedTuple):
@@ -101,6 +102,7 @@ class CollectorRun(NamedTuple):
 class Snapshot:
     """Everything that one scrape exposes. A part that was not read or failed is None or missing.
 
+    `first_calls` are seconds of calls in flight while `gpus` is None, because the first count has not returned.
     `host` has the metric families of each host collector by its name.
     """
 
@@ -112,3 +114,4 @@ class Snapshot:
     gpus: GpuSnapshot | None = None
     host: Mapping[str, Families] = field(default_factory=dict)
     runs: tuple[CollectorRun, ...] = ()
+    first_calls: Mapping[CallKey, float] = field(default_factory=dict)

@@ -123,6 +123,9 @@ class Counters:
     nvlink_receive_bytes: float | None = None
     nvlink_links: Mapping[int, LinkBytes] = field(default_factory=dict)
     """Bytes by link; empty unless requested per link."""
+    xgmi_transmit_bytes: float | None = None
+    """Over all XGMI links of an AMD GPU."""
+    xgmi_receive_bytes: float | None = None
     wraps: Mapping[str, float] = field(default_factory=dict)
     absent: Mapping[str, Reason] = field(default_factory=dict)
 
@@ -178,6 +181,10 @@ class Health:
     nvlink_links_up: int | None = None
     nvlink_bytes_per_second: float | None = None
     """Largest rate of all NVLinks that are up together, in one direction."""
+    xgmi_links_up: int | None = None
+    """Number of active XGMI links of an AMD GPU."""
+    xgmi_link_bytes_per_second: float | None = None
+    """Speed of one of them."""
     pcie_replays: float | None = None
     pcie_link_width: int | None = None
     pcie_link_width_max: int | None = None

@@ -129,6 +129,12 @@ NVLINK_PORT_RECEIVE = _counter(
 NVLINK_ERRORS = _counter("gpu_nvlink_errors_total", "Errors across all NVLinks, by kind.", (*_GPU, "kind"))
 NVLINK_LINKS = _gauge("gpu_nvlink_links", "Number of NVLinks.")
 NVLINK_LINKS_UP = _gauge("gpu_nvlink_links_up", "Number of NVLinks that are up.")
+XGMI_TRANSMIT = _counter("gpu_xgmi_transmit_bytes_total", "Bytes written over all XGMI links of an AMD GPU.")
+XGMI_RECEIVE = _counter("gpu_xgmi_receive_bytes_total", "Bytes read over all XGMI links of an AMD GPU.")
+XGMI_LINKS_UP = _gauge("gpu_xgmi_links_up", "Number of active XGMI links of an AMD GPU.")
+XGMI_LINK_SPEED = _gauge(
+    "gpu_xgmi_link_bytes_per_second", "Speed of one XGMI link of an AMD GPU: lanes times the bit rate of a lane."
+)
 ECC_ERRORS = _counter(
     "gpu_ecc_errors_total",
     "ECC memory errors since the driver was loaded, by type (corrected or uncorrected).",
@@ -315,6 +321,11 @@ CALL_AGE = _gauge(
     "Seconds since the driver call in flight started; 0 if there is none. An empty gpu label means the whole host.",
     ("gpu", "call"),
 )
+DRIVER_UP = _gauge(
+    "foreshock_exporter_driver_up",
+    "1 if the driver could list its GPUs, else 0: nvml for NVIDIA, drm for AMD and Intel. Absent without such GPUs.",
+    ("driver",),
+)
 SAMPLES_DROPPED = _counter(
     "foreshock_exporter_samples_dropped_total",
     "Fast samples dropped, by reason: implausible values or an overlong gap.",
@@ -383,6 +394,7 @@ _FAMILIES_BY_SOURCE = {
     "fields 161 to 163; 208, 215 on NVLink 5": (NVLINK_ERRORS,),
     "field 91": (NVLINK_LINKS,),
     "nvmlDeviceGetNvLinkState": (NVLINK_LINKS_UP,),
+    "gpu_metrics of amdgpu": (XGMI_TRANSMIT, XGMI_RECEIVE, XGMI_LINKS_UP, XGMI_LINK_SPEED),
     "nvmlDeviceGetTotalEccErrors, volatile": (ECC_ERRORS,),
     "fields 7 to 17; nvmlDeviceGetMemoryErrorCounter, volatile": (ECC_LOCATION_ERRORS,),
     "fields 29, 30": (RETIRED_PAGES,),
