@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
+from uuid import UUID
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 from tests.nvml import layout
@@ -12,7 +13,7 @@ from tests.nvml.packing_activity import pack_activity
 from tests.nvml.packing_fields import pack_fields, remapped
 from tests.nvml.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
-from foreshock_exporter.model.device import Health, MemoryLocation, Reason, Severity
+from foreshock_exporter.model.device import FabricCondition, Health, MemoryLocation, Reason, Repair, Severity
 
 NO_INSTANCE = 0xFFFFFFFF
 XID_EVENT = 8
@@ -85,6 +86,17 @@ class Loading(NamedTuple):
     enumerates_once: bool = False
 
 
+FABRIC_MASKS: Mapping[FabricCondition, int] = {
+    "healthy": 2,
+    "degraded_bandwidth": 1,
+    "route_recovery": 1 << 2,
+    "route_unhealthy": 1 << 4,
+    "access_timeout_recovery": 1 << 6,
+    "incorrect_configuration": 5 << 8,
+    "no_partition": 2 << 12,
+    "fabric_manager_disconnected": 2 << 14,
+}
+"""Bits of the health mask (NVML_GPU_FABRIC_HEALTH_MASK_…); "healthy" is full bandwidth, without other fields."""
 LOADED = Loading()
 UNLOADED = Loading(init=pynvml.NVML_ERROR_DRIVER_NOT_LOADED, call=pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
 UPGRADED = Loading(init=pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH, call=pynvml.NVML_ERROR_UNINITIALIZED)
@@ -129,10 +141,21 @@ def _pack_host(to: layout.Host, host: ScriptedHost, loading: Loading) -> None:
     to.generation, to.hangs, to.enumerates_once = loading.generation, loading.hangs, loading.enumerates_once
     to.driver_version = (first.driver_version if first else "0").encode()
     to.cuda_version = _cuda(first.cuda_version if first else "0.0")
+    _pack_confidential(to, host.gpus[0].health if host.gpus else Health())
     to.event_count = host.xids_before + len(host.xids)
     for number, xid in list(enumerate(host.xids, start=host.xids_before))[-layout.MAX_EVENTS :]:
         event = to.events[number % layout.MAX_EVENTS]
         event.type, event.data, event.gpu = XID_EVENT, xid.xid, xid.gpu
+
+
+def _pack_confidential(to: layout.Host, health: Health) -> None:
+    """Confidential computing of the host, as its first GPU has it."""
+    modes = {"off": (0, 0), "on": (1, 0), "devtools": (1, 1), "bare_metal": (2, 0)}
+    for mode, environment in health.confidential_computing:
+        feature, devtools = modes[mode]
+        number = ("unavailable", "simulation", "production").index(environment)
+        to.confidential = (1, number, feature, devtools)
+    to.accepts_work = bool(health.confidential_computing_ready)
 
 
 def _cuda(version: str) -> int:
@@ -229,6 +252,19 @@ def _health_of(gpu: ScriptedGpu) -> dict[str, Said]:
             "ecc_location_errors",
         ),
         "nvmlDeviceGetGpuFabricInfoV": _fabric(health),
+        "nvmlDeviceGetPlatformInfo": _pack_values(
+            [float(text) for place in health.platform for text in place] or [None], absent, "platform"
+        ),
+        "nvmlDeviceGetSramEccErrorStatus": _pack_values(
+            [health.sram_ecc_threshold_exceeded], absent, "sram_ecc_threshold_exceeded"
+        ),
+        "nvmlDeviceGetRepairStatus": _pack_values(
+            [health.repair_pending.get(unit) for unit in get_args(Repair)], absent, "repair_pending"
+        ),
+        "nvmlDeviceGetMarginTemperature": _pack_values(
+            [health.temperature_margin_celsius], absent, "temperature_margin_celsius"
+        ),
+        "nvmlDeviceWorkloadPowerProfileGetCurrentProfiles": _profiles(health),
         "nvmlDeviceGetEccMode": Said(0, (1, 1)) if health.ecc_errors else Said(CODES["not_supported"]),
         "nvmlDeviceGetRemappedRows": _pack_values(remapped(gpu), absent, "remapped_rows"),
         "nvmlDeviceGetNvLinkState": Said(0, (links, up)) if links else Said(CODES["not_supported"]),
@@ -287,7 +323,21 @@ def _fabric(health: Health) -> Said:
         "completed": (3, 0),
         "failed": (3, pynvml.NVML_ERROR_UNKNOWN),
     }
-    return Said(0, next((states[state] for state in health.fabric_state), (0, 0)))
+    state = next((states[state] for state in health.fabric_state), (0, 0))
+    cluster, clique = next(iter(health.fabric_info), (str(UUID(int=0)), "0"))
+    number = UUID(cluster).int
+    masks = (FABRIC_MASKS[condition] for condition in health.fabric_health)
+    return Said(0, (*state, int(clique), sum(masks), number >> 64, number & 2**64 - 1))
+
+
+def _profiles(health: Health) -> Said:
+    """Masks of the profiles requested and enforced."""
+    if not health.power_profiles:
+        return Said(CODES["not_supported"])
+    masks = {"requested": 0, "enforced": 0}
+    for profile, state in health.power_profiles:
+        masks[state] |= 1 << getattr(pynvml, f"NVML_POWER_PROFILE_{profile.upper()}")
+    return Said(0, tuple(masks.values()))
 
 
 def _clocks(hertz: Mapping[Literal["sm", "memory"], float], absent: Mapping[str, Reason], name: str) -> Said:

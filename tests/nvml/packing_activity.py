@@ -66,5 +66,10 @@ def _metrics(activity: Activity) -> Iterator[Metric]:
         if (active := activity.engine_seconds.get(engine)) is not None:
             yield Metric(first, 100.0 * active * (1 + len(others)))
             yield from (Metric(unit, 0.0) for unit in others)
-    carried = {20: activity.pcie_transmit_bytes, 21: activity.pcie_receive_bytes}
+    carried = {
+        20: activity.pcie_transmit_bytes,
+        21: activity.pcie_receive_bytes,
+        102: activity.c2c_transmit_bytes,
+        103: activity.c2c_receive_bytes,
+    }
     yield from (Metric(metric, total / MIB) for metric, total in carried.items() if total is not None)

@@ -10,7 +10,15 @@ from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 from tests.nvml.scripted import ScriptedGpu
 
-from foreshock_exporter.model.device import LinkBytes, LinkError, MemoryLocation, RecoveryAction, Severity, Throttle
+from foreshock_exporter.model.device import (
+    LinkBytes,
+    LinkError,
+    MemoryLocation,
+    NewLinkError,
+    RecoveryAction,
+    Severity,
+    Throttle,
+)
 
 ALL_LINKS = 0xFFFFFFFF
 """The scope of a sum over all links."""
@@ -35,6 +43,9 @@ RELEASES: Mapping[tuple[int, ...], tuple[int, ...]] = {
 """Fields of `LATE_THROTTLES` by the driver of a release of nvidia-ml-py: its NVML_FI_DEV_CLOCKS_EVENT_REASON_
 SW_THERM_SLOWDOWN, HW_THERM_SLOWDOWN, and HW_POWER_BRAKE_SLOWDOWN.
 """
+C2C_ERRORS: Mapping[int, LinkError | NewLinkError] = {231: "crc", 232: "replay", 233: "replay_repeated"}
+NO_BIT_ERRORS = 15 << 8 | 254
+"""15e-254, which the driver answers for a link without errors."""
 POWER_SMOOTHING = 40
 """Value of those of the fields that mean power smoothing in a release."""
 ECC: Mapping[int, Severity] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
@@ -54,9 +65,19 @@ ECC_LOCATIONS: Mapping[int, tuple[MemoryLocation, Severity]] = {
     17: ("cbu", "uncorrected"),
 }
 """Errors since the driver was loaded, by field."""
-LINK_ERRORS: Mapping[str, Mapping[int, LinkError]] = {
+LINK_ERRORS: Mapping[str, Mapping[int, LinkError | NewLinkError]] = {
     "kib": {161: "replay", 162: "recovery", 163: "crc"},
-    "bytes": {295: "replay", 215: "recovery", 208: "crc"},
+    "bytes": {
+        295: "replay",
+        215: "recovery",
+        208: "crc",
+        214: "recovery_failed",
+        207: "overrun",
+        211: "integrity",
+        212: "discard",
+        219: "effective",
+        221: "symbol",
+    },
 }
 """By dialect and field; from Blackwell on the first three are not supported (nvml.h)."""
 
@@ -87,6 +108,7 @@ def _fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
     yield from _link_bytes(gpu, dialect)
     yield from _link_errors(gpu, dialect)
     yield from _link_speeds(gpu, dialect)
+    yield from _features(gpu)
 
 
 def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
@@ -127,8 +149,40 @@ def _late_throttles(gpu: ScriptedGpu) -> Iterator[FieldValue]:
     for id_ in {id_ for ids in RELEASES.values() for id_ in ids} if release else ():
         if id_ in late:
             yield FieldValue(id_, 0, _times(gpu.counters.throttled_seconds.get(late[id_]), 1e9))
-        else:
+        elif id_ != 251:  # that of the driver's release, or not supported
             yield FieldValue(id_, 0, POWER_SMOOTHING, pynvml.NVML_VALUE_TYPE_UNSIGNED_INT)
+
+
+def _features(gpu: ScriptedGpu) -> Iterator[FieldValue]:
+    """Fields of newer GPUs. All errors and bit errors are on the first link."""
+    uint = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
+    health, reading = gpu.health, gpu.reading
+    yield FieldValue(186, 1, _times(reading.module_power_watts, 1e3), uint)
+    yield FieldValue(190, 1, _times(reading.module_power_limit_watts, 1e3), uint)
+    yield FieldValue(170, 0, health.c2c_links, uint)
+    up = int(health.c2c_links_up or 0)
+    for link in range(int(health.c2c_links or 0)):
+        yield FieldValue(171, link, link < up, uint)
+        yield FieldValue(172, link, _times(health.c2c_bytes_per_second, 1e-6 / up) if link < up else 0, uint)
+        for id_, kind in C2C_ERRORS.items():
+            yield FieldValue(id_, link, health.c2c_errors.get(kind, 0.0) if link == 0 else 0)
+    for id_, bits in (
+        (220, health.nvlink_bit_error_ratio.get("effective")),
+        (222, health.nvlink_bit_error_ratio.get("symbol")),
+    ):
+        for link in range(health.nvlink_links or 0 if bits is not None else 0):
+            yield FieldValue(id_, link, bit_error_ratio(bits or 0.0) if link == 0 else NO_BIT_ERRORS)
+    smoothing = tuple(map(int, gpu.identity.driver_version.split("."))) >= (580, 82)
+    yield FieldValue(251, 0, health.power_smoothing_enabled if smoothing else None, uint)
+    yield FieldValue(258, 0, _times(health.power_smoothing_lifetime_ratio, 100.0) if smoothing else None, uint)
+    yield FieldValue(303, 0, health.bank_remaps, uint)
+    yield FieldValue(307, 0, health.bank_remap_pending, uint)
+
+
+def bit_error_ratio(ratio: float) -> int:
+    """A ratio of one digit in NVML's form: the negative exponent, and from bit 8 on the mantissa."""
+    digit, _, exponent = f"{ratio:.0e}".partition("e-")
+    return int(digit) << 8 | int(exponent)
 
 
 def _times(value: float | None, scale: float) -> float | None:

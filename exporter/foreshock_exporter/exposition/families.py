@@ -64,7 +64,29 @@ _VALUES: tuple[tuple[Family, _Part, str], ...] = (
     (metrics.ROW_REMAP_FAILED, "health", "row_remap_failed"),
 )
 """Families that map to one field: a number, or numbers by additional labels."""
-_FEATURES: tuple[tuple[Family, _Part, str], ...] = (
+FEATURES: tuple[tuple[Family, _Part, str], ...] = (
+    (metrics.NVLINK_BIT_ERRORS, "health", "nvlink_bit_error_ratio"),
+    (metrics.FABRIC_INFO, "health", "fabric_info"),
+    (metrics.FABRIC_HEALTH, "health", "fabric_health"),
+    (metrics.PLATFORM_INFO, "health", "platform"),
+    (metrics.C2C_LINKS, "health", "c2c_links"),
+    (metrics.C2C_LINKS_UP, "health", "c2c_links_up"),
+    (metrics.C2C_SPEED, "health", "c2c_bytes_per_second"),
+    (metrics.C2C_TRANSMIT, "activity", "c2c_transmit_bytes"),
+    (metrics.C2C_RECEIVE, "activity", "c2c_receive_bytes"),
+    (metrics.C2C_ERRORS, "health", "c2c_errors"),
+    (metrics.MODULE_POWER, "reading", "module_power_watts"),
+    (metrics.MODULE_POWER_LIMIT, "reading", "module_power_limit_watts"),
+    (metrics.TEMPERATURE_MARGIN, "health", "temperature_margin_celsius"),
+    (metrics.POWER_PROFILE, "health", "power_profiles"),
+    (metrics.POWER_SMOOTHING, "health", "power_smoothing_enabled"),
+    (metrics.POWER_SMOOTHING_LIFETIME, "health", "power_smoothing_lifetime_ratio"),
+    (metrics.CONFIDENTIAL_COMPUTING, "health", "confidential_computing"),
+    (metrics.CONFIDENTIAL_COMPUTING_READY, "health", "confidential_computing_ready"),
+    (metrics.SRAM_THRESHOLD, "health", "sram_ecc_threshold_exceeded"),
+    (metrics.REPAIR_PENDING, "health", "repair_pending"),
+    (metrics.BANK_REMAPS, "health", "bank_remaps"),
+    (metrics.BANK_REMAP_PENDING, "health", "bank_remap_pending"),
     (metrics.XGMI_TRANSMIT, "counters", "xgmi_transmit_bytes"),
     (metrics.XGMI_RECEIVE, "counters", "xgmi_receive_bytes"),
     (metrics.XGMI_LINKS_UP, "health", "xgmi_links_up"),
@@ -120,7 +142,7 @@ def _gpus(snapshot: GpuSnapshot) -> Families:
             [_mig(gpu, part, 1.0, pools[part.uuid]) for gpu, part in instances if part.uuid in pools],
         ),
         *((family, _mig_activity(gpus, field)) for family, field in _MIG_ACTIVITY),
-        *((family, _values(gpus, part, field)) for family, part, field in (*_VALUES, *_FEATURES)),
+        *((family, _values(gpus, part, field)) for family, part, field in (*_VALUES, *FEATURES)),
         *_by_gpu(gpus, _ACTIVITY),
         (metrics.DRIVER_UP, [Sample((name,), is_up) for name, is_up in snapshot.drivers_up.items()]),
         (metrics.CALL_AGE, [*_calls(gpus, snapshot.call_ages)]),
@@ -204,10 +226,10 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
     for family, part, field in parts:
         if part is not None and getattr(part, field) in (None, {}):
             reasons[family.name] = part.absent.get(field, "not_supported")
-    for family, name, field in _FEATURES:
-        part = getattr(gpu, name)
-        if part is not None and field in part.absent:
-            reasons[family.name] = part.absent[field]
+    for family, name, field in FEATURES:
+        reason = getattr(getattr(gpu, name), "absent", {}).get(field, "not_supported")
+        if reason != "not_supported":
+            reasons[family.name] = reason
     missing = [(metric, reason, "") for metric, reason in reasons.items()]
     missing += [(metrics.RESOURCE_SATURATED.name, reason, resource) for resource, reason in gpu.unlimited.items()]
     return (Sample((*_ids(gpu), *labels), 1.0) for labels in missing)

@@ -15,7 +15,9 @@ _Part = TypeVar("_Part", Activity, Counters, Health)
 _COUNTER_FIELDS = {
     Activity: frozenset(field.name for field in fields(Activity)) - {"absent"},
     Counters: frozenset(field.name for field in fields(Counters)) - {"wraps", "absent"},
-    Health: frozenset({"ecc_errors", "ecc_location_errors", "nvlink_errors", "pcie_aer_errors", "pcie_replays"}),
+    Health: frozenset(
+        {"ecc_errors", "ecc_location_errors", "nvlink_errors", "c2c_errors", "pcie_aer_errors", "pcie_replays"}
+    ),
 }
 
 

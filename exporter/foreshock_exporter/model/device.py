@@ -17,6 +17,10 @@ Throttle = Literal[
 """Reasons for throttled clocks: NVML's performance policies, without the two that repeat others."""
 Severity = Literal["corrected", "uncorrected"]
 LinkError = Literal["crc", "replay", "recovery"]
+NewLinkError = Literal["recovery_failed", "overrun", "integrity", "discard", "effective", "symbol", "replay_repeated"]
+"""Errors that only NVLink 5 counts, and the last one, which only C2C links have."""
+BitErrors = Literal["effective", "symbol"]
+"""Bit errors after and before forward error correction."""
 MemoryLocation = Literal["dram", "sram", "l1", "l2", "register_file", "texture", "cbu"]
 """Memories with ECC. On Ampere and newer, "sram" contains all others but "dram"."""
 RecoveryAction = Literal[
@@ -33,6 +37,19 @@ RecoveryAction = Literal[
 """NVML_GPU_RECOVERY_ACTION_… in the order of their numbers, and any later one."""
 FabricState = Literal["not_started", "in_progress", "completed", "failed"]
 """Registration of the GPU with the NVLink fabric; "failed" is completed with an error."""
+FabricCondition = Literal[
+    "healthy",
+    "degraded_bandwidth",
+    "route_recovery",
+    "route_unhealthy",
+    "access_timeout_recovery",
+    "incorrect_configuration",
+    "no_partition",
+    "fabric_manager_disconnected",
+]
+ConfidentialComputing = Literal["off", "on", "devtools", "bare_metal"]
+Repair = Literal["memory_channel", "tpc"]
+PowerProfile = Literal["requested", "enforced"]
 AerSeverity = Literal["correctable", "nonfatal", "fatal"]
 """Severities of PCIe Advanced Error Reporting."""
 Pipe = Literal["tensor_hmma", "tensor_imma", "tensor_dfma", "tensor_dmma", "fp64", "fp32", "fp16", "integer"]
@@ -95,6 +112,9 @@ class Reading:
     memory_total_bytes: float | None = None
     power_watts: float | None = None
     power_limit_watts: float | None = None
+    module_power_watts: float | None = None
+    """Of a module with a CPU of NVIDIA and the GPU."""
+    module_power_limit_watts: float | None = None
     temperature_celsius: Mapping[Sensor, float] = field(default_factory=dict)
     clock_hertz: Mapping[Clock, float] = field(default_factory=dict)
     instances: tuple[Instance, ...] = ()
@@ -149,6 +169,9 @@ class Activity:
     pcie_transmit_bytes: float | None = None
     """Bytes since the first reading; only for drivers without `Counters.pcie_transmit_bytes`."""
     pcie_receive_bytes: float | None = None
+    c2c_transmit_bytes: float | None = None
+    """Bytes to the CPU of the module since the first reading."""
+    c2c_receive_bytes: float | None = None
     instances: Mapping[int, Activity] = field(default_factory=dict)
     """Activity of MIG GPU instances by ID, as shares of the instance."""
     absent: Mapping[str, Reason] = field(default_factory=dict)
@@ -171,11 +194,37 @@ class Health:
     """The action that the driver requests, with the value 1."""
     fabric_state: Mapping[FabricState, float] = field(default_factory=dict)
     """The present state, with the value 1."""
+    fabric_info: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """UUID of the cluster and clique, with the value 1."""
+    fabric_health: Mapping[FabricCondition, float] = field(default_factory=dict)
+    """Present conditions, with the value 1."""
+    platform: Mapping[tuple[str, str, str, str, str], float] = field(default_factory=dict)
+    """Serial number of the chassis, slot, tray, host, and module, with the value 1."""
+    confidential_computing: Mapping[tuple[ConfidentialComputing, str], float] = field(default_factory=dict)
+    """Mode and environment, with the value 1."""
+    confidential_computing_ready: bool | None = None
+    sram_ecc_threshold_exceeded: bool | None = None
+    repair_pending: Mapping[Repair, float] = field(default_factory=dict)
+    temperature_margin_celsius: float | None = None
+    """Degrees until the nearest threshold at which the GPU slows down."""
+    power_profiles: Mapping[tuple[str, PowerProfile], float] = field(default_factory=dict)
+    power_smoothing_enabled: bool | None = None
+    power_smoothing_lifetime_ratio: float | None = None
+    """Remaining lifetime of the circuit, 0 to 1."""
+    c2c_links: float | None = None
+    c2c_links_up: float | None = None
+    c2c_bytes_per_second: float | None = None
+    """Largest rate of all active C2C links together."""
+    c2c_errors: Mapping[LinkError | NewLinkError, float] = field(default_factory=dict)
+    nvlink_bit_error_ratio: Mapping[BitErrors, float] = field(default_factory=dict)
+    """The largest of all links."""
+    bank_remaps: float | None = None
+    bank_remap_pending: bool | None = None
     pcie_aer_errors: Mapping[AerSeverity, float] = field(default_factory=dict)
     remapped_rows: Mapping[Severity, float] = field(default_factory=dict)
     row_remap_pending: bool | None = None
     row_remap_failed: bool | None = None
-    nvlink_errors: Mapping[LinkError, float] = field(default_factory=dict)
+    nvlink_errors: Mapping[LinkError | NewLinkError, float] = field(default_factory=dict)
     nvlink_links: int | None = None
     """Number of NVLinks of the device."""
     nvlink_links_up: int | None = None

@@ -129,6 +129,62 @@ NVLINK_PORT_RECEIVE = _counter(
 NVLINK_ERRORS = _counter("gpu_nvlink_errors_total", "Errors across all NVLinks, by kind.", (*_GPU, "kind"))
 NVLINK_LINKS = _gauge("gpu_nvlink_links", "Number of NVLinks.")
 NVLINK_LINKS_UP = _gauge("gpu_nvlink_links_up", "Number of NVLinks that are up.")
+NVLINK_BIT_ERRORS = _gauge(
+    "gpu_nvlink_bit_error_ratio",
+    "Bit error ratio of the worst NVLink: effective after error correction, symbol before it.",
+    (*_GPU, "kind"),
+)
+FABRIC_INFO = _gauge(
+    "gpu_fabric_info",
+    "NVLink cluster and clique of the GPU; always 1. GPUs with the same ones reach each other over NVLink.",
+    (*_GPU, "cluster_uuid", "clique"),
+)
+FABRIC_HEALTH = _gauge(
+    "gpu_fabric_health",
+    "Present condition of the GPU's NVLink fabric, healthy if there is none; always 1.",
+    (*_GPU, "condition"),
+)
+C2C_LINKS = _gauge("gpu_c2c_links", "Number of C2C links to the CPU of the module.")
+C2C_LINKS_UP = _gauge("gpu_c2c_links_up", "Number of active C2C links.")
+C2C_SPEED = _gauge("gpu_c2c_bytes_per_second", "Speed of all active C2C links together.")
+C2C_TRANSMIT = _counter("gpu_c2c_transmit_bytes_total", "Bytes sent over C2C, without protocol overhead.")
+C2C_RECEIVE = _counter("gpu_c2c_receive_bytes_total", "Bytes received over C2C, without protocol overhead.")
+C2C_ERRORS = _counter("gpu_c2c_errors_total", "Errors across all C2C links, by kind.", (*_GPU, "kind"))
+PLATFORM_INFO = _gauge(
+    "gpu_platform_info",
+    "Place of the GPU in its rack: chassis, slot, tray, host in the slot, and module; always 1.",
+    (*_GPU, "chassis_serial", "slot", "tray", "host", "module"),
+)
+MODULE_POWER = _gauge("gpu_module_power_watts", "Power draw of the module of CPU and GPU.")
+MODULE_POWER_LIMIT = _gauge("gpu_module_power_limit_watts", "Power limit of the module of CPU and GPU.")
+TEMPERATURE_MARGIN = _gauge(
+    "gpu_temperature_margin_celsius", "Degrees until the nearest threshold at which the GPU slows down."
+)
+POWER_PROFILE = _gauge(
+    "gpu_power_profile",
+    "Workload power profile that is requested or enforced; always 1.",
+    (*_GPU, "profile", "state"),
+)
+POWER_SMOOTHING = _gauge("gpu_power_smoothing_enabled", "1 if power smoothing is enabled, else 0.")
+POWER_SMOOTHING_LIFETIME = _gauge(
+    "gpu_power_smoothing_lifetime_ratio", "Remaining lifetime of the circuit for power smoothing, 0 to 1."
+)
+CONFIDENTIAL_COMPUTING = _gauge(
+    "gpu_confidential_computing",
+    "Mode of confidential computing (off, on, devtools, or bare_metal), and its environment; always 1.",
+    (*_GPU, "mode", "environment"),
+)
+CONFIDENTIAL_COMPUTING_READY = _gauge(
+    "gpu_confidential_computing_ready", "1 if the GPUs accept work after attestation, else 0."
+)
+SRAM_THRESHOLD = _gauge(
+    "gpu_sram_ecc_threshold_exceeded", "1 if SRAM errors exceed the threshold for a replacement of the GPU, else 0."
+)
+REPAIR_PENDING = _gauge(
+    "gpu_repair_pending", "1 if a repair of this unit is pending until the next GPU reset, else 0.", (*_GPU, "unit")
+)
+BANK_REMAPS = _gauge("gpu_bank_remaps", "Number of active remappings of memory banks.")
+BANK_REMAP_PENDING = _gauge("gpu_bank_remap_pending", "1 if a bank remap is pending until the next GPU reset, else 0.")
 XGMI_TRANSMIT = _counter("gpu_xgmi_transmit_bytes_total", "Bytes written over all XGMI links of an AMD GPU.")
 XGMI_RECEIVE = _counter("gpu_xgmi_receive_bytes_total", "Bytes read over all XGMI links of an AMD GPU.")
 XGMI_LINKS_UP = _gauge("gpu_xgmi_links_up", "Number of active XGMI links of an AMD GPU.")
@@ -391,7 +447,27 @@ _FAMILIES_BY_SOURCE = {
     "field 139; 204 on NVLink 5": (NVLINK_RECEIVE,),
     "field 138 or 202 of the link": (NVLINK_PORT_TRANSMIT,),
     "field 139 or 204 of the link": (NVLINK_PORT_RECEIVE,),
-    "fields 161 to 163; 208, 215 on NVLink 5": (NVLINK_ERRORS,),
+    "fields 161 to 163; 207, 208, 211 to 215, 219, 221 on NVLink 5": (NVLINK_ERRORS,),
+    "fields 220, 222": (NVLINK_BIT_ERRORS,),
+    "field 170": (C2C_LINKS,),
+    "field 171": (C2C_LINKS_UP,),
+    "field 172": (C2C_SPEED,),
+    "GPM metric 102": (C2C_TRANSMIT,),
+    "GPM metric 103": (C2C_RECEIVE,),
+    "fields 231 to 233": (C2C_ERRORS,),
+    "nvmlDeviceGetPlatformInfo": (PLATFORM_INFO,),
+    "field 186, scope 1": (MODULE_POWER,),
+    "field 190, scope 1": (MODULE_POWER_LIMIT,),
+    "nvmlDeviceGetMarginTemperature": (TEMPERATURE_MARGIN,),
+    "nvmlDeviceWorkloadPowerProfileGetCurrentProfiles": (POWER_PROFILE,),
+    "field 251 from driver 580.82 on": (POWER_SMOOTHING,),
+    "field 258 from driver 580.82 on": (POWER_SMOOTHING_LIFETIME,),
+    "nvmlSystemGetConfComputeState": (CONFIDENTIAL_COMPUTING,),
+    "nvmlSystemGetConfComputeGpusReadyState": (CONFIDENTIAL_COMPUTING_READY,),
+    "nvmlDeviceGetSramEccErrorStatus": (SRAM_THRESHOLD,),
+    "nvmlDeviceGetRepairStatus": (REPAIR_PENDING,),
+    "field 303": (BANK_REMAPS,),
+    "field 307": (BANK_REMAP_PENDING,),
     "field 91": (NVLINK_LINKS,),
     "nvmlDeviceGetNvLinkState": (NVLINK_LINKS_UP,),
     "gpu_metrics of amdgpu": (XGMI_TRANSMIT, XGMI_RECEIVE, XGMI_LINKS_UP, XGMI_LINK_SPEED),
@@ -400,7 +476,7 @@ _FAMILIES_BY_SOURCE = {
     "fields 29, 30": (RETIRED_PAGES,),
     "field 31": (PAGE_RETIREMENT_PENDING,),
     "field 230": (RECOVERY_ACTION,),
-    "nvmlDeviceGetGpuFabricInfoV": (FABRIC_STATE,),
+    "nvmlDeviceGetGpuFabricInfoV": (FABRIC_STATE, FABRIC_INFO, FABRIC_HEALTH),
     "/sys/bus/pci/devices/*/aer_dev_*": (PCIE_AER_ERRORS,),
     "nvmlDeviceGetRemappedRows": (REMAPPED_ROWS, ROW_REMAP_PENDING, ROW_REMAP_FAILED),
     "nvmlEventSetWait_v2, /dev/kmsg": (XID_ERRORS, XID_LAST),

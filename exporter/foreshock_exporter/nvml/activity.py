@@ -31,7 +31,7 @@ MAX_UTILIZATION_SECONDS = 2.0
 MAX_PERCENT = 101.0
 """Largest percentage believed; rounding in the driver may exceed 100 slightly."""
 MAX_MIB_PER_SECOND = 2.0**20
-"""Largest rate believed: 1 TiB/s, more than any PCIe link."""
+"""Largest rate believed: 1 TiB/s, more than any PCIe or C2C link."""
 
 _PIPES: Mapping[Pipe, int] = {
     "tensor_dfma": 6,
@@ -59,7 +59,12 @@ _ENGINE_CALLS: Mapping[Engine, str] = {
 }
 """Utilization in percent of GPUs without GPM; each call returns that of a recent period of up to a second."""
 _PERCENT, _MIB_PER_SECOND = 1e-2, 2.0**20
-_RATES: Mapping[str, int] = {"pcie_transmit_bytes": 20, "pcie_receive_bytes": 21}
+_RATES: Mapping[str, int] = {
+    "pcie_transmit_bytes": 20,
+    "pcie_receive_bytes": 21,
+    "c2c_transmit_bytes": 102,
+    "c2c_receive_bytes": 103,
+}
 _QUANTITIES: Mapping[str, tuple[int, ...]] = {
     "sm_seconds": (2,),
     "occupancy_seconds": (3,),
@@ -312,5 +317,7 @@ def _activity(totals: Mapping[str, float], absent: Mapping[str, Reason]) -> Acti
         engine_seconds={engine: totals[name] for engine in _ENGINES if (name := f"engine_seconds/{engine}") in totals},
         pcie_transmit_bytes=totals.get("pcie_transmit_bytes"),
         pcie_receive_bytes=totals.get("pcie_receive_bytes"),
+        c2c_transmit_bytes=totals.get("c2c_transmit_bytes"),
+        c2c_receive_bytes=totals.get("c2c_receive_bytes"),
         absent=absent,
     )

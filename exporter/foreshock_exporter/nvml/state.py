@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,11 +10,12 @@ from typing import Any, cast, get_args
 from foreshock_exporter.model.device import (
     Clock,
     DeviceError,
-    FabricState,
     Health,
     LinkError,
     MemoryLocation,
+    NewLinkError,
     Reading,
+    Reason,
     RecoveryAction,
     Sensor,
     Severity,
@@ -28,16 +28,32 @@ from foreshock_exporter.nvml.counters import (
     total_or_per_link_sources,
 )
 from foreshock_exporter.nvml.device_query import DeviceQuery
+from foreshock_exporter.nvml.features import feature_quantities, with_features
 from foreshock_exporter.nvml.field_values import FieldSource, FieldValue, Quantities
-from foreshock_exporter.nvml.mig import memory_info, mig_instances, to_base_units
+from foreshock_exporter.nvml.mig import memory_info, mig_instances, to_base_units, to_text
 
 _MEGA = 1e6
-_MEMORY_TEMPERATURE: Quantities = {"temperature": (FieldSource(82),)}
+_STATE_FIELDS: Quantities = {
+    "memory_temperature": (FieldSource(82),),
+    "module_power_watts": (FieldSource(186, 1e3, (1,)),),
+    "module_power_limit_watts": (FieldSource(190, 1e3, (1,)),),
+}
+"""Fields of the state; scope 1 of the power is a module of CPU and GPU."""
 _MEMORY = ("memory_used_bytes", "memory_free_bytes", "memory_reserved_bytes", "memory_total_bytes")
 
-_LINK_ERRORS: Mapping[LinkError, tuple[int, ...]] = {"crc": (163, 208), "replay": (161,), "recovery": (162, 215)}
-"""Field ids up to Hopper, then their NVLink 5 equivalents: received packets with errors, and link recoveries. Blocks
-resent by the physical layer (field 295) are normal and not counted.
+_LINK_ERRORS: Mapping[LinkError | NewLinkError, tuple[int | None, int | None]] = {
+    "crc": (163, 208),
+    "replay": (161, None),
+    "recovery": (162, 215),
+    "recovery_failed": (None, 214),
+    "overrun": (None, 207),
+    "integrity": (None, 211),
+    "discard": (None, 212),
+    "effective": (None, 219),
+    "symbol": (None, 221),
+}
+"""Field up to Hopper, then that of NVLink 5. Its "crc" are all received packets with errors, of which fields 206, 209,
+and 210 are parts. Blocks resent by the physical layer (field 295) are normal and not counted.
 """
 
 _ECC_FIELDS: Mapping[MemoryLocation, Mapping[Severity, int]] = {
@@ -48,14 +64,14 @@ _ECC_FIELDS: Mapping[MemoryLocation, Mapping[Severity, int]] = {
     "texture": {"corrected": 15, "uncorrected": 16},
     "cbu": {"uncorrected": 17},
 }
-_FABRIC_STATES: Mapping[int, FabricState] = {1: "not_started", 2: "in_progress", 3: "completed"}
-"""NVML_GPU_FABRIC_STATE_…; 0 is a GPU without a fabric."""
 
 
 def read_state(query: DeviceQuery) -> Reading:
     """Current state; unsupported fields are None. Raises DeviceError if none is supported."""
     rates = query.optional("nvmlDeviceGetUtilizationRates", fields=("utilization_ratio", "memory_busy_ratio"))
     memory = memory_info(query, _MEMORY)
+    values = query.field_values("state", lambda: _STATE_FIELDS)
+    module = {name: value.value for name, value in values.items() if isinstance(value, FieldValue)}
     reading = Reading(
         utilization_ratio=_percent(getattr(rates, "gpu", None)),
         memory_busy_ratio=_percent(getattr(rates, "memory", None)),
@@ -67,7 +83,9 @@ def read_state(query: DeviceQuery) -> Reading:
         power_limit_watts=to_base_units(
             query.optional("nvmlDeviceGetEnforcedPowerLimit", fields=("power_limit_watts",)), 1e3
         ),
-        temperature_celsius=_temperatures(query),
+        module_power_watts=module.get("module_power_watts"),
+        module_power_limit_watts=module.get("module_power_limit_watts"),
+        temperature_celsius=_temperatures(query, values.get("memory_temperature")),
         clock_hertz=_clocks(query),
         instances=mig_instances(query),
     )
@@ -100,14 +118,13 @@ def _application_clock(query: DeviceQuery) -> dict[Clock, float]:
     return {} if megahertz is None else {"sm": megahertz * 1e6}
 
 
-def _temperatures(query: DeviceQuery) -> dict[Sensor, float]:
+def _temperatures(query: DeviceQuery, memory: FieldValue | Reason | None) -> dict[Sensor, float]:
     """Temperatures in °C. A memory temperature of 0 °C means no sensor, as on a T4."""
     sensor = query.library.nvml.NVML_TEMPERATURE_GPU
     field = ("temperature_celsius",)
     gpu = query.optional("nvmlDeviceGetTemperature", sensor)
     if gpu is None:
         gpu = query.optional("nvmlDeviceGetTemperatureV", sensor, fields=field)
-    memory = query.field_values("memory temperature", lambda: _MEMORY_TEMPERATURE).get("temperature")
     temperatures: dict[Sensor, float] = {} if gpu is None else {"gpu": float(gpu)}
     if isinstance(memory, FieldValue) and memory.value > 0.0:
         temperatures["memory"] = memory.value
@@ -123,6 +140,8 @@ def read_health(query: DeviceQuery) -> Health:
     """Current health; unsupported values are None or missing. Raises DeviceError if the GPU is lost."""
     links = link_count(query)
     values = {**query.field_values("health", partial(_quantities, links))}
+    driver_version = to_text(query.system_value("nvmlSystemGetDriverVersion"))
+    features = query.field_values("features", partial(feature_quantities, links, driver_version))
     if not isinstance(values.get("pcie_replays"), FieldValue):
         replays = query.optional("nvmlDeviceGetPcieReplayCounter", fields=("pcie_replays",))
         values |= {} if replays is None else {"pcie_replays": FieldValue(float(replays), 2.0**32)}
@@ -133,7 +152,7 @@ def read_health(query: DeviceQuery) -> Health:
     present_values = {name: value.value for name, value in values.items() if isinstance(value, FieldValue)}
     links_up = count_links_up(query, links)
     pending = present_values.get("page_retirement_pending")
-    return Health(
+    health = Health(
         clock_max_hertz=_max_clock(query),
         clock_application_hertz=_application_clock(query),
         ecc_errors=_ecc_errors(query),
@@ -145,7 +164,6 @@ def read_health(query: DeviceQuery) -> Health:
         },
         page_retirement_pending=None if pending is None else bool(pending),
         recovery_action=_recovery_action(present_values.get("recovery_action")),
-        fabric_state=_fabric_state(query),
         remapped_rows=_without_none(dict(zip(_severities(), rows[:2], strict=True))),
         row_remap_pending=None if rows[2] is None else bool(rows[2]),
         row_remap_failed=None if rows[3] is None else bool(rows[3]),
@@ -162,8 +180,10 @@ def read_health(query: DeviceQuery) -> Health:
         pcie_link_generation_max=query.optional(
             "nvmlDeviceGetMaxPcieLinkGeneration", fields=("pcie_link_generation_max",)
         ),
-        absent={**query.absent, **absent_fields(values)},
     )
+    known = {name: value.value for name, value in features.items() if isinstance(value, FieldValue)}
+    health = with_features(health, query, known)
+    return replace(health, absent={**query.absent, **absent_fields(values), **absent_fields(features)})
 
 
 def _quantities(links: int) -> Quantities:
@@ -177,9 +197,11 @@ def _quantities(links: int) -> Quantities:
     for location, fields in _ECC_FIELDS.items():
         for severity, field in fields.items():
             quantities[f"ecc_location_errors/{location}/{severity}"] = (FieldSource(field),)
-    for kind, (field, *newer_fields) in _LINK_ERRORS.items() if links else ():
-        newer_sources = [source for newer in newer_fields for source in total_or_per_link_sources(newer, links)]
-        quantities[f"nvlink_errors/{kind}"] = (*per_link_source(field, links), *newer_sources)
+    for kind, (older, newer) in _LINK_ERRORS.items() if links else ():
+        quantities[f"nvlink_errors/{kind}"] = (
+            *(() if older is None else per_link_source(older, links)),
+            *(() if newer is None else total_or_per_link_sources(newer, links)),
+        )
     if links:
         quantities["nvlink_bytes_per_second/all"] = per_link_source(164, links, 1.0 / _MEGA)
         quantities["nvlink_bytes_per_second/each"] = (FieldSource(90, 1.0 / _MEGA),)
@@ -236,20 +258,6 @@ def _recovery_action(number: float | None) -> dict[RecoveryAction, float]:
         return {}
     actions = cast("tuple[RecoveryAction, ...]", get_args(RecoveryAction))
     return {actions[min(int(number), len(actions) - 1)]: 1.0}
-
-
-def _fabric_state(query: DeviceQuery) -> dict[FabricState, float]:
-    """State of the registration with the fabric manager; empty without a fabric, and with older drivers."""
-    structure = getattr(query.library.nvml, "c_nvmlGpuFabricInfoV_t", None)
-    if structure is None:
-        return {}
-    info = structure()
-    if query.optional("nvmlDeviceGetGpuFabricInfoV", ctypes.byref(info), fields=("fabric_state",)) is None:
-        return {}
-    state = _FABRIC_STATES.get(info.state)
-    if state == "completed" and info.status != query.library.codes.success:
-        state = "failed"
-    return {} if state is None else {state: 1.0}
 
 
 def _severities() -> tuple[Severity, ...]:

@@ -47,6 +47,13 @@
     X(nvmlDeviceGetTotalEccErrors)                   \
     X(nvmlDeviceGetMemoryErrorCounter)               \
     X(nvmlDeviceGetGpuFabricInfoV)                   \
+    X(nvmlDeviceGetPlatformInfo)                     \
+    X(nvmlDeviceGetSramEccErrorStatus)               \
+    X(nvmlDeviceGetRepairStatus)                     \
+    X(nvmlDeviceGetMarginTemperature)                \
+    X(nvmlDeviceWorkloadPowerProfileGetCurrentProfiles) \
+    X(nvmlSystemGetConfComputeState)                 \
+    X(nvmlSystemGetConfComputeGpusReadyState)        \
     X(nvmlDeviceGetRemappedRows)                     \
     X(nvmlDeviceGetPcieThroughput)                   \
     X(nvmlDeviceGetPcieReplayCounter)                \

@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* The first `count` values of an answer from argument `at` on; ABSENT is an argument that the GPU does not support. */
-static nvmlReturn_t values(nvmlDevice_t device, enum call call, unsigned int at, unsigned int count, uint64_t *to)
+nvmlReturn_t double_values(nvmlDevice_t device, enum call call, unsigned int at, unsigned int count, uint64_t *to)
 {
     struct target target;
     nvmlReturn_t code = double_enter(device, call, WHOLE, &target);
@@ -24,7 +24,7 @@ static nvmlReturn_t values(nvmlDevice_t device, enum call call, unsigned int at,
 static nvmlReturn_t one(nvmlDevice_t device, enum call call, unsigned int at, unsigned int *to)
 {
     uint64_t value;
-    nvmlReturn_t code = values(device, call, at, 1, &value);
+    nvmlReturn_t code = double_values(device, call, at, 1, &value);
     if (code == NVML_SUCCESS)
         *to = (unsigned int)value;
     return code;
@@ -33,7 +33,7 @@ static nvmlReturn_t one(nvmlDevice_t device, enum call call, unsigned int at, un
 static nvmlReturn_t two(nvmlDevice_t device, enum call call, unsigned int *first, unsigned int *second)
 {
     uint64_t value[2];
-    nvmlReturn_t code = values(device, call, 0, 2, value);
+    nvmlReturn_t code = double_values(device, call, 0, 2, value);
     if (code == NVML_SUCCESS) {
         *first = (unsigned int)value[0];
         *second = (unsigned int)value[1];
@@ -63,7 +63,7 @@ static nvmlReturn_t two(nvmlDevice_t device, enum call call, unsigned int *first
     nvmlReturn_t name(nvmlDevice_t device, unsigned long long *value)       \
     {                                                                       \
         uint64_t said;                                                      \
-        nvmlReturn_t code = values(device, CALL_##name, 0, 1, &said);       \
+        nvmlReturn_t code = double_values(device, CALL_##name, 0, 1, &said);       \
         if (code == NVML_SUCCESS)                                           \
             *value = said;                                                  \
         return code;                                                        \
@@ -128,7 +128,7 @@ nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, nvmlMemoryErrorTyp
                                          unsigned long long *count)
 {
     uint64_t value;
-    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetTotalEccErrors, 2 * severity + lifetime, 1, &value);
+    nvmlReturn_t code = double_values(device, CALL_nvmlDeviceGetTotalEccErrors, 2 * severity + lifetime, 1, &value);
     if (code == NVML_SUCCESS)
         *count = value;
     return code;
@@ -143,23 +143,9 @@ nvmlReturn_t nvmlDeviceGetMemoryErrorCounter(nvmlDevice_t device, nvmlMemoryErro
         return NVML_ERROR_NOT_SUPPORTED;
     uint64_t value;
     unsigned int at = (location == NVML_MEMORY_LOCATION_SRAM ? 2 : 0) + severity;
-    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetMemoryErrorCounter, at, 1, &value);
+    nvmlReturn_t code = double_values(device, CALL_nvmlDeviceGetMemoryErrorCounter, at, 1, &value);
     if (code == NVML_SUCCESS)
         *count = value;
-    return code;
-}
-
-/* Values: state, and result of the registration. */
-nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfoV_t *info)
-{
-    if (info->version != nvmlGpuFabricInfo_v2)
-        return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
-    uint64_t value[2];
-    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetGpuFabricInfoV, 0, 2, value);
-    if (code == NVML_SUCCESS) {
-        info->state = (nvmlGpuFabricState_t)value[0];
-        info->status = (nvmlReturn_t)value[1];
-    }
     return code;
 }
 
@@ -167,7 +153,7 @@ nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned int *correc
                                        unsigned int *pending, unsigned int *failure)
 {
     uint64_t value[4];
-    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetRemappedRows, 0, 4, value);
+    nvmlReturn_t code = double_values(device, CALL_nvmlDeviceGetRemappedRows, 0, 4, value);
     if (code != NVML_SUCCESS)
         return code;
     *corrected = (unsigned int)value[0];
@@ -180,7 +166,7 @@ nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned int *correc
 nvmlReturn_t nvmlDeviceGetViolationStatus(nvmlDevice_t device, nvmlPerfPolicyType_t policy, nvmlViolationTime_t *time)
 {
     uint64_t nanoseconds;
-    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetViolationStatus, (unsigned int)policy, 1, &nanoseconds);
+    nvmlReturn_t code = double_values(device, CALL_nvmlDeviceGetViolationStatus, (unsigned int)policy, 1, &nanoseconds);
     if (code == NVML_SUCCESS)
         *time = (nvmlViolationTime_t){.violationTime = nanoseconds};
     return code;
@@ -190,7 +176,7 @@ nvmlReturn_t nvmlDeviceGetViolationStatus(nvmlDevice_t device, nvmlPerfPolicyTyp
 nvmlReturn_t nvmlDeviceGetNvLinkState(nvmlDevice_t device, unsigned int link, nvmlEnableState_t *active)
 {
     uint64_t value[2];
-    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetNvLinkState, 0, 2, value);
+    nvmlReturn_t code = double_values(device, CALL_nvmlDeviceGetNvLinkState, 0, 2, value);
     if (code != NVML_SUCCESS)
         return code;
     if (link >= value[0])
@@ -204,7 +190,7 @@ nvmlReturn_t nvmlDeviceGetNvLinkErrorCounter(nvmlDevice_t device, unsigned int l
                                              unsigned long long *count)
 {
     uint64_t value;
-    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetNvLinkErrorCounter, (unsigned int)counter, 1, &value);
+    nvmlReturn_t code = double_values(device, CALL_nvmlDeviceGetNvLinkErrorCounter, (unsigned int)counter, 1, &value);
     if (code == NVML_SUCCESS)
         *count = link == 0 ? value : 0;
     return code;
@@ -256,7 +242,7 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *in
 nvmlReturn_t nvmlDeviceGetBAR1MemoryInfo(nvmlDevice_t device, nvmlBAR1Memory_t *info)
 {
     uint64_t value[2];
-    nvmlReturn_t code = values(device, CALL_nvmlDeviceGetBAR1MemoryInfo, 0, 2, value);
+    nvmlReturn_t code = double_values(device, CALL_nvmlDeviceGetBAR1MemoryInfo, 0, 2, value);
     if (code == NVML_SUCCESS)
         *info = (nvmlBAR1Memory_t){.bar1Total = value[0], .bar1Free = value[0] - value[1], .bar1Used = value[1]};
     return code;

@@ -42,6 +42,9 @@ nvmlReturn_t double_enter(nvmlDevice_t handle, enum call call, enum scope scope,
 nvmlDevice_t double_handle(unsigned int gpu, int slot);
 nvmlReturn_t double_text(char *to, unsigned int length, const char *text);
 
+/* device.c: the first `count` values of an answer from argument `at` on. */
+nvmlReturn_t double_values(nvmlDevice_t device, enum call call, unsigned int at, unsigned int count, uint64_t *to);
+
 /* events.c */
 void double_free_events(void);
 

@@ -134,7 +134,8 @@ struct host {
     uint32_t hangs;            /* every call blocks, nvmlInit too */
     uint32_t enumerates_once;  /* GPUs that come after nvmlInit are seen by the next one */
     int32_t cuda_version;
-    uint32_t pad;
+    uint32_t confidential[4]; /* 1 if known, environment, feature, devtools mode */
+    uint32_t accepts_work;
     char driver_version[TEXT];
     uint64_t event_count; /* so far; the last MAX_EVENTS are kept, event n at n % MAX_EVENTS */
     struct event events[MAX_EVENTS];
