@@ -81,7 +81,7 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
 test("what fills up has its value and growth per day in its unit, and a certificate the time that is left", () => {
   const cells = (/** @type {object} */ burn) =>
     BURN_COLUMNS.slice(1).map(({ cell }) => cell?.(/** @type {any} */ (burn)));
-  assert.deepEqual(cells({ unit: "ratio", value: 0.78, growth: 0.05 / 86_400 }), ["78%", "+5.0%"]);
+  assert.deepEqual(cells({ unit: "ratio", value: 0.78, growth: 0.05 / 86_400 }), ["78%", "+5.0 pp"]);
   assert.deepEqual(cells({ unit: "count", value: 340, growth: 50 / 3600 }), ["340", "+1,200"]);
   assert.deepEqual(cells({ unit: "s", value: 3.25 * 86_400, growth: -1 }), ["3 d 6 h left", "–"]);
   assert.deepEqual(cells({ unit: "s", value: -60, growth: -1 }), ["expired", "–"]);

@@ -128,8 +128,8 @@ def test_a_slow_burn_is_announced_once_also_after_a_restart(hub: Hub) -> None:
     assert body_of(message).title == "[warning] Host memory of host-3 fills up Wednesday at 10:00 UTC"
     said = "Host memory of host-3 fills up Wednesday at 10:00 UTC (80% interval 06:00 to 16:00 UTC)."
     assert body_of(message).text.splitlines() == [
-        f"{said} Used: 78%, +8.64 pp per day.",
-        "Action: Restart the process that grows in a quiet hour, then fix the leak.",
+        f"{said} Used: 78%, +8.6 pp per day.",
+        "Action: Restart the growing process in a quiet hour, then fix the leak.",
         "Owner: team-ml",
         "Capacity: http://hub/capacity",
         "Runbook: http://hub/runbooks/ForeshockResourceFillingUp",
@@ -200,7 +200,7 @@ def test_a_host_with_eight_gpus_and_the_pods_on_it_are_one_message(hub: Hub) -> 
     assert len([line for line in lines if line.startswith("GPU memory")]) == 3
     assert lines[5:8] == [
         "5 more on the Capacity page.",
-        "Action: Restart the process that grows in a quiet hour, then fix the leak.",
+        "Action: Restart the growing process in a quiet hour, then fix the leak.",
         "Owner: team-ml, team-shop",
     ]
     assert body_of(second).title == "[warning] Pod memory of shop/cart reaches its limit Wednesday at 09:00 UTC"

@@ -168,6 +168,13 @@ def test_a_shortage_says_when_to_act_and_how_high_its_peak_is() -> None:
     assert page(replace(FORECAST, shortages=(shortage(None, provisioning_seconds=math.nan),)))["action"] == []
 
 
+def test_without_a_shortage_the_first_slow_burn_is_named() -> None:
+    """No shortage is not taken for no problem."""
+    burning = page(replace(NONE_SHORT, slow_burns=FORECAST.slow_burns))["action"]
+    assert "".join(clause.text for clause in burning) == "Host memory of host-3 fills up Thursday at 14:00 UTC."
+    assert page(NONE_SHORT)["action"] == []
+
+
 def test_an_autoscaler_at_its_maximum_is_what_to_raise() -> None:
     """On the page and in the API, also while it has started all that it may."""
     load = replace(FORECAST.loads[0], replicas=4.0, ready=4.0, room=5.0, max_replicas=4.0)

@@ -8,7 +8,7 @@ from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.world import calls, changes, cluster, gpus, hosts, model_servers, resources
 from foreshock_dashboard.world.builder import catalog
 from foreshock_dashboard.world.row import CatalogRow, RateWindows
-from foreshock_dashboard.world.slow_burns import named
+from foreshock_dashboard.world.slow_burns import host_disks, named
 
 WINDOWS = RateWindows(59.0, 29.0)
 PARTS = {
@@ -57,7 +57,8 @@ def test_every_metric_is_documented_with_the_feature_that_needs_it() -> None:
 
 def test_slow_burns_are_documented() -> None:
     """They are of the capacity forecast alone, and in no World."""
-    rows = "\n".join(row(reading) for reading in named.readings(WINDOWS).values())
+    readings = [*named.readings(WINDOWS).values(), *host_disks.readings(WINDOWS).values()]
+    rows = "\n".join(map(row, readings))
     table = f"| metric | alternatives | also read | missing without it |\n|---|---|---|---|\n{rows}"
     assert "## Slow burns\n" in DOCUMENT
     assert table in DOCUMENT, f"the table of slow burns should be:\n{table}"

@@ -11,7 +11,7 @@ from foreshock_dashboard.model.capacity.move import Move
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
-from foreshock_dashboard.render.units import counted, elapsed, estimate, percent, significant
+from foreshock_dashboard.render.units import counted, elapsed, estimate, percent
 from foreshock_dashboard.render.words.capacity import (
     BURN_UNITS,
     CAPACITY_TEXTS,
@@ -140,7 +140,7 @@ def slow_burn_figures(burn: SlowBurn) -> str:
     label = SLOW_BURN_USES.get(burn.kind, SLOW_BURN_USE)
     if burn.kind in BURN_UNITS:
         return f"{label}: {estimate(burn.value)}, +{estimate(burn.growth * 3600)} per hour"
-    return f"{label}: {percent(burn.value)}, +{significant(burn.growth * DAY_SECONDS * 100)} pp per day"
+    return f"{label}: {percent(burn.value)}, +{percent(burn.growth * DAY_SECONDS).replace('%', ' pp')} per day"
 
 
 def slow_burn_text(burn: SlowBurn, now: float, *, with_interval: bool = True) -> Text:

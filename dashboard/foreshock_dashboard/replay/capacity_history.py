@@ -10,8 +10,10 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.capacity.observed import LoadKey, observed_loads
+from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS
 from foreshock_dashboard.analysis.slow_burns.error_budgets import PERIOD_POINTS, Budget, BudgetKey
 from foreshock_dashboard.analysis.slow_burns.growth import GROWING_DAYS, observed_uses
+from foreshock_dashboard.analysis.slow_burns.idle_cache import held, idle_cache
 from foreshock_dashboard.analysis.slow_burns.resource import Resource, UseKey
 from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadKind
 from foreshock_dashboard.model.capacity.slow_burn import LATE_RATIO, SlowBurnKind
@@ -23,7 +25,7 @@ from foreshock_dashboard.world.builder import build_world
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 from foreshock_dashboard.world.observer import Observer, align_down
 from foreshock_dashboard.world.row import Catalog, RateWindows, Readings
-from foreshock_dashboard.world.slow_burns import named
+from foreshock_dashboard.world.slow_burns import host_disks, named
 from foreshock_dashboard.world.slow_burns.slo_counts import SloCount, slo_catalog, slo_counts
 
 HISTORY_SECONDS = 28 * DAY_SECONDS
@@ -47,6 +49,8 @@ USES = (
     *("disk_used", "disk_size", "open_files", "max_files", "host_memory_available", "host_memory_size"),
 )
 """Keys of the catalog with uses of resources."""
+IDLE_CACHE = (*JOINS, "served", "running", "waiting", "cache")
+"""Keys of the catalog with the KV cache of idle model servers, and the services that these belong to."""
 NO_SLOS: Mapping[Service, Slo] = MappingProxyType({})
 
 
@@ -73,17 +77,24 @@ class CapacityHistory:
         def uses(readings: Readings) -> Mapping[UseKey, Floats]:
             return observed_uses(build_world(completed(readings, whole), FORECAST_STEP_SECONDS))
 
+        def idle(readings: Readings) -> Mapping[Service, Floats]:
+            return idle_cache(build_world(completed(readings, whole), FORECAST_STEP_SECONDS))
+
         def counts(readings: Readings) -> Mapping[SloCount, Floats]:
             return slo_counts(readings, {service: slo.seconds for service, slo in slos.items()}, WINDOW_SECONDS)
 
-        of_loads, of_uses = ({key: whole[key] for key in keys} for keys in (LOADS, USES))
-        of_names = dict(named.readings(RateWindows(WINDOW_SECONDS, WINDOW_SECONDS)))
+        of_loads, of_uses, of_idle = ({key: whole[key] for key in keys} for keys in (LOADS, USES, IDLE_CACHE))
+        windows = RateWindows(WINDOW_SECONDS, WINDOW_SECONDS)
+        of_names = dict(named.readings(windows))
+        of_disks = {"host": whole["host"], **host_disks.readings(windows)}
         of_certificates = {metric: of_names.pop(metric) for metric in named.certificate_metrics()}
         of_slos = slo_catalog(whole, slos) if slos else {}
         self._slos = slos
         self._loads = _Series(source, of_loads, loads, seconds, max_chunk_values)
         self._uses = _Series(source, of_uses, uses, recent, max_chunk_values)
         self._named = _Series(source, of_names, named.observed, recent, max_chunk_values)
+        self._disks = _Series(source, of_disks, host_disks.observed, recent, max_chunk_values)
+        self._idle = _Series(source, of_idle, idle, recent, max_chunk_values)
         self._certificates = _Series(source, of_certificates, named.observed, seconds, max_chunk_values)
         self._counts = _Series(source, of_slos, counts, PERIOD_POINTS * FORECAST_STEP_SECONDS, max_chunk_values)
         self.slow_burns_error = ""
@@ -103,7 +114,7 @@ class CapacityHistory:
         """
         yield from self._loads.read(now)
         self.slow_burns_error = ""
-        optional: list[_Series[Any]] = [self._uses, self._named, self._certificates]
+        optional: list[_Series[Any]] = [self._uses, self._disks, self._idle, self._named, self._certificates]
         if self._slos:
             optional.append(self._counts)
         for series in optional:
@@ -126,12 +137,20 @@ class CapacityHistory:
             for series in (self._named, self._certificates)
             for (kind, name), row in series.rows_until(self.end).items()
         }
+        disks = {
+            (Resource(None, f"{host}:{path}", host), SlowBurnKind.HOST_DISK): row
+            for (host, path), row in self._disks.rows_until(self.end).items()
+        }
+        leaked = {
+            (Resource(service, ""), SlowBurnKind.KV_CACHE): held(row, DAY_POINTS)
+            for service, row in self._idle.rows_until(self.end).items()
+        }
         queues = {
             (Resource(subject.service, ""), SlowBurnKind.QUEUE): row
             for (subject, kind), row in self._loads.rows.items()
             if kind is LoadKind.QUEUE
         }
-        return {**self._uses.rows_until(self.end), **names, **queues}
+        return {**self._uses.rows_until(self.end), **disks, **leaked, **names, **queues}
 
     def budgets(self) -> Mapping[BudgetKey, Budget]:
         """Error budgets of the configured SLOs that have requests."""

@@ -48,6 +48,23 @@ def rows() -> Iterator[Row]:
     for resource, values in used.items():
         yield "kube_resourcequota", quota | {"resource": resource, "type": "hard"}, np.full(len(TIMES), 100.0)
         yield "kube_resourcequota", quota | {"resource": resource, "type": "used"}, values
+    yield "traefik_tls_certs_not_after", {"job": "traefik", "cn": "chat.example.com", "serial": "1"}, at(6)
+    ingress = {"job": "ingress-nginx", "namespace": "ingress-nginx", "exported_namespace": "serving"}
+    yield "nginx_ingress_controller_ssl_expire_time_seconds", ingress | {"host": "llm.example.com"}, at(4)
+    node = {"job": "node", "instance": "10.0.0.3:9100"}
+    yield "node_uname_info", node | {"nodename": "host-3"}, np.ones(len(TIMES))
+    disk, growth = node | {"device": "/dev/nvme0n1p1", "fstype": "ext4"}, 70 + np.maximum(HOURS, -96) / 2.4
+    mounts = {"/var/lib": (disk, growth), "/var/lib/kubelet": (disk, growth)}
+    mounts |= {"/boot": (disk | {"device": "/dev/sda1"}, np.full(len(TIMES), 80.0))}
+    mounts |= {"/run": (disk | {"fstype": "tmpfs"}, growth)}
+    for path, (labels, values) in mounts.items():
+        yield "node_filesystem_size_bytes", labels | {"mountpoint": path}, np.full(len(TIMES), 100.0)
+        yield "node_filesystem_avail_bytes", labels | {"mountpoint": path}, 100.0 - values
+    busy = HOURS % 24 > 8
+    for name, leaked in (("leaky", growth / 100), ("sound", 0 * HOURS)):
+        server = {"job": "vllm", "instance": f"{name}:8000", "service_name": name, "service_namespace": "serving"}
+        yield "vllm:num_requests_running", server, np.where(busy, 5.0, 0.0)
+        yield "vllm:kv_cache_usage_perc", server, np.where(busy, leaked + 0.2, leaked)
     broker = {"job": "rabbitmq", "vhost": "/"}
     yield "rabbitmq_queue_messages_ready", broker | {"queue": "embeddings"}, 20 + np.maximum(0, HOURS + 8) * 40
     yield "rabbitmq_queue_messages_ready", broker | {"queue": "mail"}, 20 + 10 * np.sin(HOURS)
@@ -92,6 +109,10 @@ def test_only_what_ends_this_week_is_found(found: dict[tuple[SlowBurnKind, str],
         (SlowBurnKind.CERTIFICATE, "shop.example.com/health"),
         (SlowBurnKind.CERTIFICATE, "ingress/gateway-tls"),
         (SlowBurnKind.CERTIFICATE, "serving/llm-gateway"),
+        (SlowBurnKind.CERTIFICATE, "llm.example.com"),
+        (SlowBurnKind.CERTIFICATE, "chat.example.com"),
+        (SlowBurnKind.HOST_DISK, "host-3:/var/lib"),
+        (SlowBurnKind.KV_CACHE, "serving/leaky"),
         (SlowBurnKind.QUOTA, "serving/team/limits.memory"),
         (SlowBurnKind.QUEUE, "embeddings"),
         (SlowBurnKind.QUEUE, "serving/llm-chat"),
@@ -106,6 +127,10 @@ def test_only_what_ends_this_week_is_found(found: dict[tuple[SlowBurnKind, str],
         (SlowBurnKind.CERTIFICATE, "shop.example.com/health", 48.0, 0.1),
         (SlowBurnKind.CERTIFICATE, "ingress/gateway-tls", 120.0, 0.1),
         (SlowBurnKind.CERTIFICATE, "serving/llm-gateway", 72.0, 0.1),
+        (SlowBurnKind.CERTIFICATE, "llm.example.com", 96.0, 0.1),
+        (SlowBurnKind.CERTIFICATE, "chat.example.com", 144.0, 0.1),
+        (SlowBurnKind.HOST_DISK, "host-3:/var/lib", 72.0, 1.0),
+        (SlowBurnKind.KV_CACHE, "serving/leaky", 72.0, 17.0),
         (SlowBurnKind.QUOTA, "serving/team/limits.memory", 72.0, 1.0),
         (SlowBurnKind.QUEUE, "embeddings", 8.5, 1.0),
         (SlowBurnKind.QUEUE, "serving/llm-chat", 6.0, 1.0),

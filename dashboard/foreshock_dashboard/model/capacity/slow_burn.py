@@ -26,6 +26,10 @@ class SlowBurnKind(StrEnum):
     """Open file descriptors of a service's worst process, share of the limit, 0 to 1."""
     DISK = "disk"
     """Use of a service's fullest volume, 0 to 1."""
+    HOST_DISK = "host_disk"
+    """Use of a file system of a host, 0 to 1."""
+    KV_CACHE = "kv_cache"
+    """KV cache that a service's model servers use while no request runs, 0 to 1, mean over replicas."""
     QUOTA = "quota"
     """Use of one resource of a namespace's quota, 0 to 1."""
     ERROR_BUDGET = "error_budget"
@@ -48,8 +52,8 @@ class SlowBurnKey(NamedTuple):
 class SlowBurn:
     """Something that grows for hours and will reach its limit; values in the unit of `kind`.
 
-    service: None where it is of no service. name: the host, GPU, certificate, quota, or message queue, or the SLI of an
-    error budget; "" for another one of a service.
+    service: None where it is of no service. name: the host, GPU, disk, certificate, quota, or message queue, or the SLI
+    of an error budget; "" for another one of a service.
     growth: units per second, median slope; slowest, fastest: 80% interval. at, earliest, latest: Unix seconds at which
     the limit is reached; `latest` may be infinite. since: Unix seconds since which it grows, three days back at most;
     NaN where that has no meaning. period_seconds: of an error budget. host: of what is on one, else "".

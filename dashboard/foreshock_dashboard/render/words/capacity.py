@@ -35,6 +35,8 @@ SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
     SlowBurnKind.MEMORY: ("Pod memory", "reaches its limit"),
     SlowBurnKind.FILE_DESCRIPTORS: ("Open files", "reach their limit"),
     SlowBurnKind.DISK: ("Volume", "fills up"),
+    SlowBurnKind.HOST_DISK: ("Disk", "fills up"),
+    SlowBurnKind.KV_CACHE: ("Leaked KV cache", "fills the cache"),
     SlowBurnKind.QUOTA: ("Quota", "fills up"),
     SlowBurnKind.ERROR_BUDGET: ("Error budget", "runs out"),
     SlowBurnKind.QUEUE: ("Queue", "doubles"),
@@ -44,17 +46,19 @@ SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
 SLOW_BURN_USE = "Used"
 SLOW_BURN_USES: Mapping[SlowBurnKind, str] = {SlowBurnKind.ERROR_BUDGET: "Spent", SlowBurnKind.QUEUE: "Waiting"}
 """What the value of a slow burn is, where it is not `SLOW_BURN_USE`."""
-_RESTART = "Restart the process that grows in a quiet hour, then fix the leak."
+_RESTART = "Restart the growing process in a quiet hour, then fix the leak."
 SLOW_BURN_ACTIONS: Mapping[SlowBurnKind, str] = {
     SlowBurnKind.HOST_MEMORY: _RESTART,
     SlowBurnKind.GPU_MEMORY: _RESTART,
     SlowBurnKind.MEMORY: _RESTART,
     SlowBurnKind.FILE_DESCRIPTORS: _RESTART,
     SlowBurnKind.DISK: "Delete or move old data, or enlarge the volume.",
-    SlowBurnKind.QUOTA: "Delete what is not used, or raise the quota.",
+    SlowBurnKind.HOST_DISK: "Delete or move old data, or enlarge the disk.",
+    SlowBurnKind.KV_CACHE: "Restart the model servers in a quiet hour, then update or roll back the server.",
+    SlowBurnKind.QUOTA: "Delete unused objects, or raise the quota.",
     SlowBurnKind.ERROR_BUDGET: "Fix or roll back what violates the SLO.",
-    SlowBurnKind.QUEUE: "Add consumers or replicas, or limit what arrives.",
-    SlowBurnKind.CERTIFICATE: "Find why it was not renewed, and renew it.",
+    SlowBurnKind.QUEUE: "Add consumers or replicas, or limit incoming requests.",
+    SlowBurnKind.CERTIFICATE: "Find out why it was not renewed, and renew it.",
 }
 """First step against each kind, as in the runbook."""
 SLOW_BURN_RUNBOOK = "ForeshockResourceFillingUp"

@@ -1,4 +1,4 @@
-"""Readings of the capacity forecast that no World has, because they matter in days: certificates, quotas, and SLOs.
+"""Readings of the capacity forecast that no World has, as they matter in days: certificates, quotas, disks, and SLOs.
 
 Imports: `model`, `world`.
 """

@@ -42,13 +42,20 @@ NAMED = (
         (("exported_namespace", "name"), ("namespace", "name")),
         "certificates of cert-manager",
     ),
+    Named(
+        SlowBurnKind.CERTIFICATE,
+        "nginx_ingress_controller_ssl_expire_time_seconds",
+        (("host",),),
+        "certificates of ingress-nginx",
+    ),
+    Named(SlowBurnKind.CERTIFICATE, "traefik_tls_certs_not_after", (("cn",), ("sans",)), "certificates of Traefik"),
     Named(SlowBurnKind.QUOTA, "kube_resourcequota", _QUOTA_NAMES, "quotas of namespaces"),
     Named(SlowBurnKind.QUEUE, "rabbitmq_queue_messages_ready", (("vhost", "queue"), ("queue",)), "queues of RabbitMQ"),
     Named(SlowBurnKind.QUEUE, "kafka_consumergroup_lag", (("consumergroup", "topic"),), "consumer lag of Kafka"),
 )
-"""Exporters: blackbox_exporter, x509-certificate-exporter, cert-manager, kube-state-metrics, the RabbitMQ plugin
-rabbitmq_prometheus (queues by object), and kafka_exporter. Certificates are gauges in Unix seconds; cert-manager says 0
-before one is issued, and blackbox_exporter a time before 1970 without any."""
+"""Exporters: blackbox_exporter, x509-certificate-exporter, cert-manager, ingress-nginx, Traefik, kube-state-metrics,
+the RabbitMQ plugin rabbitmq_prometheus (queues by object), and kafka_exporter. Certificates are gauges in Unix seconds;
+cert-manager says 0 before one is issued, and blackbox_exporter a time before 1970 without any."""
 _SCHEME = re.compile("^[a-z][a-z0-9+.-]*://")
 
 

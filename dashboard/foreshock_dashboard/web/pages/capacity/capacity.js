@@ -197,7 +197,9 @@ export const BURN_COLUMNS = [
     fixed: true,
     minor: true,
     cell: ({ growth, unit }) =>
-      isNumber(growth) && unit !== "s" ? `+${formatValue(perDay(growth, unit), unit)}` : NOT_KNOWN,
+      isNumber(growth) && unit !== "s"
+        ? `+${formatValue(perDay(growth, unit), unit).replace("%", " pp")}` // of points, not of the value
+        : NOT_KNOWN,
   },
 ];
 

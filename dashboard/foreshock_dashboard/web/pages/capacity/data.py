@@ -18,6 +18,7 @@ from foreshock_dashboard.render.capacity_text import (
     headline,
     peak_text,
     quality_notes,
+    slow_burn_text,
 )
 from foreshock_dashboard.render.clause import joined
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
@@ -78,7 +79,8 @@ class MovableRow(Row):
 class CapacityPage(TypedDict, total=False):
     """The payload of the page; where there is no forecast, `ready`, `state`, `clauses`, `current`, and `slow_burns`.
 
-    state: of the headline. action: when to act. start: Unix seconds of the first hour of the strips. hidden: rows that
+    state: of the headline. action: when to act, or the first slow burn where there
+    is no shortage. start: Unix seconds of the first hour of the strips. hidden: rows that
     do not fit. hosts: those that may be lost. movable: services whose replicas may move. pools: where to. case: which
     what-if case the values are of, in words; "" for none. current: the highest load first.
     """
@@ -123,7 +125,7 @@ def capacity(
         "ready": True,
         "state": "warning" if first or gone else "healthy",
         "clauses": said,
-        "action": _action(first, now) if first and not gone else [],
+        "action": [] if gone else _action(first, now) if first else _first_burn(forecast, now),
         "notes": [clauses(note) for note in quality_notes(forecast, now)],
         "start": start - start % 3600.0,
         "rows": [_row(row) for row in rows[:MAX_ROWS]],
@@ -144,6 +146,11 @@ def _current(snapshot: Snapshot) -> list[CurrentRow]:
 def _action(first: Shortage, now: float) -> list[ClauseJson]:
     """When to act, and how high the peak is; empty where neither is known."""
     return clauses(joined(filter(None, (act_text(first, now), peak_text(first, now))), " "))
+
+
+def _first_burn(forecast: CapacityForecast, now: float) -> list[ClauseJson]:
+    """What fills up or runs out first, so that no shortage is not taken for no problem; empty for nothing."""
+    return clauses(slow_burn_text(forecast.slow_burns[0], now, with_interval=False)) if forecast.slow_burns else []
 
 
 def _movable(forecast: CapacityForecast) -> list[MovableRow]:

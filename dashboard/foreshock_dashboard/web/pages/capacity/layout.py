@@ -49,7 +49,7 @@ def layout() -> Component:
                     panel("strips", "Next 7 days", "share of safe limit by hour", wide=True),
                     chart("capacity-load", "Load", [html.Span(id="chosen")], wide=True, height=260),
                     panel("headroom", "Headroom", "share of safe limit", wide=True, csv="/api/csv/forecast"),
-                    panel("slow-burns", "Slow burns", "forecast", wide=True),
+                    panel("slow-burns", "Slow burns", "what fills up or runs out in 7 days", wide=True),
                 ],
                 className="panels",
                 **attributes(data_kind="capacity"),
