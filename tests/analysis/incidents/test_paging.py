@@ -1,16 +1,20 @@
-"""A slow service whose callers do not show it: it pages once it becomes slower and slower."""
+"""What pages without urgency: harm to users, a breach that is near, and a service that becomes slower and slower."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tests.analysis.platforms import Course, Platform, Served, service, step
 
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH, is_worth_a_page
+from foreshock_dashboard.model.incident import SuspectedCause
 
 STORE = service("store")
 BREACHED = ServiceRisk(
@@ -53,3 +57,32 @@ def test_a_callee_that_is_slower_by_far_is_a_stated_cause_before_its_callers_sho
     platform = Platform({"front": Served(), "store": store}, {("user", "front"): Served(), ("front", "store"): store})
     (finding,) = (item for item in dependency(platform.point()) if item.service == STORE)
     assert (finding.strength >= FINDING_STRENGTH) == is_stated
+
+
+NEIGHBOR = Finding(service("front"), "gpu_contention", SuspectedCause(service("batch")), 0.9, 1.0, 0.0, (), ())
+
+
+@pytest.mark.parametrize(
+    ("p95", "cause", "is_page"),
+    [
+        pytest.param(0.66, None, False, id="a little slower than the SLO"),
+        pytest.param(0.66, NEIGHBOR, True, id="a little slower than the SLO, for a known cause"),
+        pytest.param(4.0, None, True, id="half of the requests are late"),
+    ],
+)
+def test_a_breach_without_a_known_cause_pages_once_users_have_felt_it(
+    p95: float, cause: Finding | None, *, is_page: bool
+) -> None:
+    front = Served(p95=step(0.4, p95))
+    point = Platform({"front": front}, {("user", "front"): front}).point()
+    risk = replace(BREACHED, slo=Slo(0.64, 0.01))
+    assert is_worth_a_page(point, {service("front"): risk}, service("front"), (), cause) == is_page
+
+
+@pytest.mark.parametrize(("p95", "is_page"), [(0.66, False), (4.0, True)])
+def test_the_harm_of_a_caller_counts_for_an_origin_that_explains_it(p95: float, *, is_page: bool) -> None:
+    front, store = Served(p95=step(0.4, p95)), Served(p95=step(0.1, p95 - 0.3))
+    platform = Platform({"front": front, "store": store}, {("user", "front"): front, ("front", "store"): store})
+    breached = replace(BREACHED, slo=Slo(0.64, 0.01))
+    risks = {service("front"): breached, STORE: replace(breached, breached=False, score=0.0)}
+    assert is_worth_a_page(platform.point(), risks, STORE, (service("front"),), None) == is_page

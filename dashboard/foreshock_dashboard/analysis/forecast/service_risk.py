@@ -32,6 +32,7 @@ from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Operation, Red
+from foreshock_dashboard.stats.late_share import late_share
 from foreshock_dashboard.stats.robust import median
 
 MIN_FAILED_REQUESTS = 5.0
@@ -212,9 +213,8 @@ def _slow_requests(
     """
     recent = point.window(point.world.step * smoothing_points(point.world))
     p99 = median(red.p99[:, recent].astype(np.float64))
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        beyond = np.log(limit / p95) / np.log(p99 / p95)
-        share = LATE_RATIO * (0.01 / LATE_RATIO) ** beyond
+    share = late_share(limit, p95 / 2, p95, p99)
+    with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((p95 <= limit) & (p99 > limit) & (share * requests >= MIN_SLOW_REQUESTS))
     for row in rows.tolist():
         past = red.p99[row, baseline_columns(point.world, point.column)].astype(np.float64)

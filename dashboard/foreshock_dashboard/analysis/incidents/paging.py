@@ -17,6 +17,7 @@ from foreshock_dashboard.analysis.incidents.caller_impact import (
     has_known_callers,
     is_noticeable,
 )
+from foreshock_dashboard.analysis.incidents.harm import is_harmed
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.robust import median
@@ -56,7 +57,7 @@ def is_worth_a_page(
     affected_callers: Sequence[Service],
     cause: Finding | None,
 ) -> bool:
-    """Whether a candidate without urgency is worth a page: callers are affected, or are about to be."""
+    """Whether a candidate without urgency is worth a page: users are harmed, or a known cause is about to harm them."""
     risk = risks.get(origin)
     if risk is None:
         return False
@@ -66,11 +67,12 @@ def is_worth_a_page(
         and cause.cause in PAGING_CAUSES
         and request_count(point, origin) >= MIN_REQUESTS
     )
-    if risk.breached:
+    if is_harmed(point, origin, risk):
         worsens = becomes_slower(point, origin) and is_noticeable(point, origin)
-        return explained or worsens or bool(affected_callers) or not point.upstream[origin]
-    breaching = (caller for caller in affected_callers if caller in risks and risks[caller].breached)
-    if any(explains(point, origin, caller) for caller in breaching):
+        if worsens or affected_callers or not point.upstream[origin]:
+            return True
+    harmed = (caller for caller in affected_callers if caller in risks and is_harmed(point, caller, risks[caller]))
+    if any(explains(point, origin, caller) for caller in harmed):
         return True  # it has no SLO, or several calls of a request add up
     is_severe = cause is not None and cause.severity >= CONTENTION_SEVERITY and point.z("p95", origin) >= AFFECTED_Z
     return explained and (is_severe or risk.score >= PAGE_SCORE)
