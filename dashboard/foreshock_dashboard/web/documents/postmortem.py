@@ -265,7 +265,7 @@ def _evidence(incident: Incident) -> str:
     if not rows:
         return "No evidence recorded."
     at = incident.evidence_at
-    when = "" if at is None else f"\n\nValues at {clock(at)}, the last time they supported the cause."
+    when = "" if at is None else f"\n\nValues at {clock(at)}, when they last supported the cause."
     return _table(("Signal", "Value", "Baseline", "Since"), rows) + when
 
 
