@@ -13,6 +13,7 @@ from tests.web.caller import Caller
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeHub, bare, contended, contention_incident, service
 
 from foreshock_dashboard.model.action import Action, Reason
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Incident, LaterCause, SuspectedCause
 from foreshock_dashboard.model.journal import Entry
 from foreshock_dashboard.response.entries import acknowledge
@@ -30,6 +31,16 @@ def over() -> Incident:
 def section(markdown: str, title: str) -> str:
     """The text under a heading."""
     return markdown.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_it_judges_by_the_slos_of_the_incident() -> None:
+    """Those in force when it opened: what its pages show, and not what is learned from another time."""
+    item = replace(over(), affected=(service("embedder"), service("gateway")))
+    slos = [ServiceSlo(who, 0.04, 0.01, learned=False) for who in item.affected]
+    found = report(contended(), replace(item, slos=tuple(slos))).markdown
+    assert "slower than the SLO (40 ms at gateway" in section(found, "Impact")
+    assert "gateway breaches its SLO" in section(found, "Timeline")
+    assert "gateway breaches its SLO" not in report(contended(), item).markdown
 
 
 def test_its_sections_are_in_order() -> None:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.change import Change
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import Gpu
@@ -140,7 +141,8 @@ class Incident:
     time at which it supported the cause; None without evidence. since (the first anomaly), opened, paged,
     recovering_since (the end of the symptoms), and resolved: Unix seconds; None if it has not happened. confidence: 0
     to 1. stage: of the service while the incident fires; None if unknown, or if no service is affected. later: what
-    causes the trouble since the suspected cause ended; the actions are then against it.
+    causes the trouble since the suspected cause ended; the actions are then against it. slos: of its services, as in
+    force when it first named each: a learned one does not follow the baseline meanwhile.
     """
 
     id: str
@@ -168,6 +170,7 @@ class Incident:
     paged_service: Service | None = None
     stage: Stage | None = None
     later: LaterCause | None = None
+    slos: tuple[ServiceSlo, ...] = ()
 
     @property
     def is_open(self) -> bool:

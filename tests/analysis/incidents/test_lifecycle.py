@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analysis.conftest import last_state
 
-from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_RESOLVED_SECONDS, State, learning, states
+from foreshock_dashboard.analysis.baseline.slos import Slo
+from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_RESOLVED_SECONDS, State, advance, learning, states
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
@@ -347,3 +349,24 @@ def test_an_incident_starts_no_later_than_its_evidence(scenes: Scenes) -> None:
             assert incident.since <= start
             start = incident.since
     assert start < math.inf
+
+
+def test_an_incident_keeps_the_slos_with_which_it_opened(scenes: Scenes, contended: Contended) -> None:
+    """A learned one does not follow the baseline meanwhile; a configured one counts at once."""
+    world, seconds = contended.world, 7.5
+    *_, before, _ = states(State(), world)
+    (group,) = before.tracked
+    assert group.incident is not None
+    other = next(
+        service for service in world.services if service != scenes.victim and before.service_risks[service].slo
+    )
+    kept = ServiceSlo(other, seconds, 0.02, learned=True)
+    tracked = (replace(group, incident=replace(group.incident, slos=(kept,))),)
+    configured = {other: Slo(0.25, 0.01)}
+    learned, set_meanwhile = (
+        advance(replace(before, tracked=tracked), world, len(world.times) - 1, slos) for slos in ({}, configured)
+    )
+    assert learned.service_risks[other].slo == Slo(seconds, 0.02, learned=True)
+    assert kept in learned.incidents[0].slos
+    assert set_meanwhile.service_risks[other].slo == configured[other]
+    assert {slo.service for slo in contended.incidents[0].slos} >= {scenes.victim}

@@ -148,7 +148,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     cache = state.cache.next_step()
     learned = relearned(state.learned, world, at, frozen, cache)
     point = EvaluationPoint(world, at, learned.baselines, cache, utilizations(world, at, learned.laws))
-    risks = service_risks(point, slos(point, configured or {}))
+    risks = service_risks(point, {**slos(point, configured or {}), **_kept_slos(state.tracked, configured or {})})
     evaluation = Evaluation(point, risks, findings(point))
     latent = state.latent if learned is state.learned else _latent_risks(point, risks)
     candidates = incident_candidates(point, risks, evaluation.findings, latent)
@@ -157,6 +157,16 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     resolved = [_resolved(incident, time) for incident in (*ended, *expired)]
     resolved += [incident for incident in state.resolved if time - (incident.resolved or time) <= KEEP_RESOLVED_SECONDS]
     return State(time, learned, tracked, latent, warnings, tuple(resolved), risks, cache)
+
+
+def _kept_slos(tracked: Sequence[TrackedIncident], configured: Mapping[Service, Slo]) -> Mapping[Service, Slo]:
+    """The learned SLOs of services in open incidents, of the oldest one first, unless an SLO is configured now."""
+    kept: dict[Service, Slo] = {}
+    for incident in sorted((group.incident for group in tracked if group.incident), key=lambda item: item.opened):
+        for service, *targets in incident.slos:
+            if Slo(*targets).learned and not {service, service.local} & configured.keys():
+                kept.setdefault(service, Slo(*targets))
+    return kept
 
 
 def _resolved(incident: Incident, time: float) -> Incident:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.slos import slos
+from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
@@ -46,12 +47,17 @@ def ingress_services(world: World) -> tuple[Service, ...]:
     return tuple(sorted((outside or used - called) & used))
 
 
-def request_impacts(world: World, since: float, until: float, paged: float | None) -> tuple[RequestImpact, ...]:
-    """The impact at each ingress service from `since` to `until`; paged: time of the page (all in Unix seconds)."""
+def request_impacts(
+    world: World, since: float, until: float, paged: float | None, known: Mapping[Service, Slo] = MappingProxyType({})
+) -> tuple[RequestImpact, ...]:
+    """The impact at each ingress service from `since` to `until`; paged: time of the page (all in Unix seconds).
+
+    known: SLOs in force; those of other services are learned from the time before.
+    """
     first = int(np.searchsorted(world.times, since))
     columns = slice(first, int(np.searchsorted(world.times, until, side="right")))
     point = EvaluationPoint(world, min(first, len(world.times) - 1), baselines_at(world, first))
-    slo_by_service = slos(point, {})
+    slo_by_service = slos(point, known)
     is_after = world.times[columns] >= (math.inf if paged is None else paged + REACTION_SECONDS)
     impacts = []
     for service in ingress_services(world):

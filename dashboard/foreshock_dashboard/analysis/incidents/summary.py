@@ -10,6 +10,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident, Summary, Symptom
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Stage
@@ -38,8 +39,15 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
         requests=_requests(incident, evaluation.point),
         down=is_outage_observed(evaluation.point, incident.service),
     )
-    summarized = replace(incident, summary=summary)
+    summarized = replace(incident, summary=summary, slos=_slos(incident, evaluation))
     return replace(summarized, stage=incident_stage(summarized, evaluation.point, risk))
+
+
+def _slos(incident: Incident, evaluation: Evaluation) -> tuple[ServiceSlo, ...]:
+    """The SLOs that the incident has, and those of services that it names for the first time."""
+    known = {slo.service for slo in incident.slos}
+    risks = {service: evaluation.service_risks.get(service) for service in sorted(incident.services - known)}
+    return (*incident.slos, *(ServiceSlo(service, *risk.slo) for service, risk in risks.items() if risk and risk.slo))
 
 
 def _symptom(service: Service, point: EvaluationPoint, risk: ServiceRisk | None) -> Symptom | None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.change_cause import CHANGE_LOOKBACK_SECONDS
 from foreshock_dashboard.analysis.incidents.request_impact import (
     REACTION_SECONDS,
@@ -67,7 +68,7 @@ def report(
     paged = at_page or incident
     affected = tuple(dict.fromkeys((*paged.affected, *incident.affected)))
     breaches = _breaches(world, incident, (*affected, *ingress_services(world)), since, until)
-    impacts = request_impacts(world, since, until, incident.paged)
+    impacts = request_impacts(world, since, until, incident.paged, _slos(incident))
     plots = dict(incident_plots(world, incident, since, until))
     parts = [
         f"# Incident {_text(incident.id)}",
@@ -149,7 +150,7 @@ def _breaches(
     """The breaches of some services during an incident, the first one first."""
     if not len(world.times):
         return []
-    history = service_history(world, since, until, onset=incident.since)
+    history = service_history(world, since, until, onset=incident.since, slo_by_service=_slos(incident))
     found = []
     for service in dict.fromkeys(services):
         intervals = history.intervals(service) if service in history.services else ()
@@ -161,6 +162,11 @@ def _breaches(
             within = next((time for time in known if is_over and time >= spans[-1].end), None)
             found.append(Breach(spans[0].start, service, within, max(known, default=spans[-1].end)))
     return sorted(found)
+
+
+def _slos(incident: Incident) -> Mapping[Service, Slo]:
+    """The SLOs that the incident was judged by."""
+    return {slo.service: Slo(*slo[1:]) for slo in incident.slos}
 
 
 def _people(response: Response, paged: float | None) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -55,6 +56,11 @@ class ChosenIncidents(NamedTuple):
     risks: Mapping[Service, AtRisk]
     others: tuple[Incident, ...] = ()
     ended: tuple[Incident, ...] = ()
+
+    @property
+    def slos(self) -> tuple[ServiceSlo, ...]:
+        """The SLOs in force during these incidents, the last of equal services counts."""
+        return tuple(slo for item in reversed(self.incidents) for slo in item.slos)
 
     def may_have(self, service: Service) -> bool:
         """Whether a service may be a part of these incidents: it is not of others only, nor in another cluster."""
@@ -185,7 +191,7 @@ def current_history(
 ) -> ServiceHistory:
     """The history of all services whose newest stages every page shows, so that a state is the same word everywhere."""
     start = min(lanes_start(world, chosen), world.time - HEALTHY_SECONDS)
-    return histories.get(snapshot, world, chosen.onset, start)
+    return histories.get(snapshot, world, chosen.onset, start, chosen.slos)
 
 
 def affected_order(
@@ -202,7 +208,7 @@ def affected_order(
     """
     since = min(world.time - HEALTHY_SECONDS, math.inf if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS)
     if abs(since - start) >= world.step:
-        history, start = histories.get(snapshot, world, chosen.onset, since), since
+        history, start = histories.get(snapshot, world, chosen.onset, since, chosen.slos), since
     lanes = timeline(world, start, history, chosen, len(world.services)).lanes
     return tuple(lane.service for lane in lanes if lane.part == "affected")
 

@@ -24,6 +24,7 @@ from foreshock_dashboard.analysis.incidents.summary import (
 )
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Bools, Floats, Stage
@@ -245,9 +246,17 @@ class HistoryCache:
         self._snapshot: Snapshot | None = None
         self._rows = IdentityCache()
 
-    def get(self, snapshot: Snapshot, world: World, onset: float | None, start: float) -> ServiceHistory:
+    def get(
+        self,
+        snapshot: Snapshot,
+        world: World,
+        onset: float | None,
+        start: float,
+        kept_slos: Sequence[ServiceSlo] = (),
+    ) -> ServiceHistory:
         """All services from `start` to the World's time, against their baseline before `onset`.
 
+        kept_slos: of an incident, which replace those in force now.
         Only histories of the snapshot's own World are cached: other ranges are many, and each is looked at once.
         """
 
@@ -256,10 +265,10 @@ class HistoryCache:
 
         def make() -> ServiceHistory:
             base = baseline if world is snapshot.world else None
-            slos = {slo.service: Slo(slo.seconds, slo.error_rate) for slo in snapshot.forecast.slos}
+            slos = {slo.service: Slo(*slo[1:]) for slo in (*snapshot.forecast.slos, *kept_slos)}
             return service_history(world, start, world.time, onset, slos, _known_stages(snapshot), base=base)
 
-        return self._histories.get((start, onset), make, snapshot) if world is snapshot.world else make()
+        return self._histories.get((start, onset, kept_slos), make, snapshot) if world is snapshot.world else make()
 
     def _rows_of(self, snapshot: Snapshot) -> IdentityCache:
         """Rows by key, which carry over from snapshot to snapshot while the keys stay."""

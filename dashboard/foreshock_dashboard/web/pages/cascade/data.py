@@ -194,7 +194,7 @@ def cascade(
         return body
     wide_world = wide or world
     since = max(start, float(wide_world.times[0]))
-    history = histories.get(snapshot, wide_world, chosen.onset, since)
+    history = histories.get(snapshot, wide_world, chosen.onset, since, chosen.slos)
     order = affected_order(snapshot, world, chosen, history, since, histories)
     first = max(since, lanes_start(world, chosen)) if zoom and chosen.onset is not None else since
     current = current_history(snapshot, world, chosen_incidents(snapshot), histories)

@@ -167,7 +167,9 @@ def now(
     busy, gpu_wait = world.busy, world.gpu_wait
     if len(world.tenants) > MAX_TENANTS:  # they would be most of a refresh
         busy = gpu_wait = busy[:0]
-    lanes_history = history if start >= history.times[0] else histories.get(snapshot, world, chosen.onset, start)
+    lanes_history = (
+        history if start >= history.times[0] else histories.get(snapshot, world, chosen.onset, start, chosen.slos)
+    )
     usage_by_service = _by_usage(readings(snapshot, stages))
     usage = {reading.service: reading for reading in usage_by_service}
     named = {str(service) for item in current if item.affected for service in (*item.affected, item.suspect.service)}
