@@ -271,7 +271,7 @@ def test_the_chart_crosses_the_safe_load_when_the_shortage_begins() -> None:
 def test_a_chart_without_a_forecast_says_why() -> None:
     """Of an unknown service, and before there is one."""
     assert "No forecast of this service" in str(draw({"service": "absent"})["layout"]["annotations"])
-    assert "at least 24 h" in str(draw({}, YOUNG)["layout"]["annotations"])
+    assert "24 h needed" in str(draw({}, YOUNG)["layout"]["annotations"])
 
 
 def draw(chosen: dict[str, str], forecast: CapacityForecast = FORECAST) -> dict[str, Any]:
