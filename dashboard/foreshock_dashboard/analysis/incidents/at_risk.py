@@ -78,38 +78,52 @@ def _observed_seconds(risks: Sequence[PropagatedRisk], evaluation: Evaluation) -
     ]
     expected = [risk.seconds for risk, seen in zip(risks, observed, strict=True) if seen]
     floor = [max(column) for column in zip(*(row for row in expected if row[MEDIAN_INDEX] < math.inf), strict=True)]
+    trends = [own[risk.service].seconds if risk.service in own else risk.seconds for risk in risks]
+    without = [number for number, seen in enumerate(observed) if not seen and math.isinf(trends[number][MEDIAN_INDEX])]
+    endured = _endured_seconds([risks[number] for number in without], evaluation)
+    for number, seconds in zip(without, endured, strict=True):
+        trends[number] = seconds
     found = []
-    for risk, seen in zip(risks, observed, strict=True):
+    for risk, seen, trend in zip(risks, observed, trends, strict=True):
         seconds = risk.seconds
         if not seen:
-            trends = (own[risk.service].seconds if risk.service in own else seconds, _endured_seconds(risk, evaluation))
-            seconds = next((trend for trend in trends if trend[MEDIAN_INDEX] < math.inf), seconds)
+            seconds = trend if trend[MEDIAN_INDEX] < math.inf else seconds
             seconds = tuple(map(max, seconds, floor)) if floor else seconds
         found.append(seconds)
     return found
 
 
-def _endured_seconds(risk: PropagatedRisk, evaluation: Evaluation) -> tuple[float, ...]:
+def _endured_seconds(risks: Sequence[PropagatedRisk], evaluation: Evaluation) -> list[tuple[float, ...]]:
     """Seconds until a callee that breaches its SLO takes all the time that the SLO of its caller leaves, by its trend.
 
     Infinite without such a callee, and where it does not become slower. As uncertain as other delays between services.
+    All trends are fitted at once: an incident of a large platform has hundreds of callers.
     """
+    point, found = evaluation.point, [NEVER.seconds] * len(risks)
+    limits = {
+        number: limit for number, risk in enumerate(risks) if (limit := _endured_latency(risk, evaluation)) is not None
+    }
+    rows = [point["p95"].keys[callee] for callee, _ in limits.values()]
+    logs = np.log(np.maximum(point.world.red.p95[rows][:, trend_window(point)].astype(np.float64), 1e-9))
+    crossings = forecast(logs, np.array([math.log(seconds) for _, seconds in limits.values()]), point.world.step)
+    for number, crossing in zip(limits, crossings, strict=True):
+        found[number] = tuple((crossing.seconds[MEDIAN_INDEX] * DELAY_RATIOS).tolist())
+    return found
+
+
+def _endured_latency(risk: PropagatedRisk, evaluation: Evaluation) -> tuple[Service, float] | None:
+    """A callee that breaches its SLO, and its p95 in seconds that takes all that the SLO of the caller leaves."""
     point, callee, caller = evaluation.point, risk.through, evaluation.service_risks.get(risk.service)
     origin = evaluation.service_risks.get(callee) if callee is not None else None
     if callee is None or origin is None or not origin.breached or caller is None or caller.slo is None:
-        return NEVER.seconds
+        return None
     requests = point.value("rate", risk.service)
     if not requests > 0:
-        return NEVER.seconds
+        return None
     calls = [point.value("edge_rate", edge) for edge in point.calls_to(callee) if edge.client == risk.service]
     per_request = max(1.0, sum(calls) / requests)
     limit = point.value("p95", callee) + (caller.slo.seconds - point.value("p95", risk.service)) / per_request
-    if not limit > 0:
-        return NEVER.seconds
-    row = point["p95"].keys[callee]
-    logs = np.log(np.maximum(point.world.red.p95[row : row + 1, trend_window(point)].astype(np.float64), 1e-9))
-    (crossing,) = forecast(logs, math.log(limit), point.world.step)
-    return tuple((crossing.seconds[MEDIAN_INDEX] * DELAY_RATIOS).tolist())
+    return (callee, limit) if limit > 0 else None
 
 
 def _seconds(candidate: IncidentCandidate, own: ServiceRisk) -> tuple[float, ...]:
