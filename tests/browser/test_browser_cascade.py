@@ -51,7 +51,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
     ):
         expect(verdict).to_contain_text(words)
-    forecast = "in about 4 min (80%: 60 s to 9 min)"
+    forecast = "within 5 min (80%: 60 s to 9 min)"
     expect(verdict.locator(".fact", has_text="At risk next")).to_contain_text(f"gateway {forecast}")
     expect(verdict.locator(".also").first).to_contain_text("rag-api")
     links = {link.inner_text(): link.get_attribute("href") or "" for link in verdict.get_by_role("link").all()}
@@ -102,9 +102,9 @@ def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
     expect(page.locator("#map").get_by_label("train-llm: Suspected cause")).to_be_visible()
     expect(page.locator("#map .step.gpu title")).to_have_text("train-llm → embedder: GPU contention")
     expect(page.locator("#map .step.call title")).to_have_text("embedder → rag-api: degraded dependency")
-    expect(page.locator("#map .step.forecast title").first).to_contain_text("SLO breach in about 4 min")
+    expect(page.locator("#map .step.forecast title").first).to_contain_text("SLO breach within 5 min")
     expect(page.locator("#breaches tbody tr")).to_have_text(
-        [re.compile("embedder.*in breach"), re.compile("gateway.*in about 4 min.*60 s to 9 min")]
+        [re.compile("embedder.*in breach"), re.compile("gateway.*within 5 min.*60 s to 9 min")]
     )
     wait = page.locator("#signals tbody tr", has_text="GPU wait")
     expect(wait.locator("[title]").first).to_have_attribute(

@@ -49,7 +49,7 @@ def test_the_table_links_to_a_service_and_from_there_to_its_neighbor(visit: Open
     assert "sort=-load" in page.url
     page.locator("#services-table").get_by_role("link", name="embedder").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("embedder")
-    expect(page.get_by_role("alert").first).to_contain_text("embedder breaches its learned SLO: p95 ")
+    expect(page.get_by_role("alert").first).to_contain_text("embedder breaches its SLO: p95 ")
     expect(page.locator("#service-figures")).to_contain_text("(SLO 200 ms)")
     expect(page.locator("#neighbors")).to_contain_text("46%")
     expect(page.locator("#service-queue-panel")).to_be_hidden()

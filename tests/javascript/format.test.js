@@ -68,8 +68,9 @@ table("a load far above capacity is capped", format.formatLoad, [
 ]);
 table("the median of a forecast is shown", format.formatMedian, [
   [20, "imminent"],
-  [60, "in about 60 s"],
-  [240, "in about 4 min"],
+  [60, "within 5 min"],
+  [299, "within 5 min"],
+  [300, "within 15 min"],
   [null, "> 30 min"],
 ]);
 table("bytes have the largest unit of which there is one", format.formatBytes, [

@@ -7,7 +7,7 @@ const { nodeState } = await import("#web/pages/cascade/service_map.js");
 
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapService} MapService */
 
-test("a service is drawn by its stage, else by its condition, as on the other pages", () => {
+test("a service is drawn in its state, as on the other pages", () => {
   const node = { id: "llm", kind: "service", color: 0, column: 0, row: 0 };
   const shown = (/** @type {Partial<MapService>} */ values) => {
     const { word, sign, box } = nodeState(node, {
@@ -25,8 +25,11 @@ test("a service is drawn by its stage, else by its condition, as on the other pa
   ]);
   const affected = /** @type {const} */ ({ health: "warning", condition: "affected", word: "Affected" });
   assert.deepEqual(shown(affected), ["Affected", "△", "warning early"]);
-  assert.deepEqual(shown({ ...affected, stage: "breached" }), ["SLO breach", "■", "critical"]);
-  assert.deepEqual(shown({ ...affected, stage: "degraded" }), ["Degraded", "▼", "warning"]);
+  const breached = /** @type {const} */ ({ health: "critical", condition: "slo_breach", word: "SLO breach" });
+  assert.deepEqual(shown({ ...breached, stage: "breached" }), ["SLO breach", "■", "critical"]);
+  const degraded = /** @type {const} */ ({ health: "warning", condition: "degraded", word: "Degraded" });
+  assert.deepEqual(shown({ ...degraded, stage: "degraded" }), ["Degraded", "▼", "warning"]);
+  assert.deepEqual(shown({ health: "idle", condition: "low_traffic", word: "Few requests" })[1], "◔");
   assert.deepEqual(shown({ condition: "recovering", word: "Recovering" }), ["Recovering", "◐", "recovering"]);
   assert.equal(nodeState({ ...node, kind: "database" }, undefined).word, "database");
 });

@@ -3,23 +3,26 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { breachRank, breachText, hasRetries } = await import("#web/pages/services/service_cells.js");
+const { breachRank, breachText, hasRetries, probabilityText } = await import("#web/pages/services/service_cells.js");
 const { sortRows } = await import("#web/assets/widgets/table.js");
 
-test("a forecast is never certain", () => {
-  const text = (/** @type {number | null} */ probability, /** @type {number | null} */ seconds) =>
-    breachText({ breach_probability: probability, breach_seconds: seconds });
-  assert.equal(text(0.99, null), "> 95%");
-  assert.equal(text(0.3, 900), "30%");
-  assert.equal(text(0, null), "< 5%");
-  assert.equal(text(1, 0), "in breach");
-  assert.equal(text(null, null), "–");
-});
-
-test("a service at risk shows when its SLO breach is expected, with or without a probability", () => {
-  assert.equal(breachText({ breach_probability: null, breach_seconds: 240 }), "in about 4 min");
-  assert.equal(breachText({ breach_probability: 0.6, breach_seconds: 240 }), "in about 4 min");
-  assert.equal(breachText({ breach_probability: 1, breach_seconds: 20 }), "imminent");
+test("a forecast is a time, or none is expected, and its probability is never certain", () => {
+  const row = (/** @type {number | null} */ probability, /** @type {number | null} */ seconds) => ({
+    breach_probability: probability,
+    breach_seconds: seconds,
+  });
+  for (const [probability, seconds, text, title] of /** @type {const} */ ([
+    [0.99, 20, "imminent", "probability within 10 min: > 95%"],
+    [0.6, 240, "within 5 min", "probability within 10 min: 60%"],
+    [0.3, 900, "none expected", "probability within 10 min: 30%"],
+    [0, null, "none expected", "probability within 10 min: < 5%"],
+    [null, 240, "within 5 min", ""],
+    [null, null, "–", ""],
+  ])) {
+    assert.equal(breachText(row(probability, seconds)), text);
+    assert.equal(probabilityText(row(probability, seconds)), title);
+  }
+  assert.equal(breachText(row(1, 0)), "in breach");
 });
 
 test("the services at risk come first, and those without a forecast last", () => {

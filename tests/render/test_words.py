@@ -16,6 +16,7 @@ from foreshock_dashboard.analysis.root_cause.world_rows import (
     MODEL_SERVER_SIGNALS,
     UNIT_SUFFIXES,
 )
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
@@ -204,7 +205,7 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ),
         ({"summary": Summary(ERRORS)}, "llm is breaching its SLO: error rate 25% (SLO 1.6%)"),
         ({"summary": Summary(ERRORS._replace(slo=math.nan))}, "llm is degraded: error rate 25% (baseline 0%)"),
-        ({"summary": LOADED}, "llm is about to be overloaded: load 82% (safe limit 55%)"),
+        ({"summary": LOADED}, "llm is above its safe limit: load 82% (safe limit 55%)"),
         ({"summary": LOADED._replace(load=1.4)}, "llm is overloaded: load including queue 140% (safe limit 55%)"),
         (
             {"summary": LOADED._replace(load=14.4)},
@@ -248,6 +249,34 @@ def test_a_headline_has_the_forecast_of_its_service() -> None:
     assert headline(replace(soon, summary=Summary(BREACH))).startswith("llm is breaching its SLO: ")
 
 
+def test_the_headline_of_a_load_says_what_it_means_for_users() -> None:
+    """When the SLO breach is forecast, or else how far from the SLO the service is; the details do not repeat it."""
+    asked = incident("overload", SuspectedCause(FRONT), summary=LOADED._replace(symptom=SLOW))
+    soon = replace(asked, at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),))
+    load = "llm is above its safe limit: load 82% (safe limit 55%)"
+    assert headline(soon) == f"{load}, SLO breach forecast within 5 min"
+    assert incident_sentence(soon).count("forecast") == 1
+    assert headline(asked) == f"{load}, p95 1.50 s (SLO 2.00 s)"
+
+
+def test_a_caller_that_fails_entirely_leads_the_headline_of_a_breach() -> None:
+    failing = incident("overload", SuspectedCause(FRONT), summary=Summary(BREACH, failing=FRONT))
+    assert headline(failing) == ("front is failing 100% of requests now; llm is in breach: p95 27.4 s (SLO 16.4 s)")
+    assert headline(replace(failing, state="recovering")) == "llm is recovering: p95 27.4 s (SLO 16.4 s)"
+
+
+def test_a_learned_slo_is_called_so() -> None:
+    item = incident("dependency", SuspectedCause(BATCH), summary=Summary(BREACH))
+    found = replace(item, slos=(ServiceSlo(LLM, 16.4, 0.01, learned=True),))
+    assert headline(found) == "llm is breaching its SLO: p95 27.4 s (learned SLO 16.4 s)"
+    assert "learned" not in headline(replace(item, slos=(ServiceSlo(LLM, 16.4, 0.01, learned=False),)))
+
+
+def test_a_p95_beyond_the_slo_of_too_few_requests_is_no_breach() -> None:
+    rare = incident("dependency", SuspectedCause(BATCH), summary=Summary(BREACH._replace(counts=False)))
+    assert headline(rare) == "llm is degraded: p95 27.4 s (SLO 16.4 s, too few requests to count)"
+
+
 def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
@@ -276,7 +305,7 @@ def test_a_latent_risk_has_no_suspect() -> None:
         ),
         (
             {"affected": (LLM, FRONT, GATEWAY), "at_risk": (AtRisk(GATEWAY, 60.0, 120.0, 300.0),)},
-            f"{SUSPECTED} Affected: front, gateway. At risk next: gateway (likely within 5 min). {FIRST}",
+            f"{SUSPECTED} Affected: front. At risk next: gateway (within 5 min). {FIRST}",
         ),
         (
             {"affected": (LLM, *MANY), "at_risk": (AtRisk(LLM, 5.0, 20.0, 60.0),)},
@@ -300,8 +329,8 @@ def test_a_summary_has_one_fact_in_each_sentence(changes: dict[str, object], sum
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "likely within 5 min"), (300.0, "likely within 15 min"),
-     (900.0, "likely within 30 min"),
+    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "within 5 min"), (300.0, "within 15 min"),
+     (900.0, "within 30 min"),
      (1800.0, "> 30 min"), (math.inf, "> 30 min")],
 )  # fmt: skip
 def test_a_forecast_is_shown_as_a_bucket(seconds: float, shown: str) -> None:

@@ -35,6 +35,8 @@ TABLES = (
     "GRID_TEXTS",
     "TIMELINE_TEXTS",
     "EVENTS",
+    "BREACH_BUCKETS",
+    "BREACH_TEXTS",
     "SLO_COUNTS",
     "TILE_TEXTS",
     "LOAD_KINDS",

@@ -41,7 +41,7 @@ from foreshock_dashboard.web.pages.capacity.data import capacity
 from foreshock_dashboard.web.pages.capacity.layout import PAGE
 from foreshock_dashboard.web.pages.capacity.what_if import WhatIf
 from foreshock_dashboard.web.pages.now.data import now
-from foreshock_dashboard.web.state.capacity_json import forecast
+from foreshock_dashboard.web.state.capacity_json import forecast, is_replay
 from foreshock_dashboard.web.state.parameters import View
 
 
@@ -200,6 +200,10 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
     with_loads = replace(scene, forecast=replace(scene.forecast, loads=loads))
     early = capacity(with_loads, CapacityForecast(), NOW, past=False)
     replayed = capacity(replace(with_loads, bounds=(NOW - DAY, NOW)), CapacityForecast(), NOW, past=False)
+    listed = forecast(
+        CapacityForecast(), NOW, replay=is_replay(replace(with_loads, bounds=(0.0, NOW)), CapacityForecast())
+    )
+    assert listed["reason"] == listed["summary"] == replayed["clauses"][0].text
 
     assert [(row.service, row.now) for row in early["current"]] == [("ml/embed", 1.0), ("ml/chat", 0.5)]
     assert early["clauses"][0].text.endswith("(needs at least 24 h of history).")

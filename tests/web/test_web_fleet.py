@@ -38,10 +38,8 @@ from foreshock_dashboard.web.api.parameters import FleetParameters
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.contention.data import contention
 from foreshock_dashboard.web.pages.fleet.data import (
-    POWER_SECONDS,
     Selection,
     fleet,
-    mean_power,
     table_rows,
     typed_array,
 )
@@ -59,7 +57,7 @@ from foreshock_dashboard.web.pages.fleet.layout import PAGE
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import BadParameterError
-from foreshock_dashboard.web.state.placement import Allocated
+from foreshock_dashboard.web.state.placement import POWER_SECONDS, Allocated, mean_power
 
 
 def _faulty(throttled: float = 0.0, errors: float = 0.0, lost: float = 0.0) -> World:

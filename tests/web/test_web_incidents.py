@@ -106,7 +106,7 @@ def test_beyond_the_horizon_is_null_and_at_once_is_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("median", "line"), [(0.0, "  In SLO breach: rag-api"), (90.5, "  At risk: rag-api (likely within 5 min, ")]
+    ("median", "line"), [(0.0, "  In SLO breach: rag-api"), (90.5, "  At risk: rag-api (within 5 min, ")]
 )
 def test_a_service_whose_slo_is_breached_is_not_called_at_risk(median: float, line: str) -> None:
     """In the text of `foreshock incident show`."""

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -43,8 +44,10 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge, Target
 from foreshock_dashboard.render.clause import Clause, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
+from foreshock_dashboard.web.api.list_routes import services as listed_services
 from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.http.responses import envelope
+from foreshock_dashboard.web.pages.cascade.data import cascade
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.course import Breach, Recovery, breach, recovery
 from foreshock_dashboard.web.pages.now.impact import impact
@@ -137,7 +140,7 @@ def test_what_is_no_number_becomes_null(value: float) -> None:
 
 def test_a_service_without_requests_has_null_durations_and_a_zero_rate() -> None:
     """Zero requests were seen; how long they took cannot be said."""
-    rows = {row.service: row for row in lists.services(snapshot(healthy_world()))["services"]}
+    rows = {row.service: row for row in listed_services(HistoryCache(), snapshot(healthy_world()))["services"]}
     idle = rows["train-llm"]
     assert idle.requests_per_second == 0
     assert [getattr(idle, key) for key in ("error_rate", "p50_seconds", "p95_seconds", "p99_seconds")] == [None] * 4
@@ -296,7 +299,7 @@ def test_the_timeline_says_which_incident_a_further_cause_belongs_to() -> None:
     further = replace(
         contention_incident(world, "auth", "rag-api", severity="warning"), id="further", cause="overload", paged=None
     )
-    lanes = data.now(snapshot(world, contention_incident(world), further), "x")["timeline"].lanes
+    lanes = cascade(snapshot(world, contention_incident(world), further), NOW - 900)["timeline"].lanes
     why = {lane.service: lane.why for lane in lanes if lane.part == "suspect"}
     assert why["rag-api"] == "cause of the incident of auth"
     assert "incident" not in why["train-llm"]
@@ -663,7 +666,7 @@ def test_every_payload_of_every_scene_is_json(scene: str) -> None:
     """Also before the first evaluation and without any data."""
     seen = SCENES[scene]()
     for make in (
-        lists.services,
+        partial(listed_services, HistoryCache()),
         lists.gpus,
         lists.contention,
         lists.incidents,
@@ -687,7 +690,7 @@ def test_before_the_first_evaluation_there_is_nothing_but_a_reason() -> None:
     """No World: lists are empty, `ready` is false and the verdict says that the hub has not looked yet."""
     seen = Snapshot(0, None, (), Learning(0.0, 1800.0))
     assert data.now(seen, "x")["ready"] is False
-    assert lists.services(seen) == {"services": [], "edges": []}
+    assert listed_services(HistoryCache(), seen) == {"services": [], "edges": []}
     assert verdict(seen).state == "empty"
     assert verdict(snapshot(bare())).state == "empty"
 

@@ -10,7 +10,7 @@ from tests.web.worlds import contended, contention_incident
 from foreshock_dashboard.model.incident import State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.change import no_changes
-from foreshock_dashboard.render.clause import joined_text, text
+from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.pages.now.course import Breach, Peak
 from foreshock_dashboard.web.pages.now.impact import Impact
 from foreshock_dashboard.web.pages.now.sentences import (
@@ -20,7 +20,7 @@ from foreshock_dashboard.web.pages.now.sentences import (
     impact_text,
     lead,
 )
-from foreshock_dashboard.web.pages.now.verdict import Breached, breached_row, by_impact, outage_first
+from foreshock_dashboard.web.pages.now.verdict import breached_row, by_impact
 from foreshock_dashboard.web.panels.limit_text import figure_text, lane_figures
 from foreshock_dashboard.web.panels.limits import Reading
 
@@ -79,15 +79,6 @@ def test_services_that_fail_most_requests_stand_before_those_further_beyond_thei
         ("down", True, "error rate 90%", "SLO 1.6%"),
         ("slow", False, "p95 12.0 s", "SLO 100 ms"),
     ]
-
-
-def test_the_headline_begins_with_a_service_that_fails_entirely() -> None:
-    def row(error_rate: float) -> list[Breached]:
-        return [breached_row(LLM, [Reading("llm", "error rate", error_rate, 0.01, "SLO", "ratio", 99.0, "critical")])]
-
-    headline, others = outage_first(text("db is down"), Service("", "db"), row(1.0))
-    assert (joined_text(headline), others) == ("llm is failing 100% of requests now; db is in breach", [])
-    assert joined_text(outage_first(text("db is down"), Service("", "db"), row(0.9))[0]) == "db is down"
 
 
 def test_a_learned_slo_and_lost_replicas_are_named() -> None:

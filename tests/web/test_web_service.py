@@ -182,8 +182,8 @@ def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> 
 @pytest.mark.parametrize(
     ("snapshot_", "who", "words"),
     [
-        (expecting(), EMBEDDER, "embedder breaches its learned SLO: p95 "),
-        (expecting(incidents=()), EMBEDDER, "embedder breaches its learned SLO: p95 "),
+        (expecting(), EMBEDDER, "embedder breaches its SLO: p95 "),
+        (expecting(incidents=()), EMBEDDER, "embedder breaches its SLO: p95 "),
         (
             expecting(incidents=()),
             GATEWAY,

@@ -43,10 +43,15 @@ def _ratio(head: str, key: str) -> Column:
     return head, lambda row: None if row[key] is None else percent(row[key])
 
 
+def _is_suspect(row: Row) -> bool:
+    """Whether a service is a suspected cause, which its condition does not say."""
+    return bool(row["suspected"]) and row["condition"] != "suspected_cause"
+
+
 SERVICE_COLUMNS: tuple[Column, ...] = (
     ("SERVICE", lambda row: in_words(row["service"])),
     ("HEALTH", lambda row: row["health"]),
-    ("CONDITION", lambda row: row["condition"]),
+    ("CONDITION", lambda row: f"{row['condition']}{', suspected_cause' if _is_suspect(row) else ''}"),
     ("REQ/S", lambda row: None if row["requests_per_second"] is None else f"{row['requests_per_second']:.3g}"),
     _ratio("ERRORS", "error_rate"),
     _seconds("p50_seconds"),

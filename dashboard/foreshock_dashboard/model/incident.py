@@ -101,7 +101,8 @@ class Candidate(NamedTuple):
 class Symptom(NamedTuple):
     """Symptom of the affected service: p95 latency in seconds or error rate (0 to 1), with its baseline and SLO.
 
-    operation: span name of the requests that show it; "" for all.
+    operation: span name of the requests that show it; "" for all. counts: whether the requests are enough for an SLO
+    breach.
     """
 
     signal: Literal["p95", "error_rate"]
@@ -109,6 +110,7 @@ class Symptom(NamedTuple):
     baseline: float = math.nan
     slo: float = math.nan
     operation: str = ""
+    counts: bool = True
 
 
 class Summary(NamedTuple):
@@ -117,7 +119,7 @@ class Summary(NamedTuple):
     symptom: None if unknown. load, safe_load: offered load over capacity and its safe limit, NaN if unknown. latent:
     nothing fails yet, but retries would make a short loss of capacity permanent. requests: kind of requests of the
     suspected service that make others wait, "" if unknown; None if the service runs on the contended GPUs itself. down:
-    the service does not answer.
+    the service does not answer. failing: another affected service, of which all requests fail.
     """
 
     symptom: Symptom | None = None
@@ -126,6 +128,7 @@ class Summary(NamedTuple):
     latent: bool = False
     requests: str | None = None
     down: bool = False
+    failing: Service | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ ConditionKind = Literal[
     "at_risk",
     "suspected_cause",
     "errors",
+    "anomalous",
+    "degraded",
     "slo_breach",
     "low_traffic",
     "no_baseline",

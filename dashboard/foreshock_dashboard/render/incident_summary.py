@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from foreshock_dashboard.model.incident import Evidence, Incident, LaterCause, Symptom
-from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident, LaterCause, Symptom
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.render.change import change_before_clauses
 from foreshock_dashboard.render.clause import (
@@ -29,10 +28,21 @@ from foreshock_dashboard.render.units import (
     percent,
     plural,
     significant,
+    slo_name,
 )
-from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, UNCERTAIN
+from foreshock_dashboard.render.words.incidents import (
+    BREACH_BUCKETS,
+    CAUSES,
+    CONFIDENCE_LEVELS,
+    LOCAL_CAUSES,
+    UNCERTAIN,
+)
 
 BREACHES_SLO = "is breaching its SLO"
+OVERLOADED, ABOVE_SAFE_LIMIT = "is overloaded", "is above its safe limit"
+BREACH_FORECAST = "SLO breach forecast"
+IMMINENT_SECONDS = min(BREACH_BUCKETS)
+"""Median seconds to an SLO breach below which it is imminent."""
 NEXT_SECONDS = 900.0
 """Seconds within which the next service at risk is named."""
 MAX_SERVICES = 4
@@ -49,17 +59,41 @@ def headline(incident: Incident) -> str:
 
 
 def headline_clauses(incident: Incident) -> Text:
-    """`headline` in clauses. A forecast takes the place of the metric, so that a headline has at most 12 words."""
+    """`headline` in clauses. A forecast takes the place of the metric, so that a headline has at most 12 words.
+
+    Beside a load stands what it means for users.
+    """
     metric = "" if is_forecast(incident) else _metric(incident)
-    return text(condition_clauses(incident), *((f": {metric}",) if metric else ()))
+    outlook = slo_outlook(incident, _symptom_figure(incident))
+    return text(condition_clauses(incident), *((f": {metric}{outlook}",) if metric else ()))
+
+
+def slo_outlook(incident: Incident, figure: str) -> str:
+    """After the load of a headline: `, SLO breach forecast within 5 min`, or else p95 or errors beside the SLO.
+
+    figure: the latter.
+    """
+    if not is_load_condition(incident):
+        return ""
+    if (forecast := _own_forecast(incident)) is not None:
+        return f", {BREACH_FORECAST} {breach_bucket(forecast)}"
+    return f", {figure}" if "SLO" in figure else ""
+
+
+def is_load_condition(incident: Incident) -> bool:
+    """Whether the condition is that of the load."""
+    return _condition(incident) in (OVERLOADED, ABOVE_SAFE_LIMIT)
 
 
 def condition_clauses(incident: Incident, stage: Stage | None = None) -> Text:
     """The service and its condition, without values: `llm is breaching its SLO`, `GET /home of llm is breaching …`.
 
+    A caller that fails entirely comes first: `assistant is failing 100% of requests now; llm is in breach`.
     stage: of the service where the incident has none; by default, as its symptom shows.
     """
     condition, symptom = _condition(incident, stage), incident.summary.symptom
+    if condition == BREACHES_SLO and (failing := incident.summary.failing) is not None:
+        return text(failing, " is failing 100% of requests now; ", incident.service, " is in breach")
     operation = symptom.operation if symptom and (stage is None or incident.stage) else ""
     of = f"{operation} of " if operation and condition == BREACHES_SLO else ""
     return text(of, incident.service, f" {condition}")
@@ -98,7 +132,7 @@ def _details(incident: Incident) -> tuple[Text, ...]:
         text(_metric(incident)) if is_forecast(incident) else (),
         suspicion_clauses(incident),
         later_clauses(incident),
-        _affected(incident.other_affected),
+        _affected(incident),
         _next(incident),
         text("First anomaly: ", time(incident.since)) if incident.affected else (),
     )
@@ -217,13 +251,12 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
     if stage == "breached":
         return BREACHES_SLO
     if incident.cause in ("overload", "scale_up_lag") and summary.load > summary.safe_load:
-        return "is overloaded" if summary.load > 1.0 else "is about to be overloaded"
+        return OVERLOADED if summary.load > 1.0 else ABOVE_SAFE_LIMIT
     if (forecast := _own_forecast(incident)) is not None:
-        bucket = breach_bucket(forecast)
-        within = bucket.removeprefix("likely ")
+        bucket, is_imminent = breach_bucket(forecast), forecast < IMMINENT_SECONDS
         if incident.severity != "critical":  # few trends of early warnings end in a breach
-            return f"may breach its SLO {within if within != bucket else 'within 1 min'}"
-        return f"is likely to breach its SLO {within}" if within != bucket else "is about to breach its SLO"
+            return f"may breach its SLO {'within 1 min' if is_imminent else bucket}"
+        return "is about to breach its SLO" if is_imminent else f"is likely to breach its SLO {bucket}"
     return "is degraded" if stage == "degraded" else "is at risk"
 
 
@@ -242,7 +275,7 @@ def _stage_by_symptom(symptom: Symptom | None) -> Stage:
     """The stage of a service by its symptom alone: a resolved incident has no other."""
     if symptom is None:
         return "early_warning"
-    if symptom.value > symptom.slo:
+    if symptom.value > symptom.slo and symptom.counts:
         return "breached"
     is_degraded = symptom.signal == "error_rate" or symptom.value >= DEGRADED_RATIO * symptom.baseline
     return "degraded" if is_degraded else "early_warning"
@@ -256,16 +289,23 @@ def _metric(incident: Incident) -> str:
     summary = incident.summary
     if incident.state == "resolved" or summary.latent:
         return ""
-    if "overloaded" in _condition(incident):
+    if is_load_condition(incident):
         return f"{load_name(summary.load)} {load_percent(summary.load)} (safe limit {percent(summary.safe_load)})"
-    if (symptom := summary.symptom) is None:
+    return _symptom_figure(incident)
+
+
+def _symptom_figure(incident: Incident) -> str:
+    """p95 or the error rate beside its SLO: `p95 14.5 s (learned SLO 17.3 s)`; else its baseline; "" if unknown."""
+    if (symptom := incident.summary.symptom) is None:
         return ""
     name, show = ("error rate", percent) if symptom.signal == "error_rate" else ("p95", duration)
-    slo = "SLO"
+    is_learned = any(slo.learned for slo in incident.slos if slo.service == incident.service)
+    slo = slo_name(learned=is_learned)
     if symptom.operation and _condition(incident) != BREACHES_SLO:
         name, slo = f"{symptom.operation} {name}", "operation SLO"
     if math.isfinite(symptom.slo):
-        return f"{name} {show(symptom.value)} ({slo} {show(symptom.slo)})"
+        few = "" if symptom.counts else ", too few requests to count"
+        return f"{name} {show(symptom.value)} ({slo} {show(symptom.slo)}{few})"
     baseline = f" (baseline {show(symptom.baseline)})" if math.isfinite(symptom.baseline) else ""
     return f"{name} {show(symptom.value)}{baseline}"
 
@@ -280,8 +320,10 @@ def suspicion_clauses(incident: Incident) -> Text:
     return text("Suspected cause: ", suspect_clauses(incident), f" ({confidence})")
 
 
-def _affected(services: tuple[Service, ...]) -> Text:
-    """The other affected services."""
+def _affected(incident: Incident) -> Text:
+    """The other affected services, without the one that is at risk next."""
+    soonest = _soonest(incident)
+    services = [service for service in incident.other_affected if not soonest or service != soonest.service]
     if not services:
         return ()
     named = services if len(services) <= MAX_SERVICES else services[:3]
@@ -289,14 +331,18 @@ def _affected(services: tuple[Service, ...]) -> Text:
     return text("Affected: ", joined(named, ", "), more)
 
 
-def _next(incident: Incident) -> Text:
+def _soonest(incident: Incident) -> AtRisk | None:
     """The next service that is forecast to breach its SLO, if that is soon."""
-    following = next((risk for risk in incident.at_risk if 0 < risk.p50 <= NEXT_SECONDS), None)
-    if following is None or incident.state != "firing":
+    is_firing = incident.state == "firing"
+    return next((risk for risk in incident.at_risk if is_firing and 0 < risk.p50 <= NEXT_SECONDS), None)
+
+
+def _next(incident: Incident) -> Text:
+    """That service, and when."""
+    if (following := _soonest(incident)) is None:
         return ()
     bucket = breach_bucket(following.p50)
-    if incident.severity != "critical":
-        bucket = bucket.removeprefix("likely ")
     if following.service == incident.service:
-        return () if "breach" in _condition(incident) else text(f"SLO breach forecast: {bucket}")
+        is_known = "breach" in _condition(incident) or is_load_condition(incident)
+        return () if is_known else text(f"{BREACH_FORECAST}: {bucket}")
     return text("At risk next: ", following.service, f" ({bucket})")

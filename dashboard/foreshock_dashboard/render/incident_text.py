@@ -70,9 +70,10 @@ def incident_text(incident: Json) -> str:
     """The JSON of an incident as text: state, summary, cause, actions, services at risk, candidates, and evidence."""
     cascading = ", cascading" if incident["cascading"] else ""
     level = CONFIDENCE_LEVELS[incident["confidence_level"]]
-    affected = joined_text(joined(map(Service.parse, incident["affected"]), ", "))
     breached = joined_text(joined((place(risk["service"]) for risk in incident["at_risk"] if _is_breached(risk)), ", "))
     at_risk = [risk for risk in incident["at_risk"] if not _is_breached(risk)]
+    ahead = {risk["service"] for risk in at_risk[:MAX_LISTED]}
+    affected = joined_text(joined((Service.parse(name) for name in incident["affected"] if name not in ahead), ", "))
     change = incident["suspect"]["change"]
     lines = [
         f"{in_words(incident['service'])}: {incident['severity']}, {incident['state']}{cascading}",
@@ -84,7 +85,7 @@ def incident_text(incident: Json) -> str:
         *(line for action in incident["actions"] for line in _action_lines(action)),
         *([f"  Affected: {affected}"] if affected else []),
         *([f"  In SLO breach: {breached}"] if breached else []),
-        *(f"  At risk: {risk_text(risk, incident['severity'] == 'critical')}" for risk in at_risk[:MAX_LISTED]),
+        *(f"  At risk: {risk_text(risk)}" for risk in at_risk[:MAX_LISTED]),
         *(f"  Candidate: {candidate_text(candidate)}" for candidate in incident["candidates"][:MAX_LISTED]),
         *(f"  Evidence: {evidence_text(evidence)}" for evidence in incident["evidence"]),
         f"  ID: {incident['id']}",
@@ -119,18 +120,14 @@ def cause_label(incident: Json) -> str:
     return LOCAL_CAUSES.get(incident["cause"], CAUSES[incident["cause"]]) if is_local else CAUSES[incident["cause"]]
 
 
-def risk_text(risk: Json, is_likely: bool = True) -> str:
-    """The JSON of a service at risk as text: `shop/cart (likely within 5 min, 80% interval: 10 s to 3 min)`.
-
-    is_likely: during an early warning it is not, since few trends end in a breach.
-    """
+def risk_text(risk: Json) -> str:
+    """The JSON of a service at risk as text: `shop/cart (within 5 min, 80% interval: 10 s to 3 min)`."""
     low, middle, high = (
         math.inf if (seconds := risk["breach_seconds"][name]) is None else seconds for name in ("p10", "p50", "p90")
     )
     if middle <= 0:
         return f"{in_words(risk['service'])} in SLO breach"
-    bucket = breach_bucket(middle).removeprefix("" if is_likely else "likely ")
-    return f"{in_words(risk['service'])} ({bucket}, {breach_interval(low, high)})"
+    return f"{in_words(risk['service'])} ({breach_bucket(middle)}, {breach_interval(low, high)})"
 
 
 def _is_breached(risk: Json) -> bool:

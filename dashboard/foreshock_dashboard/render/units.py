@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from foreshock_dashboard.model.world import Gpu
+from foreshock_dashboard.render.words.incidents import BREACH_BUCKETS, BREACH_TEXTS
 
 MAX_LOAD_RATIO = 3.0
 """Load over capacity up to which it is shown as a number."""
@@ -110,14 +111,17 @@ def rate(per_second: float) -> str:
     return f"{significant(per_second)} req/s"
 
 
-def breach_bucket(seconds: float) -> str:
-    """When an SLO breach is forecast, by its median in seconds: `imminent`, `likely within 5 min`, up to 30 min.
+def slo_name(*, learned: bool) -> str:
+    """What an SLO is called beside a value."""
+    return "learned SLO" if learned else "SLO"
 
-    Likely, as half of the probability is after the median: the 80% interval may end later than the bucket.
+
+def breach_bucket(seconds: float) -> str:
+    """When an SLO breach is forecast, by its median in seconds: `imminent`, `within 5 min`, …, `> 30 min`.
+
+    Half of the probability is after the median: the 80% interval may end later than the bucket.
     """
-    if seconds < 60:
-        return "imminent"
-    return next((f"likely within {minutes} min" for minutes in (5, 15, 30) if seconds < minutes * 60), "> 30 min")
+    return next((words for limit, words in BREACH_BUCKETS.items() if seconds < limit), BREACH_TEXTS["beyond"])
 
 
 def breach_interval(low: float, high: float) -> str:

@@ -16,6 +16,15 @@ def moving_median(values: Floats, points: int) -> Floats:
     return median(windows.reshape(-1, points)).reshape(values.shape)
 
 
+def held_over_gaps(values: Floats, max_gap: int) -> Floats:
+    """Values over time with the last one before each gap of at most `max_gap` points held over it."""
+    held, known = values.copy(), np.flatnonzero(np.isfinite(values))
+    for before, after in zip(known[:-1].tolist(), known[1:].tolist(), strict=True):
+        if 1 < after - before <= max_gap + 1:
+            held[before + 1 : after] = values[before]
+    return held
+
+
 def long_runs(flags: Bools, min_points: int, max_gap: int) -> Bools:
     """Runs of at least `min_points` true points along each row (rows, times); gaps up to `max_gap` are filled."""
     runs = _drop_short_runs(flags, min_points)

@@ -257,7 +257,7 @@ def test_after_the_symptoms_no_relief_is_left() -> None:
     actions = ranked(
         now, with_relief(now, LLM, [Action("move_off_gpus", FRONT), Action("inspect_links", FRONT)]), {LLM: 5.0}
     )
-    assert [(action.kind, action.effect, action.too_late) for action in durable(actions)] == [
+    assert [(action.kind, action.effect, action.too_late) for action in durable(actions, now)] == [
         ("move_off_gpus", None, False),
         ("inspect_links", None, False),
     ]

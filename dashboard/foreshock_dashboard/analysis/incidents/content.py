@@ -170,7 +170,7 @@ def recovering_incident(incident: Incident, since: float, evaluation: Evaluation
         recovering_since=since,
         at_risk=(),
         quality="sampled",
-        actions=durable(incident.actions),
+        actions=tuple(durable(incident.actions, evaluation.point)),
     )
     return with_summary(recovering, evaluation)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
 from foreshock_dashboard.analysis.baseline.outages import is_outage_observed, outages
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
@@ -18,6 +19,8 @@ from foreshock_dashboard.model.world import Operation
 
 SYMPTOM_ERROR_RATE = 0.02
 """Error rate from which it is the symptom of an incident, instead of p95."""
+MIN_OUTAGE_RATIO = 0.995
+"""Error rate from which a service fails all requests: shown as 100%."""
 DEGRADED_SCALES = 3.0
 """Scales from which a service is degraded: ordinary variation does not reach it."""
 DEGRADED_ERROR_RATIO = 0.01
@@ -38,9 +41,24 @@ def with_summary(incident: Incident, evaluation: Evaluation) -> Incident:
         latent=incident.cause == "retry_storm" and not incident.affected,
         requests=_requests(incident, evaluation.point),
         down=is_outage_observed(evaluation.point, incident.service),
+        failing=_failing(incident, symptom, evaluation),
     )
     summarized = replace(incident, summary=summary, slos=_slos(incident, evaluation))
     return replace(summarized, stage=incident_stage(summarized, evaluation.point, risk))
+
+
+def _failing(incident: Incident, symptom: Symptom | None, evaluation: Evaluation) -> Service | None:
+    """The affected caller with the most requests of those that fail all of them; None if the service does itself."""
+    point, risks = evaluation.point, evaluation.service_risks
+
+    def fails(service: Service) -> bool:
+        is_breached = service in risks and risks[service].breached
+        return is_breached and point.value("error_rate", service) >= MIN_OUTAGE_RATIO
+
+    if symptom is not None and symptom.signal == "error_rate" and symptom.value >= MIN_OUTAGE_RATIO:
+        return None
+    failing = filter(fails, incident.other_affected)
+    return max(failing, key=lambda service: point.value("rate", service), default=None)
 
 
 def _slos(incident: Incident, evaluation: Evaluation) -> tuple[ServiceSlo, ...]:
@@ -58,14 +76,15 @@ def _symptom(service: Service, point: EvaluationPoint, risk: ServiceRisk | None)
         key, slo = risk.operation
         prefix, name = "operation_", key.name
     failed, p95 = point.value(f"{prefix}error_rate", key), point.value(f"{prefix}p95", key)
+    counts = not point.value(f"{prefix}rate", key) * count_seconds(point) < MIN_REQUESTS
     if is_outage_observed(point, service):
         failed = point.memo(outages)[service].error_rate  # a service that is down reports no failures itself
     if failed >= SYMPTOM_ERROR_RATE:
         level = point.level(f"{prefix}error_rate", key)
-        return Symptom("error_rate", failed, level, slo.error_rate if slo else math.nan, name)
+        return Symptom("error_rate", failed, level, slo.error_rate if slo else math.nan, name, counts)
     if not math.isfinite(p95):
         return None
-    return Symptom("p95", p95, point.level(f"{prefix}p95", key), slo.seconds if slo else math.nan, name)
+    return Symptom("p95", p95, point.level(f"{prefix}p95", key), slo.seconds if slo else math.nan, name, counts)
 
 
 def _requests(incident: Incident, point: EvaluationPoint) -> str | None:
@@ -83,7 +102,7 @@ def incident_stage(incident: Incident, point: EvaluationPoint, risk: ServiceRisk
     if incident.state != "firing" or not incident.affected:
         return None
     symptom = incident.summary.symptom
-    if (risk is not None and risk.breached) or (symptom is not None and symptom.value > symptom.slo):
+    if (risk is not None and risk.breached) or (symptom is not None and symptom.counts and symptom.value > symptom.slo):
         return "breached"
     was_degraded = incident.stage in ("degraded", "breached")
     return "degraded" if _is_degraded(incident.service, point, symptom, was_degraded=was_degraded) else "early_warning"

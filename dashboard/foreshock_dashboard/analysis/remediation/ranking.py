@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.replicas import wanted_replicas
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_seconds
-from foreshock_dashboard.analysis.remediation.actions import cap_retries, offered_load, shed_load
+from foreshock_dashboard.analysis.remediation.actions import (
+    cap_retries,
+    offered_load,
+    reporting_replicas,
+    shed_load,
+)
 from foreshock_dashboard.analysis.remediation.backlog import backlog, relieved
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service
@@ -94,13 +100,21 @@ def _last_if_unknown(seconds: float) -> float:
     return math.inf if math.isnan(seconds) else seconds
 
 
-def durable(actions: Iterable[Action]) -> tuple[Action, ...]:
-    """What is left to do after the symptoms have ended: no relief, and no effect on them."""
-    return tuple(
-        action._replace(effect=None, too_late=False, outcome=None, drain_seconds=math.nan)
-        for action in actions
-        if not action.effective_seconds <= LIMIT_SECONDS
-    )
+def durable(actions: Iterable[Action], point: EvaluationPoint) -> Iterator[Action]:
+    """What is left to do after the symptoms have ended: no relief, no effect on them, and nothing that is done."""
+    for action in actions:
+        left = _replicas_left(action, point) if action.kind == "add_replicas" and action.amount > 0 else action
+        if left is not None and not action.effective_seconds <= LIMIT_SECONDS:
+            yield left._replace(effect=None, too_late=False, outcome=None, drain_seconds=math.nan)
+
+
+def _replicas_left(action: Action, point: EvaluationPoint) -> Action | None:
+    """The replicas that are still to be added to those of now; None without any."""
+    if action.service is None:
+        return action
+    replicas = max(reporting_replicas(point, action.service), np.nan_to_num(wanted_replicas(point, action.service)))
+    left = action.total - (replicas or action.current)
+    return action._replace(current=action.total - left, amount=left, ready=math.nan) if left > 0 else None
 
 
 def with_relief(point: EvaluationPoint, service: Service, actions: Sequence[Action]) -> tuple[Action, ...]:

@@ -68,3 +68,12 @@ COURSE: Mapping[str, str] = {
 """The course of an incident, between its times."""
 EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Critical (paged)", "recovering": "Recovering"}
 """Events of incidents on the timeline."""
+BREACH_BUCKETS: Mapping[int, str] = {
+    60: "imminent",
+    300: "within 5 min",
+    900: "within 15 min",
+    1800: "within 30 min",
+}
+"""When an SLO breach is forecast, by the seconds that its median is below."""
+BREACH_TEXTS: Mapping[Literal["beyond", "none"], str] = {"beyond": "> 30 min", "none": "none expected"}
+"""The same beyond the horizon, and where a breach is unlikely."""

@@ -81,7 +81,7 @@ GRID_TEXTS: Mapping[str, str] = {
 TILE_TEXTS: Mapping[str, str] = {
     "met": "Within SLO now",
     "learned": "SLOs learned from normal operation.",
-    "learned_slo": "SLO learned from normal operation. The SLO follows the baseline, except during an incident.",
+    "learned_slo": "Learned SLO: a limit above normal values, frozen during incidents. Set one with --slo NAME=P95.",
     "set_slos": "SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
     "some_learned": "of the SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
     "no_errors": "No errors",

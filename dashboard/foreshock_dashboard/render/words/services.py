@@ -33,6 +33,8 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "at_risk": "At risk",
     "suspected_cause": "Suspected cause",
     "errors": "Errors",
+    "anomalous": "Anomalous",
+    "degraded": "Degraded",
     "slo_breach": "SLO breach",
     "low_traffic": "Few requests",
     "no_baseline": "No baseline yet",

@@ -26,6 +26,7 @@ from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state.parameters import MAX_VALUE_LENGTH, AsOf, BadParameterError, service_named
+from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MakePayload = Callable[[Snapshot, bool, Any], Payload]
 """Payload of a snapshot, whether it is one of time travel, and parameters."""
@@ -44,6 +45,7 @@ class RouteContext(NamedTuple):
     traces: TraceReads
     gpus: GpuReadings
     limits: LimitReader
+    histories: HistoryCache
 
 
 class Error(TypedDict):

@@ -12,30 +12,32 @@ from fastapi.responses import Response
 from foreshock_dashboard.common.csv_text import csv_text
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api.answers import RouteContext
+from foreshock_dashboard.web.api.list_routes import services
 from foreshock_dashboard.web.api.parameters import CsvTraceParameters, InventoryParameters
 from foreshock_dashboard.web.http.responses import CSV, download
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, table_rows
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.capacity_json import HORIZONS, forecast
 from foreshock_dashboard.web.state.parameters import AsOf
+from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MAX_NAME_LENGTH = 40
 """Characters of an unknown name that an error repeats."""
 
-LISTS: Mapping[str, tuple[Sequence[str], Callable[[Snapshot], Iterable[object]]]] = {
-    "services": (lists.ServiceRow.columns(), lambda snapshot: lists.services(snapshot)["services"]),
-    "edges": (lists.EdgeRow.columns(), lambda snapshot: lists.services(snapshot)["edges"]),
-    "pairs": (lists.PairRow.columns(), lambda snapshot: lists.contention(snapshot)["pairs"]),
+LISTS: Mapping[str, tuple[Sequence[str], Callable[[HistoryCache, Snapshot], Iterable[object]]]] = {
+    "services": (lists.ServiceRow.columns(), lambda histories, snapshot: services(histories, snapshot)["services"]),
+    "edges": (lists.EdgeRow.columns(), lambda histories, snapshot: services(histories, snapshot)["edges"]),
+    "pairs": (lists.PairRow.columns(), lambda _, snapshot: lists.contention(snapshot)["pairs"]),
     "incidents": (
         (
             *("id", "severity", "state", "cascading", "cause", "service", "suspect.service", "suspect.gpus"),
             *("since", "opened", "paged", "resolved", "confidence", "quality", "summary", "actions.text"),
         ),
-        lambda snapshot: lists.incidents(snapshot)["incidents"],
+        lambda _, snapshot: lists.incidents(snapshot)["incidents"],
     ),
     "targets": (
         lists.TargetRow.columns(),
-        lambda snapshot: map(lists.target, snapshot.world.targets) if snapshot.world else (),
+        lambda _, snapshot: map(lists.target, snapshot.world.targets) if snapshot.world else (),
     ),
 }
 """Columns and rows of the lists without parameters of their own."""
@@ -88,8 +90,11 @@ def add_csv_routes(context: RouteContext) -> None:
             known = ", ".join(sorted([*LISTS, "cost", "forecast", "gpus", "traces"]))
             raise HTTPException(404, f"unknown list {name[:MAX_NAME_LENGTH]!r} (allowed: {known})")
         columns, rows = LISTS[name]
-        made = responder.made_of_snapshot(f"csv {name}", query.at, lambda snapshot: table(columns, rows(snapshot)))
-        return _file(name, *made)
+
+        def made(snapshot: Snapshot) -> bytes:
+            return table(columns, rows(context.histories, snapshot))
+
+        return _file(name, *responder.made_of_snapshot(f"csv {name}", query.at, made))
 
     context.api.include_router(router)
 

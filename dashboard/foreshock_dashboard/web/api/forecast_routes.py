@@ -16,7 +16,7 @@ from foreshock_dashboard.web.api.parameters import CapacityParameters, CaseParam
 from foreshock_dashboard.web.http.responses import Payload
 from foreshock_dashboard.web.pages.capacity.data import CapacityPage, capacity
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
-from foreshock_dashboard.web.state.capacity_json import Forecast, forecast
+from foreshock_dashboard.web.state.capacity_json import Forecast, forecast, is_replay
 
 
 def add_forecast_routes(context: RouteContext) -> None:
@@ -29,7 +29,9 @@ def add_forecast_routes(context: RouteContext) -> None:
         case = _case(hub.capacity, world, query)
         found = case.applied(hub.capacity, world)
         service = _service(query.service, {load.subject.service for load in found.loads}) if query.service else None
-        return responder.json_response(request, hub.snapshot, forecast(found, hub.now(), service, case=case.text))
+        replay = is_replay(hub.snapshot, found)
+        body = forecast(found, hub.now(), service, case=case.text, replay=replay)
+        return responder.json_response(request, hub.snapshot, body)
 
     @get_snapshot(
         api,

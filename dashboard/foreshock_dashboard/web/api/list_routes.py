@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from fastapi import Query, Request
@@ -13,15 +14,24 @@ from foreshock_dashboard.web.api.answers import RouteContext, get, get_snapshot
 from foreshock_dashboard.web.api.parameters import IncidentsParameters
 from foreshock_dashboard.web.http.responses import Payload
 from foreshock_dashboard.web.pages.contention.limits import LimitRow
+from foreshock_dashboard.web.panels.timeline import chosen_incidents, current_history
 from foreshock_dashboard.web.panels.topology import Topology
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf, NoParameters
+from foreshock_dashboard.web.state.service_history import HistoryCache
 
 
 class WaitList(lists.Contention):
     """The pairs, and losses at the limits of other resources, the largest first; None if they cannot be read."""
 
     limits: list[LimitRow] | None
+
+
+def services(histories: HistoryCache, snapshot: Snapshot) -> lists.Services:
+    """Every service and call edge, with the states that the pages show."""
+    world = snapshot.world
+    history = world and current_history(snapshot, world, chosen_incidents(snapshot), histories)
+    return lists.services(snapshot, history)
 
 
 def add_list_routes(context: RouteContext) -> None:
@@ -33,7 +43,7 @@ def add_list_routes(context: RouteContext) -> None:
         route(lambda snapshot, _past, _query: make(snapshot))
 
     requests = "requests per second, share failed, p50, p95, p99, retries"
-    add("services", lists.Services, lists.services, f"Every service: {requests}; every call edge")
+    add("services", lists.Services, partial(services, context.histories), f"Every service: {requests}; every call edge")
     gpus = "utilization, contention, memory, power, temperature, and the services on it"
     add("gpus", lists.Gpus, lists.gpus, f"Every GPU: {gpus}")
     waits = "Which service waits for which, on which GPUs, for which share of time"

@@ -56,10 +56,9 @@ class OpenGpu(WithTopology):
 def add_page_routes(context: RouteContext) -> None:
     """Register the routes of the pages' values."""
     api, hub, responder = context.api, context.hub, context.responder
-    histories = HistoryCache()
-    _add_incident_pages(context, histories)
+    _add_incident_pages(context, context.histories)
     _add_gpu_pages(context)
-    _add_service_pages(context, histories)
+    _add_service_pages(context, context.histories)
 
     @get(
         api,

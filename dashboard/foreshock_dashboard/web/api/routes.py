@@ -35,6 +35,7 @@ from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state.parameters import BadParameterError, NoParameters, problem_of
+from foreshock_dashboard.web.state.service_history import HistoryCache
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
         TraceReads(hub),
         GpuReadings(hub),
         LimitReader(hub),
+        HistoryCache(),
     )
     for add in (
         add_list_routes,

@@ -1,4 +1,5 @@
 // Numbers and durations as text. A value that is not known is a dash, never a zero.
+import { BREACH_BUCKETS, BREACH_TEXTS } from "#web/assets/words.js";
 
 export const NOT_KNOWN = "–";
 /** Latency below which it is shown in seconds, as SLOs are: its three digits. */
@@ -177,7 +178,7 @@ export const formatBytes = (bytes) => {
  * @param {number | null | undefined} seconds
  */
 export const formatTimeToEvent = (seconds) => {
-  if (!isNumber(seconds)) return "> 30 min";
+  if (!isNumber(seconds)) return BREACH_TEXTS.beyond;
   if (seconds < 90) return `${Math.max(10, Math.round(seconds / 10) * 10)} s`;
   return `${Math.round(seconds / 60)} min`;
 };
@@ -189,12 +190,12 @@ export const formatTimeToEvent = (seconds) => {
 export const formatCount = (count) => grouped(Number(count.toPrecision(2)));
 
 /**
- * When an event is forecast, by its median in seconds; `null` is beyond the horizon.
+ * When an SLO breach is forecast, by its median in seconds; `null` is beyond the horizon.
  * @param {number | null | undefined} seconds
  */
 export const formatMedian = (seconds) => {
-  if (!isNumber(seconds)) return formatTimeToEvent(seconds);
-  return seconds < 60 ? "imminent" : `in about ${formatTimeToEvent(seconds)}`;
+  const buckets = Object.entries(BREACH_BUCKETS);
+  return buckets.find(([limit]) => isNumber(seconds) && seconds < Number(limit))?.[1] ?? BREACH_TEXTS.beyond;
 };
 
 /**
@@ -210,7 +211,7 @@ export const formatInterval = (low, high) => {
 };
 
 /**
- * When an event is forecast: "in about 3 min (80%: 40 s to 11 min)", "imminent".
+ * When an event is forecast: "within 5 min (80%: 40 s to 11 min)", "imminent".
  * @param {import("#web/assets/payload.d.ts").Percentiles} seconds
  * @param {string} [note] in the brackets, too
  */

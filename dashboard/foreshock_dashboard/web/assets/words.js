@@ -75,6 +75,8 @@ export const CONDITIONS = /** @type {const} */ ({
   at_risk: "At risk",
   suspected_cause: "Suspected cause",
   errors: "Errors",
+  anomalous: "Anomalous",
+  degraded: "Degraded",
   slo_breach: "SLO breach",
   low_traffic: "Few requests",
   no_baseline: "No baseline yet",
@@ -235,6 +237,18 @@ export const EVENTS = /** @type {const} */ ({
   recovering: "Recovering",
 });
 
+export const BREACH_BUCKETS = /** @type {const} */ ({
+  60: "imminent",
+  300: "within 5 min",
+  900: "within 15 min",
+  1800: "within 30 min",
+});
+
+export const BREACH_TEXTS = /** @type {const} */ ({
+  beyond: "> 30 min",
+  none: "none expected",
+});
+
 export const SLO_COUNTS = /** @type {const} */ ({
   breached: "breached",
   degraded: "degraded",
@@ -248,7 +262,7 @@ export const SLO_COUNTS = /** @type {const} */ ({
 export const TILE_TEXTS = /** @type {const} */ ({
   met: "Within SLO now",
   learned: "SLOs learned from normal operation.",
-  learned_slo: "SLO learned from normal operation. The SLO follows the baseline, except during an incident.",
+  learned_slo: "Learned SLO: a limit above normal values, frozen during incidents. Set one with --slo NAME=P95.",
   set_slos: "SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
   some_learned: "of the SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
   no_errors: "No errors",

@@ -275,4 +275,5 @@ def _threshold_label(threshold: Threshold, value: float, look: Look) -> Json:
         "showarrow": False,
         "text": escape_label(threshold.name),
         "font": {"size": 12, "color": look.colors["crit"]},
+        "bgcolor": look.colors["panel"],  # lines may pass below it
     }

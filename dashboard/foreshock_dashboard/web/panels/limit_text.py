@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from foreshock_dashboard.render.units import apart, duration, load_name, load_percent, percent
+from foreshock_dashboard.render.units import apart, duration, load_name, load_percent, percent, slo_name
 from foreshock_dashboard.web.panels.limits import Reading
 
 
@@ -23,7 +23,8 @@ def value_and_limit(reading: Reading) -> tuple[str, str]:
 
 def reading_text(reading: Reading, *, learned: bool = False) -> str:
     """A value beside its limit: `p95 27.4 s (SLO 16.4 s)`. learned: whether its SLO is."""
-    return f"{figure_text(reading)} ({'learned ' if learned and reading.metric != 'load' else ''}{limit_text(reading)})"
+    limit = limit_text(reading)
+    return f"{figure_text(reading)} ({limit.replace('SLO', slo_name(learned=learned), 1)})"
 
 
 def figure_text(reading: Reading) -> str:

@@ -17,8 +17,9 @@ from foreshock_dashboard.model.world_sections import ModelServers
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_tooltip
 from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.incident_summary import cause_name
-from foreshock_dashboard.render.units import duration
+from foreshock_dashboard.render.units import duration, slo_name
 from foreshock_dashboard.stats.robust import nan_mean
+from foreshock_dashboard.stats.runs import held_over_gaps
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
 
@@ -27,6 +28,9 @@ MAX_SERIES = 6
 
 MAX_CHANGES = 20
 """Changes that a chart marks."""
+
+HELD_SECONDS = 60.0
+"""Time for which a count is shown without a sample: one lost scrape of kube-state-metrics every 30 s."""
 
 Span = tuple[float, float]
 
@@ -59,7 +63,7 @@ def durations(
     ]
     limit = None
     if slo is not None and np.isfinite(red.p95[row]).any():
-        limit = Threshold(slo.seconds, f"{'learned SLO' if slo.learned else 'SLO'} {duration(slo.seconds)}")
+        limit = Threshold(slo.seconds, f"{slo_name(learned=slo.learned)} {duration(slo.seconds)}")
     return lines(
         world.times, series, look, unit="s", span=span, marks=marks, threshold=limit, empty=_no_requests(service)
     )
@@ -116,6 +120,11 @@ first_token = model_server_chart(
 per_token = model_server_chart("s", lambda servers, row: [Line("TPOT, mean", servers.per_token[row], "data")])
 
 
+def replica_counts(world: World, counts: Floats) -> Floats:
+    """Counts over time without the gap of one lost scrape: rates, which are over a window, have none either."""
+    return held_over_gaps(counts, world.points(HELD_SECONDS))
+
+
 def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
     """Desired, ready, and pending replicas."""
     capacity = world.capacity
@@ -123,9 +132,9 @@ def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequ
         return blank(f"No replica data of {in_words(service)}.", look)
     row = capacity.services.index(service)
     series = [
-        Line("desired", capacity.wanted[row], "idle", dash="dash"),
-        Line("ready", capacity.ready[row], "data"),
-        Line("pending", capacity.pending[row], "text", dash="dot"),
+        Line("desired", replica_counts(world, capacity.wanted[row]), "idle", dash="dash"),
+        Line("ready", replica_counts(world, capacity.ready[row]), "data"),
+        Line("pending", replica_counts(world, capacity.pending[row]), "text", dash="dot"),
     ]
     return lines(world.times, series, look, unit="count", span=span, marks=marks)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from foreshock_dashboard.analysis.baseline.gpu_shares import GPU_SHARE
 from foreshock_dashboard.analysis.baseline.signals import SIGNAL_BY_NAME
 from foreshock_dashboard.model.incident import Evidence, Incident
@@ -14,17 +16,19 @@ from foreshock_dashboard.render.clause import Clause, Text, place, text
 from foreshock_dashboard.render.incident_summary import candidate_clauses, cause_name, gpus_clause, suspect_clauses
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.metric_figure import split_share
-from foreshock_dashboard.render.units import gpu_list, percent
+from foreshock_dashboard.render.units import gpu_list, percent, rate
 from foreshock_dashboard.render.words.incidents import LOCAL_CAUSES
 
 MAX_GPUS = 2
+BASELINE_SECONDS = 900.0
+"""Time before the first anomaly whose median is the baseline of a request rate."""
 
 
 def suspected(item: Incident, world: World) -> Text:
     """The suspected cause with its place and reason; where it is not stated, the candidates."""
     if not item.is_cause_stated:
         return candidate_clauses(item) or text("unknown")
-    why, own_signal = suspicion(item), _own_signal(item)
+    why, own_signal = suspicion(item, world), _own_signal(item)
     suspect, own = item.suspect, item.suspect.service in (None, item.service)
     cause = cause_name(item)
     reason = f", {'its ' if own_signal else ''}{why}" if why else ""
@@ -45,9 +49,14 @@ def suspected(item: Incident, world: World) -> Text:
     return text(*parts, reason)
 
 
-def suspicion(item: Incident) -> str:
-    """Why a service is the suspected cause: its anomalous signal, or the reason; "" without one besides the cause."""
+def suspicion(item: Incident, world: World) -> str:
+    """Why a service is the suspected cause: its anomalous signal, or the reason; "" without one besides the cause.
+
+    Of load that is over, its peak.
+    """
     service = item.suspect.service
+    if item.state != "firing" and item.cause in ("overload", "scale_up_lag") and (peak := _peak_rate(item, world)):
+        return peak
     if item.cause == "gpu_contention" and any(row.entity == f"{service} -> {item.service}" for row in item.evidence):
         return "its requests delay others"
     past = _past(item)
@@ -61,6 +70,22 @@ def suspicion(item: Incident) -> str:
     if not any(reason.kind not in ("cause", "no_anomaly") for reason in reasons):
         return "request rate above baseline" if item.cause == "overload" else ""
     return f"{reasons_text(reason._replace(since=math.nan) for reason in reasons)}{past}"
+
+
+def _peak_rate(item: Incident, world: World) -> str:
+    """The request rate of the suspected service at its worst: `request rate peaked at 30 req/s (baseline 5 req/s)`.
+
+    Empty where it is unknown, or did not rise.
+    """
+    if item.suspect.service not in world.services:
+        return ""
+    start, end = np.searchsorted(world.times, (item.since, item.recovering_since or world.time)).tolist()
+    values = world.red.rate[world.services.index(item.suspect.service)].astype(np.float64)
+    before, during = values[max(0, start - world.points(BASELINE_SECONDS)) : start], values[start : end + 1]
+    known, peaked = before[np.isfinite(before)], during[np.isfinite(during)]
+    if not len(known) or not len(peaked) or peaked.max() <= np.median(known):
+        return ""
+    return f"request rate peaked at {rate(peaked.max())} (baseline {rate(np.median(known))})"
 
 
 def _past(item: Incident) -> str:

@@ -269,7 +269,7 @@ def timeline(
         lane.until = number_of_time(_cause_end(world, item))
         lane.part, lane.first = "suspect", round(min(lane.first, first_sign(item)), 3)
         is_first = item == chosen.incidents[0]
-        lane.why = suspicion(item) if is_first else f"cause of the incident of {in_words(item.service)}"
+        lane.why = suspicion(item, world) if is_first else f"cause of the incident of {in_words(item.service)}"
     for service, risk in risks.items():
         if service not in affected and service not in suspects and _soon(risk):
             lanes.append(_lane(service, world.time, risks, "at_risk"))

@@ -19,6 +19,7 @@ from foreshock_dashboard.model.capacity.load import (
 )
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.render.capacity_text import (
     act_text,
@@ -29,7 +30,7 @@ from foreshock_dashboard.render.capacity_text import (
     slow_burn_text,
 )
 from foreshock_dashboard.render.clause import joined_text
-from foreshock_dashboard.render.words.capacity import BURN_UNITS, LOAD_UNITS
+from foreshock_dashboard.render.words.capacity import BURN_UNITS, CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -157,10 +158,17 @@ HORIZONS = {"2h": 7200.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
 """Seconds by name."""
 
 
-def forecast(found: CapacityForecast, now: float, service: Service | None = None, case: str = "") -> Forecast:
+def is_replay(snapshot: Snapshot, found: CapacityForecast) -> bool:
+    """Whether there is no forecast because the hub replays a recording."""
+    return snapshot.bounds is not None and not found.loads
+
+
+def forecast(
+    found: CapacityForecast, now: float, service: Service | None = None, case: str = "", *, replay: bool = False
+) -> Forecast:
     """A forecast as JSON. now: Unix seconds. service: the only one, with all points, and shortages of its pool.
 
-    case: the what-if one in words.
+    case: the what-if one in words. replay: see `is_replay`.
     """
     own = {load.subject for load in found.loads if load.subject.service == service}
     concerned = own | {Subject(None, pool) for _, pool in own}
@@ -171,8 +179,8 @@ def forecast(found: CapacityForecast, now: float, service: Service | None = None
         "history_hours": round(found.history_hours, 1),
         "known": bool(found.loads),
         "case": case,
-        "summary": joined_text(headline(found, now)),
-        "reason": no_forecast(found),
+        "summary": CAPACITY_TEXTS["replay"] if replay else joined_text(headline(found, now)),
+        "reason": CAPACITY_TEXTS["replay"] if replay else no_forecast(found),
         "notes": [joined_text(note) for note in quality_notes(found, now)],
         "missing": list(found.missing),
         "shortages": [shortage(item, now) for item in shortages],

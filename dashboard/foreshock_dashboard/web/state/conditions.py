@@ -141,12 +141,16 @@ def _urgency(incident: Incident) -> tuple[bool, bool, bool, float, str]:
 
 
 class Condition(NamedTuple):
-    """The health of a service, and its condition. gpus: that it uses, where it gets no requests."""
+    """The health of a service, and its condition.
+
+    gpus: that it uses, where it gets no requests. suspected: it is the suspected cause of an open incident.
+    """
 
     health: Health
     kind: ConditionKind
     stale: bool = False
     gpus: int = 0
+    suspected: bool = False
 
     @property
     def word(self) -> str:
@@ -203,7 +207,7 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
     )
     if ahead and not breached:
         return Condition("warning", "at_risk")
-    if any(item.stated_suspect.service == service and item.state == "firing" for item in incidents):
+    if not breached and any(item.stated_suspect.service == service and item.state == "firing" for item in incidents):
         return Condition("warning", "suspected_cause")
     if severities := {incident.severity for incident in incidents if service in incident.other_affected}:
         return Condition("critical" if breached and "critical" in severities else "warning", affected)
@@ -217,8 +221,31 @@ def too_few_requests(world: World) -> set[Service]:
     return {service for service, rate in rates if rate is not None and rate * window < MIN_REQUESTS}
 
 
+def states(snapshot: Snapshot, history: ServiceHistory) -> Mapping[Service, Condition]:
+    """The state of every service, on all pages, in the API, and in commands, in the World's order.
+
+    That is its stage, or its condition while that says more. history: of all services, up to the World's time.
+    """
+    stages = history.now()
+    return {service: _with_stage(found, stages.get(service)) for service, found in conditions(snapshot).items()}
+
+
+def _with_stage(found: Condition, stage: Stage | None) -> Condition:
+    if stage is None or stage == "healthy" or (stage == "early_warning" and found.kind != "healthy"):
+        return found
+    health, kind = _STAGE_STATES[stage]
+    return found._replace(health=health, kind=kind, gpus=0)
+
+
+_STAGE_STATES: Mapping[Stage, tuple[Health, ConditionKind]] = {
+    "early_warning": ("warning", "anomalous"),
+    "degraded": ("warning", "degraded"),
+    "breached": ("critical", "slo_breach"),
+}
+
+
 def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
-    """The condition of every service, in the World's order."""
+    """The condition of every service without its stages, in the World's order."""
     world = snapshot.world
     if world is None:
         return {}
@@ -227,6 +254,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
     forecasts, red = ServiceForecasts(snapshot), world.red
     few, used = too_few_requests(world), _used_gpus(world)
+    suspects = {item.stated_suspect.service for item in current if item.affected}
     rows = zip(
         world.services,
         last_median(red.rate),
@@ -245,7 +273,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
             state = Condition("idle", "no_baseline")
         elif state.kind == "no_traffic":
             state = state._replace(gpus=used[service])
-        found[service] = state
+        found[service] = state._replace(suspected=service in suspects)
     return found
 
 
@@ -256,12 +284,16 @@ def _used_gpus(world: World) -> Counter[Service]:
 
 
 class ServiceFigures(Row):
-    """A service with its condition, stage, and request figures."""
+    """A service with its state, stage, and request figures.
+
+    suspected: it is the suspected cause of an open incident.
+    """
 
     id: str
     health: Health
     condition: ConditionKind
     word: str
+    suspected: bool
     stage: Stage | None
     rate: float | None
     error_rate: float | None
@@ -278,7 +310,7 @@ def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[ServiceFig
     world = snapshot.world
     if world is None:
         return []
-    red, state, stages = world.red, conditions(snapshot), history.now()
+    red, found, stages = world.red, states(snapshot, history), history.now()
     columns = (
         last_median(red.rate),
         last_median(red.error_rate),
@@ -289,7 +321,7 @@ def service_rows(snapshot: Snapshot, history: ServiceHistory) -> list[ServiceFig
     figures = zip(*columns, strict=True)
     return [
         ServiceFigures(
-            str(service), state[service].health, state[service].kind, state[service].word, stages.get(service), *newest
+            str(service), state.health, state.kind, state.word, state.suspected, stages.get(service), *newest
         )
-        for service, newest in zip(world.services, figures, strict=True)
+        for (service, state), newest in zip(found.items(), figures, strict=True)
     ]

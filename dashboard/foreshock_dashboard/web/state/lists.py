@@ -15,12 +15,13 @@ from foreshock_dashboard.model.types import ConditionKind, Health, Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
 from foreshock_dashboard.render.units import minutes_of
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
-from foreshock_dashboard.web.state.conditions import conditions, open_incidents
+from foreshock_dashboard.web.state.conditions import open_incidents, states
 from foreshock_dashboard.web.state.freshness import fresh_seconds
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number
-from foreshock_dashboard.web.state.placement import Allocated, allocated, contended_time, pairs
+from foreshock_dashboard.web.state.placement import Allocated, allocated, contended_time, mean_power, pairs
 from foreshock_dashboard.web.state.response_json import OwnershipJson, ResponseJson, ownership, response
+from foreshock_dashboard.web.state.stages import ServiceHistory
 
 Figure = float | None
 RedFigures = tuple[Figure, Figure, Figure, Figure, Figure]
@@ -28,11 +29,12 @@ RedFigures = tuple[Figure, Figure, Figure, Figure, Figure]
 
 
 class ServiceRow(Row):
-    """A service: health, request figures, and its GPUs."""
+    """A service: state, request figures, and its GPUs. suspected: it is the suspected cause of an open incident."""
 
     service: str
     health: Health
     condition: ConditionKind
+    suspected: bool
     requests_per_second: Figure
     error_rate: Figure
     p50_seconds: Figure
@@ -231,22 +233,22 @@ def _red_figures(red: Red) -> list[RedFigures]:
     return list(zip(last_median(red.rate), *shown, strict=True))
 
 
-def services(snapshot: Snapshot) -> Services:
-    """Every service with its figures, every call edge, and the GPUs of each service."""
+def services(snapshot: Snapshot, history: ServiceHistory | None) -> Services:
+    """Every service and every call edge with its request figures. history: see `states`; None without a World."""
     world = snapshot.world
-    if world is None:
+    if world is None or history is None:
         return {"services": [], "edges": []}
     gpus_by_service: dict[Service, list[str]] = {}
     for tenant in world.tenants:
         gpus_by_service.setdefault(tenant.service, []).append(tenant.gpu.label)
-    by_service = conditions(snapshot)
+    by_service = states(snapshot, history)
     edges = zip(
         world.edges, _red_figures(world.calls), last_median(world.server_p95), last(world.attempts), strict=True
     )
     return {
         "services": [
-            ServiceRow(str(service), *by_service[service][:2], *red, gpus_by_service.get(service, []))
-            for service, red in zip(world.services, _red_figures(world.red), strict=True)
+            ServiceRow(str(service), state.health, state.kind, state.suspected, *red, gpus_by_service.get(service, []))
+            for (service, state), red in zip(by_service.items(), _red_figures(world.red), strict=True)
         ],
         "edges": [
             EdgeRow(str(edge.client), str(edge.server), edge.connection, *red, server_p95, attempts)
@@ -265,7 +267,7 @@ def gpus(snapshot: Snapshot) -> Gpus:
     for tenant, share in zip(world.tenants, shares, strict=True):
         tenants.setdefault(tenant.gpu, []).append(TenantRow(str(tenant.service), *share))
     idle = allocated(world)
-    columns = (world.memory_used, world.memory_total, world.power, world.temperature)
+    columns = (world.memory_used, world.memory_total, mean_power(world)[:, None], world.temperature)
     contended = map(number, contended_time(world).tolist())
     figures: Iterator[tuple[Any, ...]] = zip(last(world.utilization), contended, *map(last, columns), strict=True)
     return {

@@ -16,11 +16,15 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, GpuWaitPair, Tenant, World
+from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.state.numbers import Row, last, newest, number
 
 Rows = NDArray[np.int64]
 PairRows = tuple[tuple[tuple[Service, Service], tuple[int, ...]], ...]
 """Victim and aggressor, sorted by name, and the rows of their waits: one for each GPU they share."""
+
+POWER_SECONDS = 60.0
+"""Seconds over which power is averaged: about those of utilization."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +164,9 @@ def pairs(world: World, incidents: Iterable[Incident] = ()) -> tuple[Pair, ...]:
             Pair(victim, aggressor, mean, tuple((world.gpu_wait_pairs[row].gpu, ratios[row]) for row in rows))
         )
     return tuple(sorted(listed, key=lambda pair: -(pair.ratio or 0.0)))
+
+
+def mean_power(world: World) -> Floats:
+    """Watts over `POWER_SECONDS`, as utilization is a mean: one sample falls between two kernels or into one."""
+    power = world.power[:, -world.points(POWER_SECONDS) :]
+    return np.where(np.isnan(newest(world.power)), np.nan, nan_mean(power, axis=1))

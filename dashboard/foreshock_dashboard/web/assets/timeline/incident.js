@@ -108,7 +108,9 @@ const actionItem = (actions, i, { joint, steps, isOptional }) => {
       : null,
   );
   const outcome =
-    action.outcome && action.outcome !== joint ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`)) : null;
+    action.outcome && action.outcome !== joint && !isAlternative
+      ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`))
+      : null;
   const unfolds = (
     /** @type {import("#web/assets/dom.js").Content} */ summary,
     /** @type {import("#web/assets/dom.js").Content[]} */ ...content
@@ -136,9 +138,10 @@ export const actionCard = (
   title = actions.length > 1 ? ACTION_TEXTS.several : ACTION_TEXTS.one,
   isOptional = false,
 ) => {
-  const joint = isOptional ? null : (actions.slice(1).find(({ outcome }) => outcome)?.outcome ?? null);
   const lastOutcome = actions.findLastIndex(({ outcome }) => outcome);
   const steps = actions[0]?.enough === false ? Math.max(1, lastOutcome) : 0;
+  const hasSteps = steps > 0 || typeof actions[0]?.enough !== "boolean";
+  const joint = isOptional || !hasSteps ? null : (actions.slice(1).find(({ outcome }) => outcome)?.outcome ?? null);
   return h(
     "div",
     { class: actions[0]?.enough === false ? "action steps" : "action" },

@@ -1,6 +1,6 @@
 // The signs of states and stages, and the colors of services.
 import { h } from "#web/assets/dom.js";
-import { CONDITIONS, HEALTHS, STAGES } from "#web/assets/words.js";
+import { CONDITIONS, HEALTHS, ROLES, STAGES } from "#web/assets/words.js";
 
 /** @typedef {"ok" | "warning" | "critical" | "idle" | "unknown"} Health */
 /** @typedef {"healthy" | "early_warning" | "degraded" | "breached"} Stage */
@@ -22,6 +22,10 @@ const CONDITION_SIGNS = {
   at_risk: AT_RISK_SIGN,
   suspected_cause: SUSPECT_SIGN,
   recovering: RECOVERING_SIGN,
+  anomalous: STAGE_SIGNS.early_warning,
+  degraded: STAGE_SIGNS.degraded,
+  slo_breach: STAGE_SIGNS.breached,
+  low_traffic: "◔",
 };
 /** @type {Record<Stage, Health>} */
 const STAGE_HEALTH = {
@@ -58,24 +62,28 @@ export const stageState = (stage) =>
     : healthState("unknown", HEALTHS.unknown);
 
 /**
- * The state of a service, the same on every page: its stage, or its condition while that says more.
- * @param {{ health: Health, condition: string, stage?: Stage | null, word: string }} service
+ * The state of a service, the same on every page.
+ * @param {{ health: Health, condition: string, word: string }} service
  * @returns {{ state: Health | "recovering", word: string, sign: string }}
  */
-export const stateOf = ({ health, condition, stage, word }) => {
-  const isNamed = stage === "early_warning" && condition !== "healthy";
-  if (stage && stage !== "healthy" && !isNamed) {
-    return { state: STAGE_HEALTH[stage], word: STAGES[stage], sign: STAGE_SIGNS[stage] };
-  }
-  const state = condition === "recovering" ? condition : health;
-  return { state, word, sign: CONDITION_SIGNS[condition] ?? HEALTH_SIGNS[health] };
-};
+export const stateOf = ({ health, condition, word }) => ({
+  state: condition === "recovering" ? condition : health,
+  word,
+  sign: CONDITION_SIGNS[condition] ?? HEALTH_SIGNS[health],
+});
 
 /** @param {Parameters<typeof stateOf>[0]} service */
 export const serviceState = (service) => {
   const { state, word, sign } = stateOf(service);
   return healthState(state, word, sign);
 };
+
+/**
+ * The tag of a suspected cause, beside a state that does not say so; null for others.
+ * @param {{ suspected: boolean, condition: string }} service
+ */
+export const suspectTag = ({ suspected, condition }) =>
+  suspected && condition !== "suspected_cause" ? [" ", h("span", { class: "level" }, ROLES.suspect)] : null;
 
 /**
  * The legend of all signs.

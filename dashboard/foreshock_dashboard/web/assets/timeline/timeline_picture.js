@@ -147,7 +147,8 @@ export const picture = (data, width) => {
 };
 
 /**
- * The labels of the first event of each kind that have room beside their line and left of `end`.
+ * The labels of the first event of each kind that have room beside their line and left of `end`. That of the early
+ * warning is beside the other labels, where these take the room.
  * @param {Timeline["events"]} events
  * @param {(unix: number) => number} x
  * @param {number} end
@@ -162,8 +163,9 @@ export const eventLabels = (events, x, end) => {
     const [text, line] = [EVENTS[event.kind], x(event.at)];
     const width = text.length * EVENT_CHARACTER_WIDTH;
     const [before, after] = [line - EVENT_GAP - width, line + EVENT_GAP];
-    const left = (kind === "warning" ? [before, after] : [after, before]).find(
-      (at) => at + width <= end && placed.every((other) => at >= other.right || at + width <= other.left),
+    const beside = Math.min(...placed.map(({ left }) => left)) - EVENT_GAP - width;
+    const left = (kind === "warning" ? [before, after, beside] : [after, before]).find(
+      (at) => at >= 0 && at + width <= end && placed.every((other) => at >= other.right || at + width <= other.left),
     );
     if (left !== undefined) placed.push({ left, right: left + width, text });
   }

@@ -23,7 +23,7 @@ from foreshock_dashboard.render.capacity_text import (
 from foreshock_dashboard.render.clause import joined
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
-from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, service_name, slow_burn
+from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, is_replay, service_name, slow_burn
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -105,7 +105,7 @@ def capacity(
     snapshot: Snapshot, forecast: CapacityForecast, now: float, case: WhatIf = NOTHING, *, past: bool
 ) -> CapacityPage:
     """The payload of the page. now: Unix seconds. past: whether a past time is shown, which has no forecast."""
-    if past or (snapshot.bounds is not None and not forecast.loads):
+    if past or is_replay(snapshot, forecast):
         none = [ClauseJson(CAPACITY_TEXTS["past" if past else "replay"], "", (), (), None)]
         why: CapacityPage = {"ready": True, "state": "unknown" if past else "learning", "clauses": none}
         return {**why, "current": _current(snapshot)}

@@ -20,7 +20,7 @@ from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
 from foreshock_dashboard.web.pages.cascade.data import capacity_service
-from foreshock_dashboard.web.panels.service_charts import change_marks
+from foreshock_dashboard.web.panels.service_charts import change_marks, replica_counts
 from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents, first_sign
 from foreshock_dashboard.web.panels.vitals import load_ratios
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
@@ -98,10 +98,10 @@ def replicas(hub: HubView, view: View, look: Look) -> Json:
         return blank(f"No data on replicas of {in_words(service)}: connect kube-state-metrics.", look)
     row = state.services.index(service)
     series = (
-        Line("ready", state.ready[row], "data"),
-        Line("desired", state.wanted[row], "text", "dash"),
-        Line("maximum", state.max_replicas[row], "idle"),
-        Line("pending (unschedulable)", state.pending[row], "text", "dot"),
+        Line("ready", replica_counts(world, state.ready[row]), "data"),
+        Line("desired", replica_counts(world, state.wanted[row]), "text", "dash"),
+        Line("maximum", replica_counts(world, state.max_replicas[row]), "idle"),
+        Line("pending (unschedulable)", replica_counts(world, state.pending[row]), "text", "dot"),
     )
     return lines(world.times, series, look, unit="count", span=span, marks=marks, top=1.0, row=LEGEND_ROW_LENGTH)
 

@@ -58,6 +58,13 @@ const formatFigure = (value) => {
 /** "1 GPU-hour", "0.5 GPU-hours". @param {number | null | undefined} hours */
 const formatHours = (hours) => `${formatFigure(hours)} GPU-hour${formatFigure(hours) === "1" ? "" : "s"}`;
 
+/**
+ * A text with its command-line options as code, which does not break after `--`.
+ * @param {string} text
+ */
+const withOptions = (text) =>
+  text.split(/(--[a-z][a-z-]*)/).map((part, i) => (i % 2 ? h("code", { class: "option" }, part) : part));
+
 /** @param {CostData} data */
 const drawHeadline = ({ state, reason, clauses = [], idle = "", notes = [] }) => {
   requireId("cost-verdict").dataset.state = state;
@@ -65,7 +72,7 @@ const drawHeadline = ({ state, reason, clauses = [], idle = "", notes = [] }) =>
   put(
     byId("cost-detail"),
     idle ? h("p", null, idle) : null,
-    notes.length ? h("p", { class: "note" }, notes.join(" ")) : null,
+    notes.length ? h("p", { class: "note" }, withOptions(notes.join(" "))) : null,
   );
 };
 

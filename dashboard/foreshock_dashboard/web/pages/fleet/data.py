@@ -12,7 +12,6 @@ from foreshock_dashboard.model.incident import Cause, Severity, State
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.freshness import serving_wait
 from foreshock_dashboard.web.state.numbers import FULL_SCALE_BYTE, Row, newest, number, packed, whole_percents
@@ -21,12 +20,11 @@ from foreshock_dashboard.web.state.placement import (
     allocated,
     contended_time,
     gpus_in_incidents,
+    mean_power,
     placement,
 )
 
 ERROR_WINDOW_SECONDS = 900.0
-POWER_SECONDS = 60.0
-"""Seconds over which power is averaged: about those of utilization."""
 MIN_THROTTLED_RATIO = 0.05
 """Share of time from which a GPU counts as throttled."""
 MIN_CELSIUS, MAX_CELSIUS = 20.0, 100.0
@@ -82,12 +80,6 @@ def gpu_faults(world: World) -> list[Fault | None]:
     )
     places = np.select(flags, range(len(FAULTS)), -1).tolist()
     return [FAULTS[place] if place >= 0 else None for place in places]
-
-
-def mean_power(world: World) -> Floats:
-    """Watts over `POWER_SECONDS`, as utilization is a mean: one sample falls between two kernels or into one."""
-    power = world.power[:, -world.points(POWER_SECONDS) :]
-    return np.where(np.isnan(newest(world.power)), np.nan, nan_mean(power, axis=1))
 
 
 def _memory(world: World) -> Floats:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Required
 
+import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
@@ -25,6 +26,7 @@ from foreshock_dashboard.web.panels.timeline import (
     MAX_LANES,
     Timeline,
     affected_order,
+    chosen_incident,
     chosen_incidents,
     current_history,
     lanes_start,
@@ -43,6 +45,7 @@ from foreshock_dashboard.web.state.placement import (
     pairs,
 )
 from foreshock_dashboard.web.state.service_history import HistoryCache
+from foreshock_dashboard.web.state.stages import STAGES
 
 MIN_ROWS, MAX_ROWS = 5, MAX_LANES
 """Bounds of the services on the page, those of an incident and then the most affected first; Services has all."""
@@ -145,7 +148,9 @@ def now(
     world, histories = snapshot.world, histories or HistoryCache()
     current, chosen = open_incidents(snapshot), chosen_incidents(snapshot)
     spark_seconds = min(spark_seconds, float(world.times[-1] - world.times[0])) if world else spark_seconds
-    start = lanes_start(world, chosen, spark_seconds) if world else 0.0
+    shown_first = next((item for item in current if item.affected), None)  # the one of the verdict
+    drawn = chosen if shown_first is None else chosen_incident(snapshot, shown_first)
+    start = lanes_start(world, drawn, spark_seconds) if world else 0.0
     history = current_history(snapshot, world, chosen, histories) if world else None
     stages = history.now() if history else {}
     verdict_ = verdict(snapshot, time, history)
@@ -182,8 +187,8 @@ def now(
         world,
         start,
         lanes_history,
-        chosen,
-        order=affected_order(snapshot, world, chosen, lanes_history, start, histories),
+        drawn,
+        order=affected_order(snapshot, world, drawn, lanes_history, start, histories),
         figures=lane_figures(usage_by_service),
         rows=rows,
     )
@@ -197,12 +202,19 @@ def now(
         for lane in lanes.lanes:
             lane.slo = past.get(lane.service, lane.slo)
     in_lanes: dict[str, int] = {}
-    if verdict_.situation:  # the services of the timeline, in its order, then others in trouble
+    if verdict_.situation:  # the services of the timeline, in its order, then others in trouble, of no other incident
         in_lanes = {lane.service: i for i, lane in enumerate(lanes.lanes)}
-        rows = sorted(rows, key=lambda row: in_lanes.get(row.id, len(in_lanes)))
-    wanted = sum(row.id in in_lanes or _affected(row) for row in rows)
+        of_others = {str(who) for who in world.services if not drawn.may_have(who)}
+        rows = sorted(rows, key=lambda row: (in_lanes.get(row.id, len(in_lanes)), row.id in of_others))
+    else:
+        of_others = set()
+    wanted = sum(row.id in in_lanes or (_affected(row) and row.id not in of_others) for row in rows)
     shown = min(len(rows), MAX_ROWS, max(1 if verdict_.situation else MIN_ROWS, wanted))
-    uncounted = exceedances(world, snapshot.forecast.slos, spark_seconds)
+    breached = np.any(history.stages == STAGES.index("breached"), axis=1)
+    counted = {str(who) for who, found in zip(history.services, breached.tolist(), strict=True) if found}
+    uncounted = [
+        found for found in exceedances(world, snapshot.forecast.slos, spark_seconds) if found.service not in counted
+    ]
     notes = {found.service: too_few_text(found) for found in uncounted}
     contended = any(item.cause == "gpu_contention" for item in current)
     return {
@@ -273,7 +285,7 @@ def _affected(row: ServiceFigures) -> bool:
 def most_affected(
     rows: list[ServiceFigures], victims: Collection[str], usage: Mapping[str, Reading]
 ) -> list[ServiceFigures]:
-    """Rows sorted by stage, condition, role as an affected service, and the used share of the closest limit."""
+    """Rows sorted by stage, condition, role as an affected service, used share of the closest limit, and requests."""
     stages: dict[Stage | None, int] = {"breached": 0, "degraded": 1, "early_warning": 2}
     return sorted(
         rows,
@@ -282,6 +294,7 @@ def most_affected(
             HEALTH_ORDER.index(row.health),
             row.id not in victims,
             -usage[row.id].usage if row.id in usage else 0.0,
+            not row.rate,
             row.id,
         ),
     )

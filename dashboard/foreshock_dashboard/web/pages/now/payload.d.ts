@@ -129,6 +129,8 @@ export interface ServiceRow {
   condition: string;
   stage: Stage | null;
   word: string;
+  /** The suspected cause of an open incident. */
+  suspected: boolean;
   rate: number | null;
   error_rate: number | null;
   p95: number | null;

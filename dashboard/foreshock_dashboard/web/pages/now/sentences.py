@@ -15,6 +15,7 @@ from foreshock_dashboard.render.units import (
     estimates,
     percent,
     rate,
+    slo_name,
 )
 from foreshock_dashboard.render.words.incidents import SEVERITIES, STATES
 from foreshock_dashboard.web.pages.now.course import Breach, Peak, Recovery
@@ -37,7 +38,7 @@ def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = Fals
     if peak is None or peak.metric != reading.metric:
         return reading_text(reading, learned=learned)
     now, limit = value_and_limit(reading)
-    kind = f"{'learned ' if learned else ''}{reading.limit_kind}"
+    kind = reading.limit_kind.replace("SLO", slo_name(learned=learned))
     return f"{reading.metric} peaked at {value_text(reading, peak.peak)}, now {now} ({kind} {limit})"
 
 

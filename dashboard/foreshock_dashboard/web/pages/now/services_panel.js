@@ -14,9 +14,9 @@ import {
   NOT_KNOWN,
   unbroken,
 } from "#web/assets/format.js";
-import { serviceState } from "#web/assets/timeline/signs.js";
+import { serviceState, suspectTag } from "#web/assets/timeline/signs.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
-import { EMPTY, NOW_TEXTS, ROLES, TILE_TEXTS } from "#web/assets/words.js";
+import { EMPTY, NOW_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Reading} Reading */
@@ -54,12 +54,10 @@ const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
 
 /**
  * @param {ServiceRow} service
- * @param {ReadonlySet<string | null>} suspects
  * @param {string} range of the sparkline
  */
-const serviceRow = (service, suspects, range) => {
-  const { id, health, condition: kind, stage, rate, error_rate, spark, slo, note } = service;
-  const isTagged = suspects.has(id) && kind !== "suspected_cause";
+const serviceRow = (service, range) => {
+  const { id, health, stage, rate, error_rate, spark, slo, note } = service;
   const isBreached = stage === "breached";
   return h(
     "tr",
@@ -69,7 +67,7 @@ const serviceRow = (service, suspects, range) => {
       "td",
       { class: "text-cell" },
       serviceState(service),
-      isTagged ? [" ", h("span", { class: "level" }, ROLES.suspect)] : null,
+      suspectTag(service),
       note && stage === "healthy" ? h("small", { class: "muted" }, note) : null,
     ),
     h("td", { class: "minor" }, formatRate(rate)),
@@ -91,9 +89,8 @@ const serviceRow = (service, suspects, range) => {
  * Draw the services.
  * @param {NowData} data
  */
-export const drawServices = ({ services, hidden, verdict, open_incidents, spark_seconds }) => {
+export const drawServices = ({ services, hidden, verdict, spark_seconds }) => {
   const range = formatDuration(spark_seconds);
-  const suspects = new Set(open_incidents.map(({ affected, suspect }) => (affected.length ? suspect.service : null)));
   const title = verdict.closest.length ? NOW_TEXTS.closest : NOW_TEXTS.services;
   requireId("services-panel").classList.toggle("repeats", Boolean(verdict.situation)); // of the timeline, on a phone
   setText(requireId("services-title"), verdict.situation ? NOW_TEXTS.affected : title);
@@ -115,7 +112,7 @@ export const drawServices = ({ services, hidden, verdict, open_incidents, spark_
       "Services",
       { class: "services" },
       head,
-      services.map((service) => serviceRow(service, suspects, range)),
+      services.map((service) => serviceRow(service, range)),
     ),
     h("p", { class: "note" }, link(pageHref("/services"), `${NOW_TEXTS.all_services} ${hidden} ${NOW_TEXTS.more}`)),
   );

@@ -128,11 +128,13 @@ const ratioText = (ratio) => {
 };
 
 /**
- * The sign of a tile: hollow while services are only at risk.
+ * The sign of a tile: hollow while services are only at risk; none where the value is not known.
  * @param {Tile} tile
  */
-const signOf = ({ status, slo }) =>
-  status === "warning" && slo && !slo.breached && !slo.degraded ? AT_RISK_SIGN : SIGNS[status];
+const signOf = ({ status, slo, value }) => {
+  if (!isNumber(value)) return "";
+  return status === "warning" && slo && !slo.breached && !slo.degraded ? AT_RISK_SIGN : SIGNS[status];
+};
 
 /**
  * The time that sparklines cover, where it is not the page's time range; else "".

@@ -18,12 +18,14 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import no_changes, recent_change_clauses
-from foreshock_dashboard.render.clause import Clause, Text, in_words, joined_text, listed, place, text, time
+from foreshock_dashboard.render.clause import Text, in_words, listed, place, text, time
 from foreshock_dashboard.render.incident_summary import (
     BREACHES_SLO,
     condition_clauses,
     headline_clauses,
     is_forecast,
+    is_load_condition,
+    slo_outlook,
     summary_clauses,
 )
 from foreshock_dashboard.render.units import counted, minutes_of, plural
@@ -61,8 +63,6 @@ WITHIN_SLO_AGAIN = "is within its SLO again"
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 MIN_FAILING_RATIO = 0.5
 """Error rate from which a service fails most of its requests."""
-MIN_OUTAGE_RATIO = 0.995
-"""Error rate from which a service fails entirely: shown as 100%."""
 MAX_CHANGES = 20
 """Changes before an incident in the payload, the newest ones; the page names fewer."""
 MAX_CLOSEST = 3
@@ -249,15 +249,15 @@ def _of_incidents(
         headline, reading = headline_clauses(item), None  # an operation breaches its SLO, not all requests together
     if subject != item.service:
         headline = text(subject, f" {BREACHES_SLO}")
-    elif "overloaded" in joined_text(headline):
+    elif is_load_condition(item):
         reading = worst(found, "load", service=subject) or reading
     chosen = chosen_incident(snapshot, item)
     beyond = [service for service, stage in stages.items() if stage == "breached" and chosen.may_have(service)]
     breaches = _breaches(history, chosen)
     whole = whole_breach(breaches.values())
     breached = sorted((breached_row(service, found) for service in beyond if service != subject), key=by_impact)
-    if breaches_slo and breached and reading and (reading.metric == "p95" or reading.value < MIN_OUTAGE_RATIO):
-        headline, breached = outage_first(headline, subject, breached)
+    in_headline = {name for clause in headline for name in clause.services}
+    breached = [row for row in breached if row.service not in in_headline]
     # the incident fires until its signals are normal again, a little longer than the last breach
     is_over = whole is not None and whole.until is not None
     if is_over and item.state == "firing" and subject == item.service:
@@ -279,6 +279,9 @@ def _of_incidents(
     ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item) and not is_over
     slo = _slos(snapshot).get(subject)
     learned = slo is not None and slo.learned
+    figure = headline_figure(reading, top, learned=learned) if reading and not ahead_of_breach else ""
+    if reading and reading.metric == "load" and not is_over:
+        figure += slo_outlook(item, reading_text(own, learned=learned) if own else "")
     resolves = item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
     named = item.suspect.change  # may be later than the first anomaly, where that had another cause
     changes = recent_changes(world.changes, max(item.since, named.at if named else 0.0), world.time)
@@ -286,8 +289,8 @@ def _of_incidents(
         "incident": incident(item),
         "service": str(subject),
         "reading": reading,
-        "figure": headline_figure(reading, top, learned=learned) if reading and not ahead_of_breach else "",
-        "learned": learned and reading is not None and reading.metric != "load",
+        "figure": figure,
+        "learned": learned and "learned" in figure,
         "badge": state_word,
         "badge_note": state_note,
         "lead": clauses(
@@ -358,18 +361,6 @@ def with_callee(row: AtRiskRow, world: World, history: ServiceHistory, item: Inc
     callees = {edge.server for edge in world.edges if str(edge.client) == row.service != str(edge.server)}
     callee = next((service for service in near if service in callees), None)
     return replace(row, state=f"calls {in_words(str(callee))}") if callee else row
-
-
-def outage_first(headline: Text, subject: Service, breached: list[Breached]) -> tuple[Text, list[Breached]]:
-    """The headline with a service that fails entirely before its subject, and the other services in breach.
-
-    As in `product/assistant is failing 100% of requests now; serving/llm is in breach`.
-    """
-    first, *others = breached
-    if first.reading is None or first.reading.metric != "error rate" or first.reading.value < MIN_OUTAGE_RATIO:
-        return headline, breached
-    name = Clause(first.service, "service", (first.service,))
-    return text(name, " is failing 100% of requests now; ", subject, " is in breach"), others
 
 
 def by_impact(row: Breached) -> tuple[bool, float]:

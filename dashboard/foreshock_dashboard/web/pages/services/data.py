@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, Literal, Required
 
 import numpy as np
@@ -31,9 +31,9 @@ from foreshock_dashboard.web.state.conditions import (
     ServiceForecast,
     ServiceForecasts,
     SloJson,
-    conditions,
     incident_status,
     open_incidents,
+    states,
 )
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, newest, number
@@ -41,6 +41,10 @@ from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MAX_SERVICES = 1000
 """Rows of the list; /api/services has all."""
+
+
+EXPLAINED: Set[ConditionKind] = {"at_risk", "affected", "anomalous", "degraded", "slo_breach"}
+"""Conditions of which the list has a reason."""
 
 
 class GpuUse(TypedDict):
@@ -54,6 +58,7 @@ class GpuUse(TypedDict):
 class ServiceLine(ServiceForecast, GpuUse):
     """A service of the list. reason: the cause of its condition, or the service that it comes from; "" for none.
 
+    suspected: it is the suspected cause of an open incident.
     wait_status: that of the open incident of GPU contention that affects it.
     """
 
@@ -63,6 +68,7 @@ class ServiceLine(ServiceForecast, GpuUse):
     stage: Stage | None
     word: str
     reason: str
+    suspected: bool
     tier: str
     rate: float | None
     error_rate: float | None
@@ -141,7 +147,10 @@ class Replicas(Row):
 
 
 class ServicePage(TypedDict, total=False):
-    """The payload of one service; for an unknown one `ready` and `service` alone."""
+    """The payload of one service; for an unknown one `ready` and `service` alone.
+
+    incident_status, is_latent: of the worst open incident with a role for the service.
+    """
 
     ready: Required[bool]
     service: Required[str]
@@ -177,6 +186,8 @@ class ServicePage(TypedDict, total=False):
     summary_clauses: list[ClauseJson]
     detail_clauses: list[ClauseJson]
     actions: list[ActionJson]
+    incident_status: IncidentStatus | None
+    is_latent: bool
 
 
 def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> ServicesPage:
@@ -186,7 +197,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
         return {"ready": False, "summary": "", "services": [], "hidden": 0}
     history = current_history(snapshot, world, chosen_incidents(snapshot), histories or HistoryCache())
     stages, waits = history.now(), _wait_statuses(snapshot)
-    state, tiers, expected = conditions(snapshot), tier_by_service(world), ServiceForecasts(snapshot)
+    state, tiers, expected = states(snapshot, history), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares, reasons = _attempts(world), _shares(world), _reasons(snapshot)
     red = zip(
         world.services,
@@ -205,7 +216,8 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
             "condition": shown.kind,
             "stage": stages.get(service),
             "word": shown.word,
-            "reason": reasons.get(service, "") if shown.kind in ("at_risk", "affected", "slo_breach") else "",
+            "reason": reasons.get(service, "") if shown.kind in EXPLAINED and not shown.suspected else "",
+            "suspected": shown.suspected,
             "tier": tiers[service],
             "rate": rate,
             "error_rate": error_rate,
@@ -250,10 +262,9 @@ def service(snapshot: Snapshot, service: Service, histories: HistoryCache | None
         last_median(values[row : row + 1])[0] for values in (red.rate, red.error_rate, red.p50, red.p95, red.p99)
     )
     forecast = ServiceForecasts(snapshot).of(service, p95, error_rate)
-    condition = conditions(snapshot)[service]
     use = _shares(world, service).get(service, _NO_GPU)
     history = current_history(snapshot, world, chosen_incidents(snapshot), histories or HistoryCache())
-    stage = history.now().get(service)
+    stage, condition = history.now().get(service), states(snapshot, history)[service]
     state = ServiceState(condition.health, stage, rate, error_rate, p95, use["gpus"], forecast)
     current, summary = worst(snapshot, service), sentence(snapshot, service, state)
     return {
@@ -283,6 +294,8 @@ def service(snapshot: Snapshot, service: Service, histories: HistoryCache | None
         "summary_clauses": clauses(summary),
         "detail_clauses": clauses(detail(snapshot, service, forecast)),
         "actions": list(map(action, current.actions)) if current else [],
+        "incident_status": incident_status(current) if current else None,
+        "is_latent": current is not None and current.summary.latent,
     }
 
 

@@ -46,6 +46,8 @@ export interface ServiceRow extends ServiceValues {
   condition: string;
   stage: Stage | null;
   word: string;
+  /** The suspected cause of an open incident. */
+  suspected: boolean;
   /** Value over SLO target; above 1 in an SLO breach. */
   slo_usage: number | null;
   spark: (number | null)[];
@@ -97,6 +99,10 @@ export interface Capacity {
 }
 
 export interface ServiceData extends LivePayload, ServiceValues {
+  /** Of the incident of the banner: the worst open one with a role for the service. */
+  incident_status: "critical" | "warning" | "recovering" | null;
+  /** Whether that one is a risk that affects no service yet. */
+  is_latent: boolean;
   service: string;
   health: Health;
   stage: Stage | null;

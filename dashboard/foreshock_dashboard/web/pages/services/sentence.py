@@ -9,7 +9,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Health, Stage
 from foreshock_dashboard.render.clause import Text, text
-from foreshock_dashboard.render.incident_summary import suspicion_clauses
+from foreshock_dashboard.render.incident_summary import BREACH_FORECAST, summary_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import (
     breach_bucket,
     counted,
@@ -18,7 +18,9 @@ from foreshock_dashboard.render.units import (
     load_percent,
     minutes_of,
     percent,
+    slo_name,
 )
+from foreshock_dashboard.render.words.incidents import RISKS
 from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.web.state.conditions import (
     LIKELY_BREACH_PROBABILITY,
@@ -56,16 +58,15 @@ def sentence(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
     slo = state.forecast["slo"]
     if slo is None:
         return text(service, f": {_values(state)}. {_without_slo(snapshot)}")
-    return text(service, f" {_slo_state(state, slo)}: {_values(state, slo)}.{_breach_forecast(state)}")
+    return text(service, f" {_slo_state(state)}: {_values(state, slo)}.{_breach_forecast(state)}")
 
 
-def _slo_state(state: ServiceState, slo: SloJson) -> str:
-    name = "learned SLO" if slo.learned else "SLO"
+def _slo_state(state: ServiceState) -> str:
     if _usage(state) > 1:
-        return f"breaches its {name}"
+        return "breaches its SLO"
     if state.stage == "degraded":
         return "is degraded"
-    return "is at risk" if _breach_forecast(state) else f"is within its {name}"
+    return "is at risk" if _breach_forecast(state) else "is within its SLO"
 
 
 def _usage(state: ServiceState) -> float:
@@ -73,16 +74,15 @@ def _usage(state: ServiceState) -> float:
 
 
 def _breach_forecast(state: ServiceState) -> str:
-    """` SLO breach forecast: likely within 5 min.`; empty where it is not likely, or lasts already.
+    """` SLO breach forecast: within 5 min.`; empty where it is not likely, or lasts already.
 
-    Of an early warning no probability is known: `within 5 min`.
+    Of an early warning no probability is known.
     """
     probability, seconds = state.forecast["breach_probability"], state.forecast["breach_seconds"]
     is_unlikely = probability is not None and probability < LIKELY_BREACH_PROBABILITY
     if is_unlikely or not seconds or _usage(state) > 1:
         return ""
-    bucket = breach_bucket(seconds)
-    return f" SLO breach forecast: {bucket.removeprefix('likely ') if probability is None else bucket}."
+    return f" {BREACH_FORECAST}: {breach_bucket(seconds)}."
 
 
 def detail(snapshot: Snapshot, service: Service, forecast: ServiceForecast) -> Text:
@@ -102,11 +102,11 @@ def _over_safe_load(forecast: ServiceForecast) -> Text:
 
 def _values(state: ServiceState, slo: SloJson | None = None) -> str:
     """Latency and errors, each with its SLO target in brackets."""
-    parts = []
+    parts, name = [], slo_name(learned=bool(slo and slo.learned))
     if state.p95 is not None:
-        parts.append(f"p95 {duration(state.p95)}{f' (SLO {duration(slo.p95)})' if slo else ''}")
+        parts.append(f"p95 {duration(state.p95)}{f' ({name} {duration(slo.p95)})' if slo else ''}")
     if state.error_rate is not None:
-        parts.append(f"error rate {percent(state.error_rate)}{f' (SLO {percent(slo.error_rate)})' if slo else ''}")
+        parts.append(f"error rate {percent(state.error_rate)}{f' ({name} {percent(slo.error_rate)})' if slo else ''}")
     return ", ".join(parts) or "no requests completed recently"
 
 
@@ -119,6 +119,9 @@ def _without_slo(snapshot: Snapshot) -> str:
 
 
 def _suspected_cause(incident: Incident, service: Service) -> Text:
+    """The suspected cause of an incident as its service, or another one, sees it; a latent risk in full."""
+    if incident.summary.latent:
+        return text(f"{RISKS['latent']}: ", summary_clauses(incident)) if service == incident.service else ()
     if not incident.is_cause_stated:
         return text(suspicion_clauses(incident), ".")
     suspect, level = incident.suspect.service, f" ({incident.confidence_level} confidence)."

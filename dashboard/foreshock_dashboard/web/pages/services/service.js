@@ -24,7 +24,7 @@ import { actionCard, causeText, courseOf, incidentState, outsideLinks } from "#w
 import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
-import { EMPTY } from "#web/assets/words.js";
+import { EMPTY, NOW_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
 import {
   beyondClass,
   breachClass,
@@ -32,6 +32,7 @@ import {
   ERROR_RATE_LIMITS,
   gpuWaitCell,
   isCritical,
+  probabilityText,
   retriesCell,
   serviceCell,
   shareCell,
@@ -128,7 +129,7 @@ const drawFigures = (data) => {
     }),
     figure("SLO breach forecast", breachText(data), {
       mark: breachClass(data),
-      title: "at risk: median time to the SLO breach; else its probability within 10 min",
+      title: probabilityText(data),
     }),
     figure("Requests", formatRate(rate)),
     isNumber(load)
@@ -380,11 +381,13 @@ const drawLinks = (data) => {
   put(
     byId("service-links"),
     detail.length ? h("p", null, clausesText(detail)) : null,
-    actions.length ? actionCard(actions.slice(0, MAX_ACTIONS)) : null,
+    actions.length
+      ? actionCard(actions.slice(0, MAX_ACTIONS), data.is_latent ? NOW_TEXTS.reduce_risk : undefined, data.is_latent)
+      : null,
     h(
       "p",
       { class: "facts" },
-      data.slo ? h("span", null, sloText(data)) : null,
+      data.slo ? h("span", { title: data.slo.learned ? TILE_TEXTS.learned_slo : null }, sloText(data)) : null,
       ownership?.owner ? h("span", null, `Owner: ${ownership.owner}`) : null,
       tier || ownership?.tier ? h("span", null, `Tier: ${tier || ownership?.tier}`) : null,
       ownership ? outsideLinks(ownership.links) : null,
@@ -438,13 +441,6 @@ const drawWithoutData = ({ error }) => {
   put(byId("service-state"), error || EMPTY.first_evaluation);
 };
 
-/** @param {ServiceData} data */
-const verdictState = ({ incidents, health }) => {
-  const open = incidents.find(({ state }) => state !== "resolved");
-  if (!open) return VERDICT_STATES[health];
-  return open.severity;
-};
-
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const service = {
   mount: () => {
@@ -456,7 +452,7 @@ export const service = {
       return;
     }
     nameService(data.service);
-    requireId("service-verdict").dataset.state = verdictState(data);
+    requireId("service-verdict").dataset.state = data.incident_status ?? VERDICT_STATES[data.health];
     setText(requireId("service-state"), clausesText(data.summary_clauses));
     drawLinks(data);
     drawFigures(data);

@@ -14,6 +14,7 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
+import { BREACH_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceRow} ServiceRow */
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceValues} ServiceValues */
@@ -24,6 +25,7 @@ export const ERROR_RATE_LIMITS = /** @type {const} */ ({ poor: 0.01, bad: 0.05 }
 /** From which a breach is more likely than not. */
 const LIKELY_PROBABILITY = 0.5;
 const MAX_SHOWN_PROBABILITY = 0.95;
+const WITHIN = "probability within 10 min: ";
 
 /**
  * The class of a value that is too high; "" where it is not.
@@ -154,13 +156,13 @@ export const loadCell = ({ load, safe_load: limit }) => {
 };
 
 /**
- * The forecast of an SLO breach within ten minutes: never more certain than it can be.
- * @param {number | null} probability
+ * The probability of an SLO breach within ten minutes: never more certain than it can be.
+ * @param {Pick<ServiceValues, "breach_probability">} values
  */
-const probabilityText = (probability) => {
-  if (!isNumber(probability)) return NOT_KNOWN;
-  if (probability > MAX_SHOWN_PROBABILITY) return "> 95%";
-  return probability < 1 - MAX_SHOWN_PROBABILITY ? "< 5%" : formatPercent(probability);
+export const probabilityText = ({ breach_probability: probability }) => {
+  if (!isNumber(probability)) return "";
+  if (probability > MAX_SHOWN_PROBABILITY) return `${WITHIN}> 95%`;
+  return WITHIN + (probability < 1 - MAX_SHOWN_PROBABILITY ? "< 5%" : formatPercent(probability));
 };
 
 /**
@@ -171,13 +173,14 @@ const isExpected = ({ breach_probability: probability, breach_seconds: seconds }
   isNumber(seconds) && (probability ?? 1) >= LIKELY_PROBABILITY;
 
 /**
- * "in breach", the time of an expected breach, or the probability of another one.
+ * "in breach", the time of an expected breach, or that none is expected.
  * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
  */
 export const breachText = (values) => {
   const { breach_probability: probability, breach_seconds: seconds } = values;
   if (seconds === 0) return "in breach";
-  return isExpected(values) ? formatMedian(seconds) : probabilityText(probability);
+  if (isExpected(values)) return formatMedian(seconds);
+  return isNumber(probability) ? BREACH_TEXTS.none : NOT_KNOWN;
 };
 
 /** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage">} row */
@@ -200,4 +203,6 @@ export const breachRank = (values) => {
 
 /** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage" | "slo">} row */
 export const breachCell = (row) =>
-  breachRank(row) === null ? null : h("span", { class: breachClass(row) }, breachText(row));
+  breachRank(row) === null
+    ? null
+    : h("span", { class: breachClass(row), title: probabilityText(row) }, breachText(row));

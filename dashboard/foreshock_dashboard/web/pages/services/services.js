@@ -1,7 +1,7 @@
 // The table of all services.
 import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatRate, formatSeconds, inWords, isNumber } from "#web/assets/format.js";
-import { serviceState } from "#web/assets/timeline/signs.js";
+import { serviceState, suspectTag } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
 import { EMPTY, TILE_TEXTS } from "#web/assets/words.js";
@@ -47,13 +47,14 @@ const COLUMNS = [
     text: true,
     cell: (row) => [
       serviceState(row),
+      suspectTag(row),
       row.reason ? h("span", { class: "minor" }, h("small", { class: "reference" }, ` ${row.reason}`)) : null,
     ],
   },
   {
     key: "breach_probability",
     name: "SLO breach forecast",
-    hint: "of services at risk: median time; of others: probability within 10 min",
+    hint: "when the next SLO breach is forecast, by its median",
     value: breachRank,
     cell: breachCell,
   },
@@ -95,15 +96,6 @@ const learnedNote = (rows) => {
   return learned ? h("p", { class: "note" }, text) : null;
 };
 
-/**
- * What the forecasts are, where there are some.
- * @param {readonly ServiceRow[]} rows
- */
-const forecastNote = (rows) =>
-  rows.some((row) => breachRank(row) !== null)
-    ? h("p", { class: "note" }, "Forecast: median time of services at risk; probability within 10 min of the others.")
-    : null;
-
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const services = {
   update: (/** @type {ServicesData} */ data) => {
@@ -127,7 +119,7 @@ export const services = {
       maxRows: MAX_ROWS,
       by: "-breach_probability",
       health: ({ health }) => health,
-      note: [hidden ? rest : null, forecastNote(rows), learnedNote(rows)],
+      note: [hidden ? rest : null, learnedNote(rows)],
     });
     setPanel("service-list", "ready");
   },

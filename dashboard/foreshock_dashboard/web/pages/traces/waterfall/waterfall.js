@@ -285,7 +285,7 @@ export const lengthPlace = (left, width) => {
   const end = left + width;
   if (end < ROOM_AFTER_PERCENT) return { isInside: false, style: `left:calc(${end}% + 6px)` };
   if (left > ROOM_BEFORE_PERCENT) return { isInside: false, style: `right:calc(${100 - left}% + 6px)` };
-  return { isInside: true, style: `right:calc(${Math.max(0, 100 - end)}% + 8px)` };
+  return { isInside: true, style: `right:${Math.max(0, 100 - end)}%` };
 };
 
 /** @param {TreeSpan} span */
