@@ -11,6 +11,7 @@ import pytest
 from foreshock_dashboard.model.service import Service
 from foreshock_evaluation.command import main
 from foreshock_evaluation.suites.lab import KEPT, lab_runs
+from foreshock_lab.campaign.plan import HELD_OUT_SEED
 
 TRUTH = {
     "root_cause": "shop/cart",
@@ -100,3 +101,12 @@ def test_without_a_folder_the_recordings_of_the_repository_are_scored(
     monkeypatch.setitem(KEPT, "lab", tmp_path / "absent")
     assert main(["--suite", "lab"]) == 2
     assert "only the repository has its recordings" in capsys.readouterr().err
+    monkeypatch.undo()
+
+    for suite, of_suite in (
+        ("lab", lambda seed: seed < HELD_OUT_SEED),
+        ("lab-heldout", lambda seed: seed >= HELD_OUT_SEED),
+    ):
+        runs = lab_runs(KEPT[suite])
+        assert runs
+        assert all(of_suite(found.run.seed) for found in runs)
