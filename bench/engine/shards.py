@@ -1,8 +1,8 @@
-"""Hubs that divide the clusters of one real Prometheus: what each uses for an evaluation, by their number.
+"""Hubs that divide the clusters of one real Prometheus: what one of them uses for an evaluation, by their number.
 
   .venv/bin/python -m bench.engine.shards [--clusters 4] [--hosts 124] [--services 100] [--shards 1 2 4]
 
-The hubs run one after the other, because together they would compete for the cores of the machine. CPU in seconds.
+Of each number, the first hub is measured: the clusters are equal. CPU in seconds for an evaluation of that hub.
 """
 
 from __future__ import annotations
@@ -83,33 +83,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         writer.start()
         for count in options.shards:
             spread = ",".join(f"cluster-{number}={number % count + 1}" for number in range(options.clusters))
-            found = []
-            for number in range(1, count + 1):
-                flags = ["--scrape-interval", f"{options.interval:g}s", "--shard", f"{number}/{count}"]
-                flags += ["--shard-clusters", spread]
-                store = folder / f"{number}-of-{count}"
-                found.append(of_shard(server, store, flags, options.evaluations))
-                print(f"{number}/{count}", found[-1], flush=True)
-            complete = complete and sum(each.gpus for each in found) == options.hosts * GPUS_PER_HOST
-            most = [max(values) for values in zip(*found, strict=True)]
-            total = [sum(values) for values in zip(*found, strict=True)]
+            flags = ["--scrape-interval", f"{options.interval:g}s", "--shard", f"1/{count}", "--shard-clusters", spread]
+            one = of_shard(server, folder / f"1-of-{count}", flags, options.evaluations)
+            print(f"1/{count}", one, flush=True)
+            complete = complete and one.gpus * count == options.hosts * GPUS_PER_HOST
             rows.append(
                 [
-                    *(f"{count}", f"{most[0]:,}", f"{most[1]:.2f}", f"{total[1]:.2f}", f"{most[2]:.2f}"),
-                    *(f"{total[2]:.2f}", f"{most[3] / 1e6:.2f}", f"{most[4]:.0f}", f"{most[5]:.0f}"),
+                    *(f"{count}", f"{one.gpus:,}", f"{one.hub:.2f}", f"{one.server:.2f}"),
+                    *(f"{one.samples / 1e6:.2f}", f"{one.memory:.0f}", f"{one.peak:.0f}"),
                 ]
             )
-    heads = [
-        "hubs",
-        "GPUs of one",
-        "hub CPU of one",
-        "of all",
-        "server CPU for one",
-        "for all",
-        "M samples",
-        "MiB of one",
-    ]
-    for cells in ([*heads, "at its peak"], ["---"] * (len(heads) + 1), *rows):
+    heads = ["hubs", "GPUs of one", "hub CPU", "server CPU", "M samples", "MiB", "at its peak"]
+    for cells in (heads, ["---"] * len(heads), *rows):
         print("|", " | ".join(cells), "|")
     return 0 if complete else 1
 
