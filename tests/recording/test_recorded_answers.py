@@ -73,7 +73,12 @@ EXPECTED = {
     "packet-loss": Expected(
         "Network", "serving/gateway and serving/llm-chat", "Drain host host-1", "TCP retransmit rate of host-1"
     ),
-    "gpu-lost": Expected("Hardware fault", "host-1/gpu-0", "Drain host-1/gpu-0", "lost GPUs of serving/llm-chat: 2"),
+    "gpu-lost": Expected(
+        "Hardware fault",
+        "host-1/gpu-0 and host-2/gpu-0 with XID 79, GPU has fallen off the bus",
+        "Drain host-1/gpu-0",
+        "XID 79 (GPU has fallen off the bus) of host-1/gpu-0: 1 since",
+    ),
 }
 
 

@@ -27,6 +27,7 @@ from foreshock_dashboard.model.incident import (
     Summary,
     SuspectedCause,
     Symptom,
+    Xid,
 )
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
@@ -177,6 +178,56 @@ MANY = tuple(Service("", f"s{i}") for i in range(5))
 def test_every_cause_is_named_with_the_suspected_service(result: Incident, suspected: str) -> None:
     assert joined_text(suspect_clauses(result)) == suspected
     assert f"Suspected cause: {suspected} (high confidence)." in incident_sentence(result)
+
+
+FATAL = Xid(79, "GPU has fallen off the bus", "fatal", "reboot the host")
+PAGE_FAULT = Xid(31, "GPU memory page fault", "application", "restart the application")
+CHANGED = Xid(154, "GPU Recovery Action Changed", "hardware", "see the other XID")
+
+
+def xid_error(xid: Xid, gpu: str = GPU.label) -> Evidence:
+    """One error of a GPU."""
+    return Evidence(f"XID {xid.number} ({xid.name})", 1.0, 0.0, "", NOON, gpu, xid=xid)
+
+
+@pytest.mark.parametrize(
+    ("result", "named"),
+    [
+        (
+            incident("hardware", SuspectedCause(LLM, (GPU,)), evidence=(xid_error(FATAL),)),
+            "Suspected cause: failing host-1/gpu-0 with XID 79, GPU has fallen off the bus (high confidence). First",
+        ),
+        (
+            incident("hardware", SuspectedCause(LLM, (GPU,)), evidence=(xid_error(FATAL),), summary=Summary(down=True)),
+            "Suspected cause: lost or failing host-1/gpu-0 with XID 79, GPU has fallen off the bus (high confidence).",
+        ),
+        (
+            incident("hardware", SuspectedCause(LLM, (GPU,)), evidence=(xid_error(FATAL, "host-2/gpu-0"),)),
+            (
+                "GPU error: XID 79, GPU has fallen off the bus, on host-2/gpu-0, 12:00:00 UTC; "
+                "NVIDIA recommends to reboot the host. First"
+            ),
+        ),
+        (
+            incident("dependency", SuspectedCause(LLM), evidence=(xid_error(PAGE_FAULT),)),
+            (
+                "GPU error: XID 31, GPU memory page fault, on host-1/gpu-0, 12:00:00 UTC; "
+                "NVIDIA recommends to restart the application. First"
+            ),
+        ),
+        (
+            incident("dependency", SuspectedCause(LLM), evidence=(xid_error(CHANGED),)),
+            "GPU error: XID 154, GPU Recovery Action Changed, on host-1/gpu-0, 12:00:00 UTC. First",
+        ),
+        (
+            incident("hardware", SuspectedCause(LLM, (GPU,)), evidence=(xid_error(FATAL),), confidence=0.3),
+            "GPU error: XID 79, GPU has fallen off the bus, on host-1/gpu-0, 12:00:00 UTC",
+        ),
+    ],
+)
+def test_an_incident_names_the_xid_error_of_its_gpus(result: Incident, named: str) -> None:
+    """In the suspected cause where that is the hardware; else as a GPU error, with what to do first."""
+    assert named in incident_sentence(result)
 
 
 SLOW, BREACH = Symptom("p95", 1.5, 0.5, 2.0), Symptom("p95", 27.4, 10.0, 16.4)

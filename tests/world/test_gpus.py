@@ -10,6 +10,7 @@ from tests.world.scraped import world_scraped
 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu, Tenant
+from foreshock_dashboard.model.world_sections import XidCounter
 from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.gpu.collector import GpuOptions
 from foreshock_exporter.options import parse
@@ -71,6 +72,29 @@ def test_health_leaves_out_normal_throttling_and_errors(tmp_path: Path) -> None:
     assert world.hardware
     health = (world.hardware.clock, world.hardware.throttled, world.hardware.errors, world.hardware.lost)
     assert [rows[0, -1] for rows in health] == pytest.approx([0.75, 0.25, 0.03, 0])
+
+
+def test_xid_errors_are_counted_by_gpu_and_by_service(tmp_path: Path) -> None:
+    """From the first error on; those beyond the exporter's limit have no number."""
+
+    def page(t: float) -> str:
+        later = """
+gpu_xid_errors_total{gpu="0",uuid="a",xid="48"} 2
+gpu_xid_errors_total{gpu="0",uuid="a",xid="other"} 7
+gpu_service_xid_errors_total{gpu="0",uuid="a",service_name="llm",service_namespace="serving",xid="31"} 1
+"""
+        return exporter(t) + (later if t >= 60 else "")
+
+    world = world_scraped(tmp_path, {OURS: page})
+
+    assert world.hardware
+    counts = dict(zip(world.hardware.xids, world.hardware.xid_errors[:, 5:7].tolist(), strict=True))
+    nan, gpu = pytest.approx(np.nan, nan_ok=True), "host-1:10877/gpu-0"
+    assert counts[XidCounter(gpu, 31)] == pytest.approx([250, 300])
+    assert counts[XidCounter(gpu, 31, Service("serving", "llm"))] == [nan, 1]
+    assert counts[XidCounter(gpu, 48)] == [nan, 2]
+    assert counts[XidCounter(gpu, 79)] == pytest.approx([0.5, 0.6])
+    assert len(counts) == 4
 
 
 def test_pools_and_tiers_are_by_gpu_and_service(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ ReasonKind = Literal[
     "recurring_load",
     "short_outage",
     "unexplained",
+    "xid",
     # Why a service is suspected.
     "called_in",
     "calls_failed",
@@ -73,7 +74,8 @@ class Reason(NamedTuple):
 
     The kind says which fields are set. name: a cause or a metric. value, baseline: the figure now and normally, in the
     kind's unit; NaN if unknown. `slower` has the ratio to the baseline as value; `failures_grew` the difference from
-    it, as does `calls_failed`, by what callers of the service measured. `changed` has the new version or value as name.
+    it, as does `calls_failed`, by what callers of the service measured. `changed` has the new version or value as name,
+    `xid` the number of the error as value and the first step against it as name.
     since: Unix seconds.
     """
 

@@ -36,11 +36,29 @@ HIGH_CONFIDENCE = 0.8
 """Confidence from which a suspected cause is nearly certain."""
 
 
+NO_FIRST_STEP = ("none", "see the other XID")
+"""Actions of NVIDIA's catalog that are nothing to do by themselves."""
+
+
+class Xid(NamedTuple):
+    """An XID error by NVIDIA's catalog.
+
+    severity: `application`, `informational`, `hardware`, or `fatal`. action: what to do first, such as `reset the GPU`;
+    `none` where nothing is to do.
+    """
+
+    number: int
+    name: str
+    severity: str
+    action: str
+
+
 class Evidence(NamedTuple):
     """A figure that supports an incident, with its baseline.
 
     since: Unix seconds of the first deviation. entity: a service, an edge `a -> b`, a GPU, or a host. metric: the name
-    of the signal in the analysis, such as `first_token`; "" for a figure that only one detector computes.
+    of the signal in the analysis, such as `first_token`; "" for a figure that only one detector computes. xid: the XID
+    error that the figure counts.
     """
 
     name: str
@@ -50,6 +68,7 @@ class Evidence(NamedTuple):
     since: float
     entity: str = ""
     metric: str = ""
+    xid: Xid | None = None
 
 
 class SuspectedCause(NamedTuple):
@@ -200,6 +219,11 @@ class Incident:
     def alerted_service(self, severity: Severity) -> Service:
         """The service that identifies the alert of a severity, the same as long as it fires."""
         return (self.paged_service if severity == "critical" else self.first_service) or self.service
+
+    @property
+    def xids(self) -> tuple[Evidence, ...]:
+        """The evidence that is an XID error, the most severe first."""
+        return tuple(item for item in self.evidence if item.xid is not None)
 
     @property
     def services(self) -> frozenset[Service]:

@@ -134,18 +134,32 @@ class Network:
         return cls((), none, none, none, none, none, none)
 
 
+class XidCounter(NamedTuple):
+    """A counter of the XID errors of one number on the GPU with this label.
+
+    service: that of the process to which the kernel log attributes them; None for all errors.
+    """
+
+    gpu: str
+    xid: int
+    service: Service | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Hardware:
     """Arrays of shape (gpus, times); NaN is no sample.
 
     clock: SM clock as a share, 0 to 1, of the maximum. throttled: share of time, 0 to 1, throttled by power or heat.
     errors: XID and uncorrected memory errors per second. lost: 1 while the driver does not answer for the GPU.
+    xids, xid_errors: counters of XID errors of any severity by GPU, and by service; shape (xids, times).
     """
 
     clock: Floats = field(repr=False)
     throttled: Floats = field(repr=False)
     errors: Floats = field(repr=False)
     lost: Floats = field(repr=False)
+    xids: tuple[XidCounter, ...] = field(default=(), kw_only=True)
+    xid_errors: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False, kw_only=True)
 
     @classmethod
     def empty(cls, gpus: int, points: int) -> Hardware:

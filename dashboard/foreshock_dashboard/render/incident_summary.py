@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident, LaterCause, Symptom
+from foreshock_dashboard.model.incident import NO_FIRST_STEP, AtRisk, Evidence, Incident, LaterCause, Symptom, Xid
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.render.change import change_before_clauses
 from foreshock_dashboard.render.clause import (
@@ -131,6 +131,7 @@ def _details(incident: Incident) -> tuple[Text, ...]:
     return (
         text(_metric(incident)) if is_forecast(incident) else (),
         suspicion_clauses(incident),
+        _other_xids(incident),
         later_clauses(incident),
         _affected(incident),
         _next(incident),
@@ -186,7 +187,9 @@ def suspect_clauses(incident: Incident) -> Text:
         case "load_imbalance":
             return text("load imbalance: one replica is overloaded or slow")
         case "hardware" if suspect.gpus:
-            return text("lost or failing " if incident.summary.down else "throttled or failing ", gpus_clause(incident))
+            xid = next(iter(_hardware_xids(incident)), None)
+            state = "lost or failing" if incident.summary.down else "failing" if xid else "throttled or failing"
+            return text(f"{state} ", gpus_clause(incident), f" with {_xid_name(xid.xid)}" if xid and xid.xid else "")
         case "hardware" if suspect.host:
             return text("hardware fault of ", place(suspect.host))
         case "hardware":
@@ -197,6 +200,29 @@ def suspect_clauses(incident: Incident) -> Text:
             return text("crashed or unreachable replicas")
         case _:
             return text("degraded dependency ", other) if other else text("local fault, no external cause found")
+
+
+def _hardware_xids(incident: Incident) -> tuple[Evidence, ...]:
+    """The XID errors that the suspected cause names: on its GPUs, where it is the hardware."""
+    if incident.cause != "hardware":
+        return ()
+    labels = {gpu.label for gpu in incident.suspect.gpus}
+    return tuple(item for item in incident.xids if item.entity in labels)
+
+
+def _other_xids(incident: Incident) -> Text:
+    """The most severe XID error that the suspected cause does not name, with the first step against it."""
+    named = _hardware_xids(incident) if incident.is_cause_stated else ()
+    other = next((item for item in incident.xids if item not in named), None)
+    if other is None or other.xid is None:
+        return ()
+    step = f"; NVIDIA recommends to {other.xid.action}" if other.xid.action not in NO_FIRST_STEP else ""
+    gpu = Clause(other.entity, "gpus", gpus=(other.entity,))
+    return text("GPU error: ", f"{_xid_name(other.xid)}, on ", gpu, ", ", time(other.since), step)
+
+
+def _xid_name(xid: Xid) -> str:
+    return f"XID {xid.number}, {xid.name}"
 
 
 def candidate_clauses(incident: Incident) -> Text:

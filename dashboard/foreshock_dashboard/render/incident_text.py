@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from foreshock_dashboard.model.incident import AtRisk, Incident, SuspectedCause
+from foreshock_dashboard.model.incident import NO_FIRST_STEP, AtRisk, Incident, SuspectedCause, Xid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text, place, text
@@ -143,13 +143,23 @@ def candidate_text(candidate: Json) -> str:
 
 
 def evidence_text(evidence: Json) -> str:
-    """The JSON of a signal as text: `p95 of shop/cart: 412 ms (baseline 95 ms) since 10:42:00`."""
+    """The JSON of a signal as text: `p95 of shop/cart: 412 ms (baseline 95 ms) since 10:42:00`.
+
+    Of an XID error with its severity and what to do: `XID 48 (…) of gpu-1/gpu-0: 1 …; fatal: reset the GPU`.
+    """
     name = f"{evidence['signal']} of {in_words(evidence['entity'])}" if evidence["entity"] else evidence["signal"]
     value, baseline = (
         figure(math.nan if evidence[key] is None else evidence[key], evidence["unit"]) for key in ("value", "baseline")
     )
     since = "" if evidence["since"] is None else f" since {clock(evidence['since'])}"
+    if xid := evidence.get("xid"):
+        return f"{name}: {value}{since}; {xid['text']}"
     return f"{name}: {value} (baseline {baseline}){since}"
+
+
+def xid_note(xid: Xid) -> str:
+    """Severity of an XID error, and what to do first: `fatal: reset the GPU`."""
+    return f"{xid.severity}: {xid.action}" if xid.action not in NO_FIRST_STEP else xid.severity
 
 
 def risk_line(risk: AtRisk) -> str:

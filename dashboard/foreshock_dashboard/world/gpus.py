@@ -13,7 +13,7 @@ import numpy as np
 from foreshock_dashboard.model.query import Matcher
 from foreshock_dashboard.model.service import CLUSTER_LABEL, Service, split_cluster
 from foreshock_dashboard.model.world import Gpu, GpuAllocation, GpuWaitPair, Tenant, gpu_order
-from foreshock_dashboard.model.world_sections import Hardware
+from foreshock_dashboard.model.world_sections import Hardware, XidCounter
 from foreshock_dashboard.world.row import (
     GPU_LABELS,
     SERVICE_LABELS,
@@ -57,6 +57,7 @@ BYTES_PER_MIB = 2.0**20
 GPU_GAUGES = ("utilization", "contended", "memory_used", "memory_total", "power", "temperature")
 HEALTH_READINGS = ("clock", "clock_max", "throttled", "gpu_errors", "gpu_lost")
 TENANT_READINGS = ("busy", "gpu_wait", "memory")
+XID_READINGS = ("xid", "service_xid")
 
 GpuId = tuple[str, str, str]
 """(job, instance, uuid)."""
@@ -113,6 +114,8 @@ def readings(windows: RateWindows) -> Catalog:
         ),
         "gpu_errors": row("GPU errors", rate("gpu_xid_errors_total", GPU_LABELS, HARDWARE_XIDS), also=(ecc, dcgm_ecc)),
         "gpu_lost": row("lost GPUs", last("gpu_lost", GPU_LABELS)),
+        "xid": row("XID errors of incidents", last("gpu_xid_errors_total", (*GPU_LABELS, "xid"))),
+        "service_xid": row("XID errors of incidents", last("gpu_service_xid_errors_total", (*TENANT_LABELS, "xid"))),
         "busy": row("services on GPUs", quick_rate("gpu_service_busy_seconds_total", TENANT_LABELS), *busy, shown=True),
         "gpu_wait": row("contention", quick_rate("gpu_service_wait_seconds_total", TENANT_LABELS), shown=True),
         "gpu_wait_by": row("noisy neighbors", gpu_wait_by, shown=True),
@@ -136,6 +139,7 @@ class GpuRows:
         self.gpus = Section(sections, gpu_order, self._gpu, copies=True, while_up=True)
         self.tenants = Section(sections, _gpu_first, self._tenant, copies=True, while_up=True)
         self.gpu_wait_pairs = Section(sections, _gpu_first, self._gpu_wait_pair, copies=True, while_up=True)
+        self.xids = Section(sections, _xid_order, self._xid, copies=True, while_up=True)
         self._hosts = hosts
         self._workload = workload
         self._identities: LabelFacts[GpuId, tuple[str, str, str, str]] = LabelFacts(_identity)
@@ -146,7 +150,7 @@ class GpuRows:
     def update(self, readings: Readings, since: float, renamed: bool) -> None:
         """Register the entities of new readings; `renamed`: names of hosts or workloads changed."""
         if self._identities.update(readings["gpu"]) or renamed:
-            for section in (self.gpus, self.tenants, self.gpu_wait_pairs):
+            for section in (self.gpus, self.tenants, self.gpu_wait_pairs, self.xids):
                 section.forget()
         self._pools.update(readings["pool"])
         allocated = readings["allocated"]
@@ -155,6 +159,7 @@ class GpuRows:
         self.gpus.register(readings, ["gpu"], since)
         self.tenants.register(readings, TENANT_READINGS, since)
         self.gpu_wait_pairs.register(readings, ["gpu_wait_by"], since)
+        self.xids.register(readings, XID_READINGS, since)
         self._healthy = max(self._healthy, *(last_sample_time(readings[key]) for key in HEALTH_READINGS))
 
     def columns(self, readings: Readings) -> Growth:
@@ -168,13 +173,16 @@ class GpuRows:
         for rows in (figures, tenants, waits):
             shares = rows.keys() & {"utilization", "contended", "throttled", "busy", "gpu_wait", "gpu_wait_by"}
             rows |= {key: clipped_share(rows[key]) for key in shares}
-        return [(self.gpus, figures), (self.tenants, tenants), (self.gpu_wait_pairs, waits)]
+        of_gpu, of_service = (self.xids.rows(key, readings[key]) for key in XID_READINGS)
+        errors = {"errors": np.where(np.isnan(of_gpu), of_service, of_gpu)}
+        return [(self.gpus, figures), (self.tenants, tenants), (self.gpu_wait_pairs, waits), (self.xids, errors)]
 
     def hardware(self, since: float) -> Hardware | None:
         """GPU health; None without a health sample since `since`."""
         if self._healthy < since or self._healthy == -np.inf:
             return None
-        return Hardware(*(self.gpus[key] for key in ("clock", "throttled", "gpu_errors", "gpu_lost")))
+        health = (self.gpus[key] for key in ("clock", "throttled", "gpu_errors", "gpu_lost"))
+        return Hardware(*health, xids=self.xids.keys, xid_errors=self.xids["errors"])
 
     def pool(self) -> tuple[str, ...]:
         """Pool of each GPU, "" where unknown; empty where none is known."""
@@ -240,6 +248,10 @@ class GpuRows:
         gpu, affected, neighbor = self._gpu(labels), service_of(labels), service_at(labels, "aggressor")
         return GpuWaitPair(gpu, affected, neighbor) if gpu and affected and neighbor.name else None
 
+    def _xid(self, labels: LabelMap) -> XidCounter | None:
+        gpu, xid = self._gpu(labels), labels.get("xid", "")
+        return XidCounter(gpu.label, int(xid), service_of(labels)) if gpu and xid.isdecimal() else None
+
     def _assigned_service(self, labels: LabelMap) -> Service | None:
         """Workload of the pod that dcgm-exporter reports for a GPU; None for the pod of the exporter itself."""
         name = self._workload(labels)
@@ -255,6 +267,10 @@ def _allocation_order(item: GpuAllocation) -> tuple[object, ...]:
 def _gpu_first(key: Tenant | GpuWaitPair) -> tuple[object, ...]:
     """Sort key of what is on a GPU."""
     return (gpu_order(key.gpu), *key[1:])
+
+
+def _xid_order(key: XidCounter) -> tuple[object, ...]:
+    return key.gpu, key.xid, str(key.service or "")
 
 
 def _pool(labels: LabelMap) -> tuple[tuple[str, str], str]:

@@ -1,4 +1,4 @@
 """What is normal for each signal, and how far each signal is from it.
 
-Imports: `common`, `model`, `stats`.
+Imports: `common`, `foreshock_exporter.model`, `model`, `stats`.
 """

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.xids import with_xid_reason
 from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.actions import as_of_now, fallback_actions, is_breached, with_actions
 from foreshock_dashboard.analysis.incidents.at_risk import near_at_risk, services_at_risk
@@ -130,7 +131,7 @@ def updated_incident(
         confidence=confidence,
         quality="sampled",
     )
-    return with_summary(with_actions(updated, actions, evaluation), evaluation)
+    return with_summary(with_actions(updated, with_xid_reason(actions, evidence), evaluation), evaluation)
 
 
 def lasting_confidence(incident: Incident, reported: tuple[Service, Cause, Service | None], confidence: float) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, SIGNAL_BY_NAME
+from foreshock_dashboard.analysis.baseline.xids import xid_evidence
 from foreshock_dashboard.analysis.detectors.finding import Finding, entity, evidence_of
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.incident import Evidence, Incident
@@ -35,11 +36,14 @@ def present_evidence(
     suspected = suspect or candidate.origin
     signaling: list[Service | Edge] = [candidate.origin, *candidate.affected_callers, suspected]
     signaling += point.calls_to(suspected)
-    evidence = _lasting(_present(finding, candidate, point), incident.evidence)
+    xids = xid_evidence(point, {candidate.origin, *candidate.affected_callers, suspected}, incident.since)
+    evidence = _lasting(_present(finding, candidate, point, xids), incident.evidence)
     return since_first_excess(evidence, signaling, point, incident.since)
 
 
-def _present(finding: Finding | None, candidate: IncidentCandidate, point: EvaluationPoint) -> tuple[Evidence, ...]:
+def _present(
+    finding: Finding | None, candidate: IncidentCandidate, point: EvaluationPoint, xids: Iterable[Evidence]
+) -> tuple[Evidence, ...]:
     origin = candidate.origin
     signals = [(name, origin) for name in EVIDENCE_SIGNALS if point.z(name, origin) >= EVIDENCE_Z]
     for place, caller in enumerate(candidate.affected_callers):
@@ -47,7 +51,8 @@ def _present(finding: Finding | None, candidate: IncidentCandidate, point: Evalu
             signals.append(("p95", caller))
         if caller in candidate.breaching and point.z("error_rate", caller) >= EVIDENCE_Z:
             signals.append(("error_rate", caller))
-    evidence = [*(finding.evidence if finding else ()), *(evidence_of(point, *signal) for signal in signals)]
+    found = finding.evidence if finding else ()
+    evidence = [*xids, *found, *(evidence_of(point, *signal) for signal in signals)]
     return tuple({(item.name, item.entity): item for item in evidence if not _is_at_baseline(item)}.values())
 
 

@@ -69,6 +69,7 @@ REASONS: Mapping[ReasonKind, str] = {
     "recurring_load": "In earlier weeks or days, load at that time was {value:multiple}x the load two hours before",
     "short_outage": "Retries would make [an outage of {value:duration}|any outage] permanent",
     "unexplained": "No external cause found",
+    "xid": "XID {value:.0f}: NVIDIA recommends to {name}",
 }
 """Why an action is recommended."""
 LIMITS: Mapping[LimitKind, str] = {

@@ -26,7 +26,7 @@ from foreshock_dashboard.render.change import CHANGE_SIGN, change_text, change_t
 from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text
 from foreshock_dashboard.render.command import action_command
 from foreshock_dashboard.render.incident_summary import cause_name, incident_sentence, later_clauses
-from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause
+from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, xid_note
 from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
 from foreshock_dashboard.render.units import clock, duration, elapsed, utc_timestamp
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
@@ -215,7 +215,10 @@ def _timeline(
     is_warned = incident.paged is None or incident.paged > incident.opened
     events = [(since, "**first anomaly**")]
     events += [(change.at, _change(change)) for change in changes]
-    events += [(figure.since, _text(f"{_name(figure)} becomes anomalous")) for figure in incident.evidence]
+    events += [
+        (figure.since, _text(_name(figure) if figure.xid else f"{_name(figure)} becomes anomalous"))
+        for figure in incident.evidence
+    ]
     events.append((incident.opened, f"incident opened{' as an early warning' if is_warned else ''}"))
     if incident.paged is not None:
         events.append((incident.paged, f"paged, {elapsed(incident.paged - since)} after the first anomaly"))
@@ -238,7 +241,8 @@ def _timeline(
 
 
 def _name(figure: Evidence) -> str:
-    return f"{figure.name} of {in_words(figure.entity).replace(' -> ', ' → ')}" if figure.entity else figure.name
+    name = f"{figure.name}, {xid_note(figure.xid)}," if figure.xid else figure.name
+    return f"{name} of {in_words(figure.entity).replace(' -> ', ' → ')}" if figure.entity else figure.name
 
 
 def _root_cause(incident: Incident, at_page: Incident | None) -> str:

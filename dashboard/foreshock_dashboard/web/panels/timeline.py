@@ -413,7 +413,7 @@ def _affected_lane(
         last = [intervals[-len(last) - 1]]
         shown = None
     if shown is None and evidence is not None:
-        name, value, baseline, unit, since, entity, _ = evidence
+        name, value, baseline, unit, since, entity, *_ = evidence
         shown = _sign(name, entity, since, value, baseline, unit)
     lane = _lane(service, last[0].start, risks, "affected" if _worst(intervals) >= 2 else "at_risk")
     lane.intervals = [

@@ -34,6 +34,7 @@ from foreshock_dashboard.render.action import (
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text, with_clusters
 from foreshock_dashboard.render.command import action_command, how_to, revert_command
 from foreshock_dashboard.render.incident_summary import headline, later_cause_clauses, summary_clauses, suspect_clauses
+from foreshock_dashboard.render.incident_text import xid_note
 from foreshock_dashboard.web.state.change_json import ChangeJson, change_row
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -164,8 +165,21 @@ class CandidateJson(Row):
     reasons: list[ReasonJson]
 
 
+class XidJson(Row):
+    """An XID error by NVIDIA's catalog. action: what to do first; `none` where nothing is to do. text: both."""
+
+    number: int
+    name: str
+    severity: str
+    action: str
+    text: str
+
+
 class EvidenceJson(Row):
-    """A signal that supports an incident. metric: its name in the analysis; null for a figure of one detector."""
+    """A signal that supports an incident. metric: its name in the analysis; null for a figure of one detector.
+
+    xid: the XID error that the figure counts; null for other figures.
+    """
 
     signal: str
     entity: str
@@ -174,6 +188,7 @@ class EvidenceJson(Row):
     unit: str
     since: float | None
     metric: str | None
+    xid: XidJson | None
 
 
 class Assessment(TypedDict):
@@ -360,7 +375,8 @@ def _later(item: Incident) -> LaterCauseJson | None:
 
 def _evidence(figure: Evidence) -> EvidenceJson:
     value, baseline, since = number(figure.value), number(figure.baseline), number_of_time(figure.since)
-    return EvidenceJson(figure.name, figure.entity, value, baseline, figure.unit, since, figure.metric or None)
+    metric, xid = figure.metric or None, XidJson(*figure.xid, xid_note(figure.xid)) if figure.xid else None
+    return EvidenceJson(figure.name, figure.entity, value, baseline, figure.unit, since, metric, xid)
 
 
 def clauses(text: Text) -> list[ClauseJson]:

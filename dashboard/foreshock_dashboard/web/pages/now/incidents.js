@@ -93,9 +93,10 @@ const targetText = (value, target, unit) =>
 
 /**
  * A signal; where its value seems to contradict another one, with what it covers.
- * @param {Pick<Evidence, "signal" | "metric">} row
+ * @param {Pick<Evidence, "signal" | "metric" | "xid">} row
  */
-const signalCell = ({ signal, metric }) => {
+const signalCell = ({ signal, metric, xid }) => {
+  if (xid) return [`${signal} `, h("span", { class: "muted" }, xid.text)];
   const name = signal === GPU_WAIT ? "gpu_wait" : (metric ?? "");
   const note = NOTES[name];
   return note ? [signal, " ", h("abbr", { class: "muted", title: MEANINGS[name] }, `(${note})`)] : signal;
@@ -133,7 +134,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
     `${NOW_TEXTS.evidence_of} ${inWords(service)}`,
     { class: "evidence" },
     headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
-    byEntity(evidence).map(({ entity, signal, metric, value, baseline, unit, since }, i, rows) => {
+    byEntity(evidence).map(({ entity, signal, metric, value, baseline, unit, since, xid }, i, rows) => {
       const isSame = rows[i - 1]?.entity === entity;
       const entityName = breakable(inWords(entity ? entity.replace(" -> ", " → ") : service));
       const hidden = entity ? h("span", { class: "visually-hidden" }, inWords(entity)) : entityName;
@@ -141,7 +142,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
         "tr",
         { class: isSame ? "same" : null },
         h("th", { scope: "row" }, isSame ? hidden : entityName),
-        h("td", null, signalCell({ signal, metric })),
+        h("td", null, signalCell({ signal, metric, xid })),
         h("td", null, h("b", null, formatValue(value, unit))),
         h("td", null, affected.length ? formatValue(baseline, unit) : targetText(value, baseline, unit)),
         h("td", null, timeElement(since, now)),

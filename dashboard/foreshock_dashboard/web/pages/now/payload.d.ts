@@ -11,6 +11,8 @@ export interface Evidence {
   baseline: number | null;
   unit: string;
   since: number;
+  /** The XID error that the figure counts; null for other figures. */
+  xid: { text: string } | null;
 }
 
 export interface NowIncident extends Incident {
