@@ -14,8 +14,9 @@ import pytest
 import yaml
 from tests.web.costs import LEDGER, PRICES
 from tests.web.forecasts import FORECAST
+from tests.web.test_web_limits import source as limits_source
 from tests.web.two_clusters import fleet
-from tests.web.worlds import SCENES, FakeHub, request
+from tests.web.worlds import SCENES, FakeHub, NoMetrics, request
 
 from foreshock_dashboard.access.tokens import Tokens, token_line
 from foreshock_dashboard.cli.get import SHARED_COLUMNS
@@ -24,6 +25,7 @@ from foreshock_dashboard.cli.output import table
 from foreshock_dashboard.cli.source import AnswerError, Source
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
+from foreshock_dashboard.model.query import Matrix, SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.units import utc_timestamp
 from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
@@ -39,6 +41,7 @@ CANDIDATES = (Candidate(Service("ml", "train-llm"), 0.9, ()),)
 def hub() -> Iterator[FakeHub]:
     """A hub with an open incident, at the address of FORESHOCK_HUB."""
     seen = FakeHub(SCENES["contended"](), candidates=CANDIDATES, capacity=FORECAST, cost=LEDGER, prices=PRICES)
+    seen.metrics = limits_source()
     with (
         closing(WebServer(create_app(seen, version="1.2.3"), "127.0.0.1", 0)) as server,
         pytest.MonkeyPatch.context() as patch,
@@ -57,6 +60,7 @@ READING = {
     "get cost": "ml/notebook",
     "get cost --by pool": "spare",
     "get pools": "batch-eval",
+    "get limits": "DRAM bandwidth",
     "get targets": "host-1",
     "incident list": "embedder",
     "incident show latest": "embedder",
@@ -110,6 +114,33 @@ def test_cost_says_what_it_covers_how_time_is_split_and_what_to_do(capsys: pytes
     assert f"From {utc_timestamp(start)} to {utc_timestamp(LEDGER.end)}." in lines
     assert "Only 2 d of the selected 7 d has data." in lines
     assert lines[-1].endswith("kubectl -n ml scale deployment/notebook --replicas=0")
+
+
+@pytest.mark.usefixtures("hub")
+def test_limits_are_listed_with_their_bound_and_first_step(capsys: pytest.CaptureFixture[str]) -> None:
+    """The largest first."""
+    assert main(["get", "limits"]) == 0
+    head, *rows = (re.split(r"  +", line) for line in capsys.readouterr().out.splitlines())
+    assert head == ["SERVICE", "RESOURCE", "AT", "LOST TIME (AT MOST)", "AT LIMIT", "SHARED WITH", "FIRST STEP"]
+    step = "Move one of the services to another GPU."
+    assert rows[1] == ["train-llm", "DRAM bandwidth", "host-0/gpu-0", "52%", "96%", "embedder", step]
+
+
+def test_limits_that_cannot_be_read_are_no_empty_list(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the hub and where to look."""
+
+    class Broken(NoMetrics):
+        def fetch(self, *_: object, **__: object) -> Matrix:
+            raise SourceError("prometheus:9090: connection refused")
+
+    hub = FakeHub(SCENES["contended"](), metrics=Broken())
+    with closing(WebServer(create_app(hub, version="1"), "127.0.0.1", 0)) as server:
+        server.start()
+        monkeypatch.setenv("FORESHOCK_HUB", server.url)
+        assert main(["get", "limits"]) != 0
+    assert "cannot read the metrics of limits. See the Status page" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["get incidents", "incident list", "get services", "status"])

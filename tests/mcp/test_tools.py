@@ -43,6 +43,7 @@ TOOLS: Mapping[str, Mapping[str, str]] = {
     "query_services": {"service": "embedder"},
     "query_gpus": {"service": "embedder"},
     "query_gpu_pairs": {"service": "embedder"},
+    "query_resource_limits": {"service": "embedder"},
     "compare_time_ranges": {"start": "now-5m", "baseline_end": "now-10m", "service": "embedder"},
     "rank_root_causes": {"service": "embedder"},
     "get_postmortem": {"incident": "latest"},

@@ -107,10 +107,11 @@ COMMAND = _Group(
         "status": _LazyCommand("status", "Check whether a hub is ready", "get:status"),
         "get": _group(
             "get",
-            "List incidents, services, GPUs, forecasts, cost, pools, changes, or scrape targets",
+            "List incidents, services, GPUs, limits, forecasts, cost, pools, changes, or scrape targets",
             incidents=("get:incidents", "List open incidents"),
             services=("get:services", "List services with their latency, error rate, and health"),
             gpus=("get:gpus", "List GPUs with their utilization, contention, and services"),
+            limits=("get:limits", "List services that lose time at the limit of DRAM, PCIe, NVLink, power, or CPU"),
             cost=("get:cost", "Show who holds GPU time, what it costs, and what can be saved"),
             forecast=("get:forecast", "Show the load forecast for the next 7 days"),
             pools=("get:pools", "Show GPUs per tier and the minimum each tier needs"),

@@ -12,12 +12,14 @@ from foreshock_dashboard.cli.output import Column, Row, document, show
 from foreshock_dashboard.cli.source import Source, at_option, reads_source
 from foreshock_dashboard.model.capacity.load import ShortageBasis
 from foreshock_dashboard.model.cost.ledger import Holding
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import split_cluster
 from foreshock_dashboard.render.clause import in_words, joined, joined_text, place
 from foreshock_dashboard.render.cost_text import figure
 from foreshock_dashboard.render.units import duration, percent, utc_timestamp
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS
 from foreshock_dashboard.render.words.cost import COST_TEXTS, HOLDINGS
+from foreshock_dashboard.web.pages.contention.limits import LimitRow
 from foreshock_dashboard.web.pages.cost.cost_json import GROUPINGS, CostRowJson
 from foreshock_dashboard.web.state.change_json import ChangeJson
 from foreshock_dashboard.web.state.lists import GpuRow, ServiceRow, TargetRow, TierRow
@@ -147,6 +149,15 @@ def _room(row: Row) -> str | None:
     return f"{row['room'] + (row['ready'] or 0 if row['service'] else 0):.0f}"
 
 
+LIMIT_COLUMNS: tuple[Column, ...] = (
+    ("SERVICE", lambda row: in_words(row["service"])),
+    ("RESOURCE", lambda row: row["name"]),
+    ("AT", lambda row: in_words(row["place"])),
+    ("LOST TIME (AT MOST)", lambda row: percent(row["wait_ratio"])),
+    _ratio("AT LIMIT", "saturated_ratio"),
+    ("SHARED WITH", lambda row: _names(row["shared_with"])),
+    ("FIRST STEP", lambda row: row["step"]),
+)
 FORECAST_COLUMNS: tuple[Column, ...] = (
     ("SERVICE", lambda row: row["service"] or f"pool {row['pool']}"),
     ("KIND", lambda row: row["kind"]),
@@ -307,6 +318,27 @@ def gpus(source: Source, at: str | None, form: str) -> None:
     answer = source.get("/api/gpus", "gpus", at=at)
     empty = "No GPUs. Scrape foreshock-exporter on GPU hosts."
     show(form, answer, answer["gpus"], GPU_COLUMNS, GpuRow.columns(), empty)
+
+
+@click.command(cls=GroupedCommand)
+@reads_source
+@at_option
+@output_option(*FORMATS)
+def limits(source: Source, at: str | None, form: str) -> None:
+    """List services that lose time at the limit of DRAM, PCIe, NVLink, power, or CPU, with a first step each.
+
+    Lost time is an upper bound. Losses of at least 5% of the last two minutes are listed, the largest first.
+
+    \b
+    Examples:
+      foreshock get limits
+      foreshock get limits --at now-1h -o json
+    """
+    rows = source.get("/api/contention", "limits", at=at)["limits"]
+    if rows is None:
+        raise SourceError(f"{source.name}: cannot read the metrics of limits. See the Status page of the hub")
+    empty = "No service loses 5% of its time or more at the limit of another resource."
+    show(form, {"limits": rows}, rows, LIMIT_COLUMNS, LimitRow.columns(), empty)
 
 
 @click.command(cls=GroupedCommand)

@@ -256,6 +256,28 @@ class PairList(Answer):
     omitted: Omitted
 
 
+class LimitAnswerRow(TypedDict):
+    """A resource at whose limit a service lost time. step: the first step against it."""
+
+    service: str
+    resource: str
+    place: Annotated[str, Field(description="GPU, or host of CPU time")]
+    wait_ratio: Annotated[float, Field(description="share of time lost, 0 to 1; an upper bound")]
+    saturated_ratio: Annotated[
+        float | None, Field(description="measured share of time at the limit, 0 to 1; null: unknown, or a host")
+    ]
+    shared_with: Annotated[list[str], Field(description="other services on the GPU")]
+    step: str
+
+
+class LimitList(Answer):
+    """Losses of at least 5% of the last two minutes, the largest first. known: whether the metrics could be read."""
+
+    known: bool
+    limits: list[LimitAnswerRow]
+    omitted: Omitted
+
+
 class ComparedAnswerRow(TypedDict):
     """The median of a signal in both time ranges. ratio: of `value` to `baseline`."""
 

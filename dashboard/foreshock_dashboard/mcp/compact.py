@@ -27,6 +27,8 @@ from foreshock_dashboard.mcp.answers import (
     IncidentExplanation,
     IncidentList,
     IncidentRow,
+    LimitAnswerRow,
+    LimitList,
     NoteRow,
     PairAnswerRow,
     PairList,
@@ -213,6 +215,17 @@ def pair_list(answer: Json, service: str | None) -> PairList:
 def _pair_row(row: Json) -> PairAnswerRow:
     gpus = [gpu["gpu"] for gpu in row["gpus"][:MAX_NAMES]]
     return _row(PairAnswerRow, row, affected=row["victim"], noisy_neighbor=row["aggressor"], gpus=gpus)
+
+
+def limit_list(answer: Json, service: str | None) -> LimitList:
+    """Of `/api/contention`. service: only its losses."""
+    found = [row for row in answer["limits"] or () if service in (None, row["service"])]
+    rows, omitted = _first(found, _limit_row)
+    return {**_envelope(answer), "known": answer["limits"] is not None, "limits": rows, "omitted": omitted}
+
+
+def _limit_row(row: Json) -> LimitAnswerRow:
+    return _row(LimitAnswerRow, row, resource=row["name"], shared_with=row["shared_with"][:MAX_NAMES])
 
 
 def range_comparison(answer: Json) -> RangeComparison:

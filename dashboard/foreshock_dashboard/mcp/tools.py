@@ -23,6 +23,7 @@ from foreshock_dashboard.mcp.answers import (
     GpuList,
     IncidentExplanation,
     IncidentList,
+    LimitList,
     PairList,
     Postmortem,
     RangeComparison,
@@ -131,6 +132,18 @@ class Tools:
         names = (row[role] for row in answer["pairs"] for role in ("victim", "aggressor"))
         return _result(compact.pair_list(answer, _service(service, names)))
 
+    async def query_resource_limits(
+        self, service: Service = "", at: At = "now", cluster: Cluster = ""
+    ) -> Annotated[CallToolResult, LimitList]:
+        """Query services that lose time at the limit of DRAM, PCIe, NVLink, power, or CPU, each with a first step.
+
+        The largest losses of the last two minutes come first. With a service: only its losses.
+        """
+        answer = await self._get("/api/contention", at=at, cluster=cluster)
+        known = await self._get("/api/services", at=at, cluster=cluster) if service.strip() else {"services": ()}
+        named = _service(service, (row["service"] for row in known["services"]))
+        return _result(compact.limit_list(answer, named))
+
     async def compare_time_ranges(
         self,
         start: Annotated[str, Field(description=f"start of the time range: {TIME}")] = "now-15m",
@@ -197,6 +210,7 @@ class Tools:
             self.query_services,
             self.query_gpus,
             self.query_gpu_pairs,
+            self.query_resource_limits,
             self.compare_time_ranges,
             self.rank_root_causes,
             self.get_postmortem,
