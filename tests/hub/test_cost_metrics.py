@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from tests.web.costs import LEDGER, PRICES
 
@@ -36,6 +38,19 @@ def test_gpu_time_is_exported_by_line() -> None:
         ("service", "chat"): 0.4 * day,
         ("service", "notebook"): day,
     }
+
+
+def test_gpu_wait_is_exported_of_services_whose_use_is_known() -> None:
+    """An upper bound beside the parts of what they hold, as on the Cost page."""
+    report = cost_report(LEDGER, 86_400.0, PRICES)
+    waits = series("foreshock_cost_gpu_wait_gpu_seconds", "service_name")
+
+    assert waits == {
+        (row.key.service.name,): report.gpu_wait[row.key]
+        for row in report.rows
+        if row.key.service and not math.isnan(row.waiting)
+    }
+    assert max(waits.values()) > 0
 
 
 def test_money_is_exported_with_prices_only() -> None:

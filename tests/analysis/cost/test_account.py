@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,29 @@ def test_energy_is_divided_by_busy_share() -> None:
     assert [round(line["joules"], 3) for line in found.values()] == [225, 75]
     assert [round(line["sm_active"] / line["sm_busy"], 3) for line in found.values()] == [0.5, 0.5]
     assert [round(line["joules"], 3) for line in idle.values()] == [75, 225]
+
+
+def test_idle_power_is_of_those_that_hold_the_gpu() -> None:
+    """The rest of the power is by busy share. A GPU that is never idle has the idle power of its model."""
+    two = [holder("chat"), holder("notebook")]
+    mixed = usage(1, two, [[0, 0, 0.5, 0.5, 0.5, 0.5], 0.0])
+    power = np.array([[100.0, 100.0, 400.0, 400.0, 400.0, 400.0]])
+    alone = lines(replace(mixed, watts=power))
+    beside = usage(2, [*two, holder("other", 1)], [0.5, 0.0, 0.0])
+    shared = lines(replace(beside, watts=np.array([[400.0] * 6, [100.0] * 6])))
+
+    hours = 1 / 6
+    assert alone["chat"]["joules"] == pytest.approx((50 * 6 + 300 * 4) * hours)
+    assert alone["notebook"]["joules"] == pytest.approx(50 * 6 * hours)
+    assert [shared[name]["joules"] for name in ("chat", "notebook", "other")] == pytest.approx([350, 50, 100])
+
+
+def test_energy_of_a_model_that_is_never_idle_is_by_busy_share_alone() -> None:
+    """Its idle power is unknown."""
+    found = lines(usage(1, [holder("chat"), holder("notebook")], [0.5, 0.0]))
+
+    assert found["chat"]["joules"] == pytest.approx(300)
+    assert "joules" not in found["notebook"]
 
 
 def test_unknown_power_and_activity_are_absent() -> None:

@@ -28,7 +28,8 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
     """The ledger's lines of an hour: their allocated GPU-seconds sum to those of the GPUs that reported.
 
     A holder has the fraction of its MIG instances. The rest of the GPU is divided among the others by their containers;
-    without any it is unallocated, or of unknown use. Energy goes to holders by busy share: an estimate.
+    without any it is unallocated, or of unknown use. Energy is an estimate: the idle power of a GPU goes to those that
+    hold it, by what they hold, since it is drawn for all of them; what it draws beyond goes by busy share.
     """
     gpu = np.array([holder.gpu for holder in usage.holders], np.intp)
     shares = _shares(usage, gpu)
@@ -41,7 +42,8 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
     is_busy = busy_sum > MAX_UNUSED_RATIO
     part = np.where(is_busy[gpu], np.nan_to_num(use.busy) / np.where(is_busy, busy_sum, 1.0)[gpu], shares)
     joules, activity = usage.watts * usage.step, np.minimum(usage.sm_active, usage.utilization)
-    of_rest = np.where(is_busy, 0.0, rest / usage.step)
+    idle_joules = np.where(is_busy, np.fmin(joules, np.nan_to_num(_idle_watts(usage)) * usage.step), joules)
+    energy = shares * idle_joules[gpu] + part * (joules - idle_joules)[gpu]
     known = np.isfinite(use.busy)
     ran = np.nan_to_num(use.busy) * usage.step
     busy = np.minimum(ran, allocated)
@@ -57,7 +59,7 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
         Figure.WAITING: waits,
         Figure.IDLE: idle,
         Figure.UNUSED: np.where((use.busy <= MAX_UNUSED_RATIO) & is_counted, idle, 0.0),
-        Figure.JOULES: np.nan_to_num(part * joules[gpu]),
+        Figure.JOULES: np.nan_to_num(energy),
         Figure.POWERED: np.where(np.isfinite(joules[gpu]), allocated, 0.0),
         Figure.SM_BUSY: np.where(has_sm, ran, 0.0),
         Figure.SM_ACTIVE: np.where(has_sm, np.nan_to_num(part * activity[gpu]) * usage.step, 0.0),
@@ -70,7 +72,7 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
     for holding, mine in ((Holding.UNALLOCATED, is_free), (Holding.UNKNOWN, ~is_free)):
         left = np.where(mine, rest, 0.0)
         gpus = np.flatnonzero(left.sum(axis=1))
-        left, power, watts = left[gpus], np.where(mine, of_rest * joules, 0.0)[gpus], joules[gpus]
+        left, power, watts = left[gpus], (left * idle_joules / usage.step)[gpus], joules[gpus]
         lines.add(
             [lines.row(holding, None, row) for row in gpus.tolist()],
             {
@@ -93,6 +95,21 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
         usage.pausable - in_use,
         usage.requested & {holder.service for holder in usage.holders},
     )
+
+
+def _idle_watts(usage: GpuUsage) -> Floats:
+    """Idle power of each GPU, watts, shape (gpus, 1): its mean over the idle steps of the hour.
+
+    Of a GPU that is never idle in it, the mean of the idle steps of its model; NaN where there is none.
+    """
+    watts = np.where(usage.present & (usage.utilization <= MAX_IDLE_RATIO) & np.isfinite(usage.watts), usage.watts, 0.0)
+    steps = (watts > 0).sum(axis=1)
+    model = np.unique([gpu.model for gpu in usage.gpus], return_inverse=True)[1]
+    of_model = [np.bincount(model, weights=of_gpu)[model] for of_gpu in (watts.sum(axis=1), steps)]
+    with np.errstate(invalid="ignore"):
+        own, others = watts.sum(axis=1) / steps, of_model[0] / of_model[1]
+    found: Floats = np.where(steps > 0, own, others)[:, None]
+    return found
 
 
 def _folded(keys: Sequence[CostKey], values: Floats, max_lines: int) -> tuple[tuple[CostKey, ...], Floats]:

@@ -39,6 +39,7 @@ def cost_report(ledger: CostLedger, seconds: float, prices: Prices, until: float
         seconds=math.fsum(hour.seconds for hour in hours),
         currency=prices.currency,
         rows=tuple(rows),
+        gpu_wait=ledger.total(Figure.GPU_WAIT, starts[0] if starts else first, end),
         idle=idle_holdings(ledger, end, lambda key: prices.hourly(key.pool, key.model)),
         unread=ledger.unread_hours > 0 and len(hours) * HOUR_SECONDS < end - first,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import Metric
 
@@ -17,6 +17,8 @@ MAX_LINES = 500
 LINE = ("holding", "service_name", "service_namespace", "pool", "model")
 Rows = Iterable[tuple[tuple[str, ...], float]]
 """Label values and value of each series."""
+ENERGY = "Energy, an estimate: idle power by what is held, the rest by busy share."
+GPU_WAIT = "GPU wait, an upper bound, also beyond what is held."
 _FIGURES: tuple[tuple[str, str, Holding | None, Callable[[CostRow], float]], ...] = (
     ("allocated_gpu_seconds", "GPU-seconds held in the last 24 h.", None, lambda row: row.allocated),
     ("busy_gpu_seconds", "GPU-seconds in which a kernel ran.", Holding.SERVICE, lambda row: row.busy),
@@ -29,7 +31,7 @@ _FIGURES: tuple[tuple[str, str, Holding | None, Callable[[CostRow], float]], ...
     ("idle_gpu_seconds", "GPU-seconds held, neither busy nor waiting.", Holding.SERVICE, lambda row: row.idle),
     ("unknown_gpu_seconds", "GPU-seconds held, of unknown use.", None, lambda row: row.unknown),
     ("borrowed_gpu_seconds", "GPU-seconds busy beyond what is held.", Holding.SERVICE, lambda row: row.borrowed),
-    ("energy_joules", "Energy by busy share, an estimate.", None, lambda row: row.joules),
+    ("energy_joules", ENERGY, None, lambda row: row.joules),
     ("gpu_money", "Price of the GPU-hours held, in the currency of --prices.", None, lambda row: row.money),
 )
 """Name, help, holding of the lines that have it (None: all), and value."""
@@ -41,9 +43,9 @@ def cost_families(report: CostReport) -> Iterator[Metric]:
     services = [row for row in rows if row.key.holding is Holding.SERVICE]
     for name, text, of, value in _FIGURES:
         series = [(_line(row.key), value(row)) for row in (services if of is Holding.SERVICE else rows)]
-        rest = [amount for _, amount in series[MAX_LINES:] if math.isfinite(amount)]
-        other = [((OTHER,) * len(LINE), math.fsum(rest))] if rest else []
-        yield _family(f"foreshock_cost_{name}", text, LINE, [*series[:MAX_LINES], *other])
+        yield _family(f"foreshock_cost_{name}", text, LINE, _limited(series))
+    waits = [(_line(row.key), report.gpu_wait.get(row.key, math.nan)) for row in services if math.isfinite(row.waiting)]
+    yield _family("foreshock_cost_gpu_wait_gpu_seconds", GPU_WAIT, LINE, _limited(waits))
     unused = [(_line(item.key), item) for item in report.idle[:MAX_LINES]]
     for name, text, amounts in (
         ("unused_gpus", "GPUs held now without any kernel.", [item.gpus for _, item in unused]),
@@ -53,6 +55,12 @@ def cost_families(report: CostReport) -> Iterator[Metric]:
         yield _family(f"foreshock_cost_{name}", text, LINE, pairs)
     until = "Unix time up to which GPU time is known."
     yield _family("foreshock_cost_end_timestamp_seconds", until, (), [((), report.end)])
+
+
+def _limited(series: Sequence[tuple[tuple[str, ...], float]]) -> Rows:
+    """The first `MAX_LINES` series, and the sum of the others."""
+    rest = [amount for _, amount in series[MAX_LINES:] if math.isfinite(amount)]
+    return [*series[:MAX_LINES], *([((OTHER,) * len(LINE), math.fsum(rest))] if rest else [])]
 
 
 def _line(key: CostKey) -> tuple[str, ...]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.cost.report import cost_report
-from foreshock_dashboard.model.cost.ledger import CostLedger, Figure, Holding
+from foreshock_dashboard.model.cost.ledger import CostLedger, Holding
 from foreshock_dashboard.model.cost.prices import Prices
 from foreshock_dashboard.model.cost.report import CostReport, CostRow, IdleHolding
 from foreshock_dashboard.model.hub.view import HubView
@@ -149,9 +148,7 @@ class CostReports:
             if self._of is None or self._of[0] is not of[0] or self._of[1] != of[1] or len(self._found) >= MAX_REPORTS:
                 self._of, self._found = of, {}
             if (seconds, until) not in self._found:
-                found = cost_report(of[0], seconds, of[1], until)
-                waits = of[0].total(Figure.GPU_WAIT, found.start, found.end)
-                self._found[seconds, until] = replace(found, gpu_wait=waits)
+                self._found[seconds, until] = cost_report(of[0], seconds, of[1], until)
             return self._found[seconds, until]
 
 
