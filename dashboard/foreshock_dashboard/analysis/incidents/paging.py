@@ -10,6 +10,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, request_count
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import EXTREME_Z, TENFOLD_Z, Finding
+from foreshock_dashboard.analysis.forecast.harm import is_harmed
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.caller_impact import (
     AFFECTED_Z,
@@ -17,7 +18,6 @@ from foreshock_dashboard.analysis.incidents.caller_impact import (
     has_known_callers,
     is_noticeable,
 )
-from foreshock_dashboard.analysis.incidents.harm import is_harmed
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.stats.robust import median

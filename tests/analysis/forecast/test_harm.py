@@ -6,8 +6,8 @@ import pytest
 from tests.analysis.platforms import Platform, Served, service, step
 
 from foreshock_dashboard.analysis.baseline.slos import slos
+from foreshock_dashboard.analysis.forecast.harm import is_harmed
 from foreshock_dashboard.analysis.forecast.service_risk import service_risks
-from foreshock_dashboard.analysis.incidents.harm import is_harmed
 
 FRONT = service("front")
 
