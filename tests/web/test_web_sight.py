@@ -180,17 +180,38 @@ def test_rows_without_data_say_so() -> None:
     assert {row.health for row in data.now(SCENES["blind"](), "x")["services"]} == {"unknown"}
 
 
+OWN_SLO = Forecast(slos=(ServiceSlo(service("gateway"), 9.0, 0.1, learned=False),))
+
+
 @pytest.mark.parametrize(
-    ("slos", "word"),
-    [((), "No baseline yet"), ((ServiceSlo(service("gateway"), 9.0, 0.1, learned=False),), "Healthy")],
+    ("scene", "word"), [("learning", "No baseline yet; expected in 18 min"), ("preview", "No baseline yet")]
 )
-@pytest.mark.parametrize("scene", ["learning", "preview"])
-def test_no_service_is_healthy_before_there_is_an_slo_to_judge_by(
-    scene: str, slos: tuple[ServiceSlo, ...], word: str
-) -> None:
+def test_no_service_is_healthy_before_there_is_an_slo_to_judge_by(scene: str, word: str) -> None:
     """Neither while the baseline is built nor while the history is read; a configured SLO needs no baseline."""
-    seen = replace(SCENES[scene](), forecast=Forecast(slos=slos))
+    seen = replace(SCENES[scene](), forecast=Forecast())
     assert conditions.conditions(seen)[service("gateway")].word == word
+    assert conditions.conditions(replace(seen, forecast=OWN_SLO))[service("gateway")].word == "Healthy"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "word"),
+    [
+        (1, "No baseline yet; expected in 7 min"),
+        (5, "No baseline yet; expected in 3 min"),
+        (6.5, "No baseline yet; expected in 1 min"),
+        (9, "Healthy"),
+    ],
+)
+def test_a_service_deployed_after_learning_is_not_healthy_before_it_has_a_baseline(minutes: float, word: str) -> None:
+    """It says when it has one. A configured SLO needs none."""
+    world = healthy_world()
+    row, p95 = world.services.index(service("gateway")), world.red.p95.copy()
+    p95[row, : len(world.times) - round(minutes * 60 / world.step)] = np.nan
+    seen = snapshot(replace(world, red=replace(world.red, p95=p95)))
+
+    assert conditions.conditions(seen)[service("gateway")].word == word
+    assert conditions.conditions(seen)[service("auth")].word == "Healthy"
+    assert conditions.conditions(replace(seen, forecast=OWN_SLO))[service("gateway")].word == "Healthy"
 
 
 def test_blind_figures_are_unknown_not_zero() -> None:

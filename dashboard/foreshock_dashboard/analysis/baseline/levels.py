@@ -116,6 +116,23 @@ def baseline_columns(world: World, at: int) -> slice:
     return slice(first + (last - first) % stride, last, stride)
 
 
+def seconds_to_baseline(world: World, values: Floats) -> Floats:
+    """Seconds from the end of the World until rows of a signal have a baseline, if they have samples from now on.
+
+    values: shape (rows, times). The result has shape (rows,): 0 with enough points, NaN without any sample.
+    """
+    last, first = len(world.times) - 1, baseline_columns(world, len(world.times) - 1).start
+    spaced = np.arange(first, last + 1, world.points(SPACING_SECONDS))
+    known = np.isfinite(values[:, spaced])
+    count = np.cumsum(known, axis=1)
+    enough = count >= MIN_BASELINE_POINTS
+    since = world.time - world.times[spaced[np.argmax(enough, axis=1)]] if len(spaced) else np.zeros(len(values))
+    missing = (MIN_BASELINE_POINTS - count[:, -1]) * SPACING_SECONDS
+    guard = world.points(GUARD_SECONDS, MIN_GUARD_POINTS) * world.step
+    left = np.where(enough.any(axis=1), np.maximum(guard - since, 0.0), guard + missing)
+    return np.where(np.isfinite(values).any(axis=1), left, np.nan)
+
+
 def is_sampling_noise(
     base: Baselines, signal: Signal, world: World, rows: slice, values: Floats, lower_bound: Floats
 ) -> Bools:

@@ -11,6 +11,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
+from foreshock_dashboard.analysis.baseline.levels import seconds_to_baseline
 from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Incident
@@ -143,7 +144,8 @@ def _urgency(incident: Incident) -> tuple[bool, bool, bool, float, str]:
 class Condition(NamedTuple):
     """The health of a service, and its condition.
 
-    gpus: that it uses, where it gets no requests. suspected: it is the suspected cause of an open incident.
+    gpus: that it uses, where it gets no requests. suspected: it is the suspected cause of an open incident. seconds:
+    until it has a baseline, where it has none; at least so long.
     """
 
     health: Health
@@ -151,10 +153,15 @@ class Condition(NamedTuple):
     stale: bool = False
     gpus: int = 0
     suspected: bool = False
+    seconds: float = math.nan
 
     @property
     def word(self) -> str:
-        """The label: `Affected`; `Affected, no data` without fresh data; `No requests seen; uses 2 GPUs` of a job."""
+        """The label: `Affected`; `Affected, no data` without fresh data; `No requests seen; uses 2 GPUs` of a job;
+        `No baseline yet; expected in 6 min`.
+        """
+        if self.seconds > 0:
+            return f"{CONDITIONS[self.kind]}; expected in {math.ceil(self.seconds / 60)} min"
         if self.gpus:
             return f"{CONDITIONS[self.kind]}; uses {counted(self.gpus, 'GPU')}"
         return f"{CONDITIONS[self.kind]}, {in_sentence(CONDITIONS['no_data'])}" if self.stale else CONDITIONS[self.kind]
@@ -263,14 +270,18 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
         lost.tolist(),
         strict=True,
     )
-    found = {}
+    found, learning = {}, snapshot.learning
+    left = dict(zip(world.services, seconds_to_baseline(world, red.p95).tolist(), strict=True))
     for service, rate, failed, p95, stale in rows:
         usage, at_risk = forecasts.slo_usage(service, p95, failed), forecasts.is_breach_likely(service)
         state = condition(service, current, rate, failed, usage, stale, at_risk)
         if state.kind == "healthy" and service in few:
             state = Condition("idle", "low_traffic")
-        elif state.kind == "healthy" and usage is None and not snapshot.learning.done:
-            state = Condition("idle", "no_baseline")
+        elif state.kind == "healthy" and usage is None and not learning.done:
+            left_all = math.nan if snapshot.is_preview else learning.need - learning.have
+            state = Condition("idle", "no_baseline", seconds=left_all)
+        elif state.kind == "healthy" and usage is None and left[service] > 0:
+            state = Condition("idle", "no_baseline", seconds=left[service])
         elif state.kind == "no_traffic":
             state = state._replace(gpus=used[service])
         found[service] = state._replace(suspected=service in suspects)
