@@ -122,6 +122,20 @@ def test_counts_without_data_are_unknown() -> None:
     assert fleet(snapshot(_faulty(throttled=0.4)), Selection())["faults"] == [(0, "throttled")]
 
 
+def test_a_mixed_fleet_is_filtered_and_sorted_by_vendor() -> None:
+    """The vendor is a column of its own: a model need not name it."""
+    world = contended()
+    amd = replace(world.gpus[3], vendor="AMD", model="Instinct MI300X")
+    others = [tenant for tenant in world.tenants if tenant.gpu != world.gpus[3]]
+    rows = [world.tenants.index(tenant) for tenant in others]
+    shares = {name: getattr(world, name)[rows] for name in ("busy", "gpu_wait", "memory")}
+    mixed = replace(world, gpus=(*world.gpus[:3], amd, *world.gpus[4:]), tenants=tuple(others), **shares)
+
+    found = fleet(snapshot(mixed), Selection(text="amd"))
+    assert [(row.gpu, row.vendor) for row in found["rows"]] == [(amd.label, "AMD")]
+    assert fleet(snapshot(mixed), Selection(sort="vendor"))["rows"][0].gpu == amd.label
+
+
 @pytest.mark.parametrize(
     ("selection", "first", "matches"),
     [

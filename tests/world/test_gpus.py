@@ -97,6 +97,22 @@ gpu_service_xid_errors_total{gpu="0",uuid="a",service_name="llm",service_namespa
     assert len(counts) == 4
 
 
+def test_the_vendor_is_of_the_exporter_and_by_the_model_of_dcgm(tmp_path: Path) -> None:
+    """Empty where neither says it."""
+
+    def page(_: float) -> str:
+        return """
+gpu_info{gpu="0",uuid="a",model="Instinct MI300X",vendor="AMD"} 1
+gpu_info{gpu="1",uuid="b",model="Radeon"} 1
+"""
+
+    own = world_scraped(tmp_path / "own", {OURS: page})
+    other = world_scraped(tmp_path / "dcgm", {DCGM: dcgm})
+
+    assert [(gpu.model, gpu.vendor) for gpu in own.gpus] == [("Instinct MI300X", "AMD"), ("Radeon", "")]
+    assert {gpu.vendor for gpu in other.gpus} == {"NVIDIA"}
+
+
 def test_pools_and_tiers_are_by_gpu_and_service(tmp_path: Path) -> None:
     """Empty where unknown."""
     world = world_scraped(tmp_path, {OURS: exporter})
@@ -213,7 +229,7 @@ def test_the_pool_of_a_mig_instance_is_not_that_of_its_gpu(tmp_path: Path) -> No
 def test_dcgm_exporter_alone_gives_gpus_and_their_tenants(tmp_path: Path) -> None:
     """In bytes, ratios and hertz; the pod's deployment is the service."""
     world = world_scraped(tmp_path, {DCGM: dcgm})
-    one, two = (Gpu("host-9", str(i), f"GPU-{i}", "NVIDIA L4") for i in range(2))
+    one, two = (Gpu("host-9", str(i), f"GPU-{i}", "NVIDIA L4", "NVIDIA") for i in range(2))
     figures = (world.utilization, world.memory_used, world.memory_total, world.power, world.temperature)
 
     assert world.gpus == (one, two)

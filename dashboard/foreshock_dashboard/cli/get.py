@@ -68,6 +68,12 @@ def _memory(row: Row) -> str | None:
     return None if used is None or total is None else f"{used / GIB:.0f}/{total / GIB:.0f} GiB"
 
 
+def _gpu_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """The vendor is a column where there are several."""
+    vendor: Column = ("VENDOR", lambda row: row["vendor"] or None)
+    return (*GPU_COLUMNS[:1], *([vendor] if len({row["vendor"] for row in rows}) > 1 else []), *GPU_COLUMNS[1:])
+
+
 GPU_COLUMNS: tuple[Column, ...] = (
     ("GPU", lambda row: in_words(row["gpu"])),
     ("MODEL", lambda row: row["model"] or None),
@@ -317,7 +323,7 @@ def gpus(source: Source, at: str | None, form: str) -> None:
     """
     answer = source.get("/api/gpus", "gpus", at=at)
     empty = "No GPUs. Scrape foreshock-exporter on GPU hosts."
-    show(form, answer, answer["gpus"], GPU_COLUMNS, GpuRow.columns(), empty)
+    show(form, answer, answer["gpus"], _gpu_columns(answer["gpus"]), GpuRow.columns(), empty)
 
 
 @click.command(cls=GroupedCommand)

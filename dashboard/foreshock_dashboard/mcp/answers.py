@@ -222,6 +222,7 @@ class GpuAnswerRow(TypedDict):
 
     gpu: str
     model: str
+    vendor: Annotated[str, Field(description="NVIDIA, AMD, or Intel; empty: unknown")]
     utilization_ratio: Ratio
     contended_ratio: Ratio
     memory_used_bytes: Annotated[float | None, Field(description="bytes; null: unknown")]

@@ -24,12 +24,16 @@ from foreshock_dashboard.model.world_sections import (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Gpu:
-    """One GPU. `host` is the host's name, or the target's instance where the exporter gave no host name."""
+    """One GPU. `host` is the host's name, or the target's instance where the exporter gave no host name.
+
+    vendor: NVIDIA, AMD, or Intel; "" where unknown.
+    """
 
     host: str
     index: str
     uuid: str
     model: str = ""
+    vendor: str = ""
 
     @property
     def label(self) -> str:

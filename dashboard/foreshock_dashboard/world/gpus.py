@@ -79,7 +79,7 @@ def readings(windows: RateWindows) -> Catalog:
     host_name = Producer(last("node_uname_info", (*TARGET_LABELS, "nodename")), {"nodename": "host_name"})
     ecc = rate("gpu_ecc_errors_total", GPU_LABELS, _UNCORRECTED)
     dcgm_ecc = Producer(rate("DCGM_FI_DEV_ECC_DBE_VOL_TOTAL", (*TARGET_LABELS, "UUID")), DCGM_RENAMES)
-    gpu_info = last("gpu_info", (*GPU_LABELS, "gpu", "model"))
+    gpu_info = last("gpu_info", (*GPU_LABELS, "gpu", "model", "vendor"))
     dcgm_info = [dcgm(f, by=_DCGM_GPU_LABELS) for f in ("DEV_GPU_UTIL", "PROF_GR_ENGINE_ACTIVE")]
     gpu_wait_by = quick_rate("gpu_service_wait_by_aggressor_seconds_total", (*TENANT_LABELS, *NEIGHBOR_LABELS))
     return {
@@ -142,7 +142,7 @@ class GpuRows:
         self.xids = Section(sections, _xid_order, self._xid, copies=True, while_up=True)
         self._hosts = hosts
         self._workload = workload
-        self._identities: LabelFacts[GpuId, tuple[str, str, str, str]] = LabelFacts(_identity)
+        self._identities: LabelFacts[GpuId, tuple[str, str, str, str, str]] = LabelFacts(_identity)
         self._pools: LabelFacts[tuple[str, str], str] = LabelFacts(_pool)
         self._allocated: list[LabelMap] = []
         self._healthy = -np.inf  # Unix seconds of the last health sample
@@ -237,8 +237,8 @@ class GpuRows:
         identity = self._identities.facts.get((*target, uuid))
         if identity is None:
             return None
-        host, index, model, instance = identity
-        return Gpu(host or self._hosts.facts.get(target, instance), index, uuid, model)
+        host, index, model, vendor, instance = identity
+        return Gpu(host or self._hosts.facts.get(target, instance), index, uuid, model, vendor)
 
     def _tenant(self, labels: LabelMap) -> Tenant | None:
         gpu, service = self._gpu(labels), service_of(labels) or self._assigned_service(labels)
@@ -277,7 +277,8 @@ def _pool(labels: LabelMap) -> tuple[tuple[str, str], str]:
     return (labels.get(CLUSTER_LABEL, ""), labels.get("uuid", "")), labels.get("pool", "")
 
 
-def _identity(labels: LabelMap) -> tuple[GpuId, tuple[str, str, str, str]]:
+def _identity(labels: LabelMap) -> tuple[GpuId, tuple[str, str, str, str, str]]:
     target = target_of(labels)
-    identity = (labels.get("host_name", ""), labels.get("gpu", "?"), labels.get("model", ""), target[1])
-    return (*target, labels.get("uuid", "")), identity
+    host, index, model, vendor = (labels.get(name, "") for name in ("host_name", "gpu", "model", "vendor"))
+    vendor = vendor or ("NVIDIA" if "nvidia" in model.lower() else "")  # dcgm-exporter has no such label
+    return (*target, labels.get("uuid", "")), (host, index or "?", model, vendor, target[1])

@@ -82,6 +82,7 @@ class GpuRow(Row):
     index: str
     uuid: str
     model: str
+    vendor: str
     utilization_ratio: Figure
     contended_ratio: Figure
     memory_used_bytes: Figure
@@ -273,7 +274,8 @@ def gpus(snapshot: Snapshot) -> Gpus:
     return {
         "gpus": [
             GpuRow(
-                gpu.label, gpu.host, gpu.index, gpu.uuid, gpu.model, *(*newest, tenants.get(gpu, []), idle.get(gpu, []))
+                *(gpu.label, gpu.host, gpu.index, gpu.uuid, gpu.model, gpu.vendor),
+                *(*newest, tenants.get(gpu, []), idle.get(gpu, [])),
             )
             for gpu, newest in zip(world.gpus, figures, strict=True)
         ]

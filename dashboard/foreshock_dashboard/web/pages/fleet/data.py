@@ -101,7 +101,7 @@ METRICS: Mapping[str, Metric] = {
 }
 """By the name in the address. `nvlink` is no part of the World: it is read on demand."""
 DEFAULT_METRIC = "busy"
-COLUMNS = ("gpu", "fault", "pool", "model", *METRICS, "services", "allocated")
+COLUMNS = ("gpu", "fault", "pool", "vendor", "model", *METRICS, "services", "allocated")
 """Columns of the inventory and its CSV."""
 
 
@@ -169,6 +169,7 @@ class InventoryRow(Row):
     gpu: str
     fault: Fault | None
     pool: str | None
+    vendor: str | None
     model: str | None
     busy: float | None
     contended: float | None
@@ -272,6 +273,7 @@ def inventory_rows(world: World, columns: Mapping[str, Floats], rows: Sequence[i
             gpus[row].label,
             faults[row],
             pool[row] or None,
+            gpus[row].vendor or None,
             gpus[row].model or None,
             *(*newest, on.get(row, []), pods.get(gpus[row], [])),
         )
@@ -295,7 +297,7 @@ def _services(world: World, rows: Sequence[int] | None = None) -> dict[int, list
 
 
 def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selection) -> list[int]:
-    """The rows with the text in GPU, UUID, model, pool, or names of services and pods, in the selected order."""
+    """The rows with the text in GPU, UUID, vendor, model, pool, or names of services and pods, in the order."""
     rows = np.arange(len(world.gpus))
     by, descending = selection.sort.removeprefix("-"), selection.sort.startswith("-")
     on = _services(world) if selection.text or by == "services" else {}
@@ -303,7 +305,7 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
     pods = {gpu: " ".join(item.pod for item in items) for gpu, items in allocated(world).items()}
     if selection.text:
         texts = (
-            f"{gpu.label} {gpu.uuid} {gpu.model} {pool[i]} {' '.join(on.get(i, ()))} {pods.get(gpu, '')}".lower()
+            " ".join((gpu.label, gpu.uuid, gpu.vendor, gpu.model, pool[i], *on.get(i, ()), pods.get(gpu, ""))).lower()
             for i, gpu in enumerate(world.gpus)
         )
         rows = np.array([i for i, text in enumerate(texts) if selection.text in text], dtype=np.int64)
@@ -316,6 +318,7 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
         "gpu": lambda row: f"{row:09}",  # the World has them by host and index
         "fault": lambda row: faults[row] or "",
         "pool": lambda row: pool[row],
+        "vendor": lambda row: world.gpus[row].vendor,
         "model": lambda row: world.gpus[row].model,
         "services": lambda row: " ".join(on.get(row, ())),
         "allocated": lambda row: pods.get(world.gpus[row], ""),

@@ -266,7 +266,8 @@ const drawOpenGpu = ({ open: gpu }, now) => {
   requireId("gpu-charts").hidden = !gpu?.gpu;
   requireId("fleet-panels").classList.toggle("with-gpu", Boolean(gpu));
   if (!gpu) return;
-  const details = [gpu.model, gpu.pool ? `pool ${gpu.pool}` : "", gpu.uuid].filter(Boolean);
+  const hasVendor = gpu.vendor && !gpu.model?.toLowerCase().includes(gpu.vendor.toLowerCase());
+  const details = [hasVendor ? gpu.vendor : "", gpu.model, gpu.pool ? `pool ${gpu.pool}` : "", gpu.uuid].filter(Boolean);
   requireId("gpu-title").textContent = gpu.gpu || gpu.name;
   requireId("gpu-hint").textContent = gpu.gpu ? details.join(" · ") : "";
   setPanel("gpu", "ready");
@@ -323,7 +324,7 @@ const inventoryFilter = () =>
         type: "search",
         id: "inventory-text",
         value: param("q"),
-        placeholder: "GPU, UUID, model, pool or service",
+        placeholder: "GPU, UUID, vendor, model, pool or service",
         size: "34",
         autocomplete: "off",
         spellcheck: "false",
@@ -356,7 +357,7 @@ const faultMark = ({ fault }) =>
 
 /**
  * A column of names, left out where no row has one, and where all rows have the same.
- * @param {"pool" | "model"} key
+ * @param {"pool" | "vendor" | "model"} key
  * @param {string} name
  * @param {readonly InventoryRow[]} rows
  */
@@ -405,6 +406,7 @@ const drawInventory = (data) => {
         cell: (row) => [link(hrefWith({ gpu: row.gpu }), localName(row.gpu), row.gpu), faultMark(row)],
       },
       ...nameColumn("pool", "Pool", rows),
+      ...nameColumn("vendor", "Vendor", rows),
       ...nameColumn("model", "Model", rows),
       ...METRIC_NAMES.filter((metric) => metric !== "nvlink" || hasNvlink).map(metricColumn),
       {

@@ -141,6 +141,7 @@ class GpuDetail(TypedDict, total=False):
     name: Required[str]
     gpu: Required[str | None]
     uuid: str
+    vendor: str | None
     model: str | None
     host: str
     pool: str | None
@@ -176,6 +177,7 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "name": label,
         "gpu": gpu.label,
         "uuid": gpu.uuid,
+        "vendor": gpu.vendor or None,
         "model": gpu.model or None,
         "host": gpu.host,
         "pool": (world.pool[row] if world.pool else "") or None,

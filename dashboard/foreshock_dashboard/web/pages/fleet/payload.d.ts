@@ -20,6 +20,7 @@ export interface OpenGpu {
   /** Its label; null where no GPU has the name in the address. */
   gpu: string | null;
   name: string;
+  vendor: string | null;
   model: string;
   pool: string;
   uuid: string;
@@ -50,6 +51,7 @@ export type InventoryRow = Record<Metric, number | null> & {
   gpu: string;
   fault: GpuFault | null;
   pool: string | null;
+  vendor: string | null;
   model: string | null;
   services: string[];
   allocated: string[];
