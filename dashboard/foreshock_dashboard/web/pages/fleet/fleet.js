@@ -267,7 +267,8 @@ const drawOpenGpu = ({ open: gpu }, now) => {
   requireId("fleet-panels").classList.toggle("with-gpu", Boolean(gpu));
   if (!gpu) return;
   const hasVendor = gpu.vendor && !gpu.model?.toLowerCase().includes(gpu.vendor.toLowerCase());
-  const details = [hasVendor ? gpu.vendor : "", gpu.model, gpu.pool ? `pool ${gpu.pool}` : "", gpu.uuid].filter(Boolean);
+  const model = hasVendor ? `${gpu.vendor} ${gpu.model ?? ""}` : gpu.model;
+  const details = [model, gpu.pool ? `pool ${gpu.pool}` : "", gpu.uuid].filter(Boolean);
   requireId("gpu-title").textContent = gpu.gpu || gpu.name;
   requireId("gpu-hint").textContent = gpu.gpu ? details.join(" · ") : "";
   setPanel("gpu", "ready");
