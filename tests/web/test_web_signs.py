@@ -178,7 +178,8 @@ SHARE = Evidence("share of GPU time", 0.41, 0.18, "ratio", NOW - 300, "train-llm
 )
 def test_a_suspicion_is_the_anomalous_signal_or_a_reason_with_a_figure(changes: dict[str, Any], why: str) -> None:
     """The cause class alone is beside it already."""
-    assert suspicion(replace(contention_incident(contended()), **changes)) == why
+    world = contended()
+    assert suspicion(replace(contention_incident(world), **changes), world) == why
 
 
 def test_a_noisy_neighbor_has_its_gpus_among_those_of_the_service_and_its_growth_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from tests.web.test_web_course import staged
 from tests.web.worlds import NOW, contended, contention_incident, healthy_world, service, snapshot
@@ -40,7 +41,7 @@ def failing_suspect() -> Snapshot:
 def test_a_suspected_cause_in_breach_shows_the_breach_everywhere() -> None:
     """And beside it that it is the suspected cause."""
     seen = failing_suspect()
-    shown = {
+    shown: dict[str, Any] = {
         "API": next(row for row in listed_services(HistoryCache(), seen)["services"] if row.service == str(SUSPECT)),
         "Now": next(row for row in now(seen, "x")["services"] if row.id == str(SUSPECT)),
     }

@@ -30,7 +30,7 @@ class WaitList(lists.Contention):
 def services(histories: HistoryCache, snapshot: Snapshot) -> lists.Services:
     """Every service and call edge, with the states that the pages show."""
     world = snapshot.world
-    history = world and current_history(snapshot, world, chosen_incidents(snapshot), histories)
+    history = current_history(snapshot, world, chosen_incidents(snapshot), histories) if world else None
     return lists.services(snapshot, history)
 
 
