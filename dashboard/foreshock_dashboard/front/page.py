@@ -16,6 +16,7 @@ from foreshock_dashboard.render.units import counted, elapsed, utc_timestamp
 REFRESH_SECONDS = 10
 MAX_CLUSTERS = 20
 """Names of clusters that a row shows."""
+_NUMBERS, _WIDE = ("GPUs", "Services"), ' class="wide-cell"'
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
   <head>
@@ -48,9 +49,8 @@ _PAGE = """<!DOCTYPE html>
 def page(found: Merged, answers: Sequence[HubAnswer], now: float, head: str) -> str:
     """The page as HTML. now: Unix seconds. head: tags of the style sheets."""
     problems = "".join(f"<li>{escape(text)}.</li>" for text in found.problems)
-    incidents = _table(
-        ("Incident", "Service", "Suspected cause", "Since", "Hub"), map(_incident, found.open), "No open incidents."
-    )
+    heads = ("Incident", "Service", "Suspected cause", "Since", "Hub")
+    incidents = _table(heads, map(_incident, found.open), "No open incidents.")
     hubs = _table(("Hub", "Answer", "Clusters", "GPUs", "Services"), (_hub(each, now) for each in answers), "")
     return _PAGE.format(
         refresh=REFRESH_SECONDS,
@@ -72,42 +72,43 @@ def _panel(name: str, title: str, body: str) -> str:
     )
 
 
-def _table(heads: Sequence[str], rows: Iterable[str], without: str) -> str:
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    names = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    return (
-        f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>'
-        if body
-        else f"<p>{without}</p>"
-    )
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], without: str) -> str:
+    """A table of cells as HTML; those of numbers are aligned on the right. without: the text if there are no rows."""
+    body = "".join(f"<tr>{''.join(f'<td{_class(cell)}>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    if not body:
+        return f"<p>{without}</p>"
+    names = "".join(f'<th scope="col"{"" if name in _NUMBERS else _WIDE}>{name}</th>' for name in heads)
+    return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _incident(item: Json) -> str:
+def _class(cell: str) -> str:
+    return "" if cell.replace(",", "").isdecimal() else _WIDE
+
+
+def _incident(item: Json) -> Sequence[str]:
     severity = "incident" if item["severity"] == "critical" else "early warning"
     link = f'<a href="{escape(item["url"])}">{escape(item["headline"])}</a>'
-    cells = (
+    return (
         f'<span class="state {escape(item["severity"])}">{severity}</span> {link}',
         escape(item["service"]),
         escape(item["suspect"]["text"] or "unknown"),
         utc_timestamp(item["opened"]) if item["opened"] else "unknown",
-        escape(item["shard"] or item["url"].partition("/?")[0]),
+        escape(item["shard"] or item["url"].partition("/cascade?")[0]),
     )
-    return "".join(f"<td>{cell}</td>" for cell in cells)
 
 
-def _hub(hub: HubAnswer, now: float) -> str:
+def _hub(hub: HubAnswer, now: float) -> Sequence[str]:
     problem = hub.problem(now)
     age = "never" if hub.read_at is None else f"{elapsed(now - hub.read_at)} ago"
     named = [cluster or "(no cluster)" for cluster in hub.clusters]
     more = f" and {len(named) - MAX_CLUSTERS} more" if len(named) > MAX_CLUSTERS else ""
-    cells = (
+    return (
         f'<a href="{escape(hub.page or hub.url)}">{escape(name_of(hub))}</a>',
         f'<span class="{"bad" if problem else "ok"}">{escape(problem or "current")}</span>, {age}',
         escape(", ".join(named[:MAX_CLUSTERS]) + more),
         f"{hub.gpus:,}",
         f"{hub.services:,}",
     )
-    return "".join(f"<td>{cell}</td>" for cell in cells)
 
 
 def ready_text(found: Merged, answers: Sequence[HubAnswer]) -> str:
