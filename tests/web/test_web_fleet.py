@@ -123,7 +123,7 @@ def test_counts_without_data_are_unknown() -> None:
 
 
 def test_a_mixed_fleet_is_filtered_and_sorted_by_vendor() -> None:
-    """The vendor is a column of its own: a model need not name it."""
+    """The vendor is a separate column: a model need not name it."""
     world = contended()
     amd = replace(world.gpus[3], vendor="AMD", model="Instinct MI300X")
     others = [tenant for tenant in world.tenants if tenant.gpu != world.gpus[3]]
