@@ -103,10 +103,7 @@ def test_without_a_folder_the_recordings_of_the_repository_are_scored(
     assert "only the repository has its recordings" in capsys.readouterr().err
     monkeypatch.undo()
 
-    for suite, of_suite in (
-        ("lab", lambda seed: seed < HELD_OUT_SEED),
-        ("lab-heldout", lambda seed: seed >= HELD_OUT_SEED),
-    ):
+    for suite, held_out in (("lab", False), ("lab-heldout", True)):
         runs = lab_runs(KEPT[suite])
         assert runs
-        assert all(of_suite(found.run.seed) for found in runs)
+        assert {found.run.seed >= HELD_OUT_SEED for found in runs} == {held_out}
