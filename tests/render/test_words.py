@@ -326,6 +326,8 @@ def test_a_learned_slo_is_called_so() -> None:
 def test_a_p95_beyond_the_slo_of_too_few_requests_is_no_breach() -> None:
     rare = incident("dependency", SuspectedCause(BATCH), summary=Summary(BREACH._replace(counts=False)))
     assert headline(rare) == "llm is degraded: p95 27.4 s (SLO 16.4 s, too few requests to count)"
+    within = replace(rare, summary=Summary(BREACH._replace(value=15.0, counts=False)))
+    assert headline(within) == "llm is degraded: p95 15.0 s (SLO 16.4 s)"
 
 
 def test_a_latent_risk_has_no_suspect() -> None:
