@@ -108,7 +108,7 @@ def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
     )
     wait = page.locator("#signals tbody tr", has_text="GPU wait")
     expect(wait.locator("[title]").first).to_have_attribute(
-        "title", "Leading indicator: GPU work waits while another service runs on the same GPU"
+        "title", "Leading indicator: the service waits while another one runs on the same GPU"
     )
     expect(page.locator("#timeline .lane")).to_have_count(3)
     expect(page.locator("ol.propagation li")).to_have_count(3)
