@@ -126,12 +126,16 @@ NVLINK_PORT_TRANSMIT = _counter("gpu_nvlink_port_transmit_bytes_total", "Bytes s
 NVLINK_PORT_RECEIVE = _counter(
     "gpu_nvlink_port_receive_bytes_total", "Bytes received over one NVLink.", (*_GPU, "link")
 )
-NVLINK_ERRORS = _counter("gpu_nvlink_errors_total", "Errors across all NVLinks, by kind.", (*_GPU, "kind"))
+NVLINK_ERRORS = _counter(
+    "gpu_nvlink_errors_total",
+    "Errors across all NVLinks, by kind. Kinds overlap, so do not sum them.",
+    (*_GPU, "kind"),
+)
 NVLINK_LINKS = _gauge("gpu_nvlink_links", "Number of NVLinks.")
 NVLINK_LINKS_UP = _gauge("gpu_nvlink_links_up", "Number of NVLinks that are up.")
 NVLINK_BIT_ERRORS = _gauge(
     "gpu_nvlink_bit_error_ratio",
-    "Bit error ratio of the worst NVLink: effective after error correction, symbol before it.",
+    "Bit error ratio of the worst NVLink that is up, of effective errors (in packets) or of received symbols.",
     (*_GPU, "kind"),
 )
 FABRIC_INFO = _gauge(
@@ -447,7 +451,7 @@ _FAMILIES_BY_SOURCE = {
     "field 139; 204 on NVLink 5": (NVLINK_RECEIVE,),
     "field 138 or 202 of the link": (NVLINK_PORT_TRANSMIT,),
     "field 139 or 204 of the link": (NVLINK_PORT_RECEIVE,),
-    "fields 161 to 163; 207, 208, 211 to 215, 219, 221 on NVLink 5": (NVLINK_ERRORS,),
+    "fields 161 to 163; 207, 208, 211, 212, 214, 215, 219, 221 on NVLink 5": (NVLINK_ERRORS,),
     "fields 220, 222": (NVLINK_BIT_ERRORS,),
     "field 170": (C2C_LINKS,),
     "field 171": (C2C_LINKS_UP,),

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ctypes
 import struct
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from foreshock_exporter.model.device import (
     BitErrors,
@@ -26,6 +26,8 @@ from foreshock_exporter.model.device import (
 from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.field_values import FieldSource, Quantities
 from foreshock_exporter.nvml.mig import to_text
+
+_Kind = TypeVar("_Kind", bound=str)
 
 MAX_C2C_LINKS = 14
 """Links that a GPM metric exists for (NVML_GPM_METRIC_C2C_LINK0… to 13)."""
@@ -74,7 +76,10 @@ _BIT_ERRORS: Mapping[BitErrors, int] = {"effective": 220, "symbol": 222}
 
 
 def feature_quantities(links: int, driver_version: str) -> Quantities:
-    """Fields of the features, for a GPU with this number of NVLinks."""
+    """Fields of the features, for a GPU with this number of NVLinks.
+
+    The bit error ratio is that of the worst link. A link that is down does not count as long as it is.
+    """
     each = tuple(range(MAX_C2C_LINKS))
     quantities: dict[str, tuple[FieldSource, ...]] = {
         "c2c_links": (FieldSource(170),),
@@ -87,9 +92,9 @@ def feature_quantities(links: int, driver_version: str) -> Quantities:
     if tuple(int(part) for part in driver_version.split(".") if part.isdigit()) >= _SMOOTHING_SINCE:
         quantities["power_smoothing_enabled"] = (FieldSource(251),)
         quantities["power_smoothing_lifetime_ratio"] = (FieldSource(258, 100.0),)
-    for kind, field in _BIT_ERRORS.items():
-        for link in range(links):
-            quantities[f"nvlink_bit_error_ratio/{kind}/{link}"] = (FieldSource(field, 1.0, (link,)),)
+    for kind, field in _BIT_ERRORS.items() if links else ():
+        source = FieldSource(field, scopes=tuple(range(links)), decode=_bit_error_ratio)
+        quantities[f"nvlink_bit_error_ratio/{kind}"] = (source,)
     return quantities
 
 
@@ -105,6 +110,7 @@ def with_features(health: Health, query: DeviceQuery, fields: Mapping[str, float
         query, "nvmlDeviceGetSramEccErrorStatus", "c_nvmlEccSramErrorStatus_v1_t", "sram_ecc_threshold_exceeded"
     )
     repairs = query.optional("nvmlDeviceGetRepairStatus", fields=("repair_pending",))
+    has_c2c = bool(fields.get("c2c_links"))  # others may answer 0
     return replace(
         health,
         fabric_state=_fabric_state(fabric, query.library.codes.success),
@@ -121,11 +127,11 @@ def with_features(health: Health, query: DeviceQuery, fields: Mapping[str, float
         power_profiles=_power_profiles(query),
         power_smoothing_enabled=_flag(fields.get("power_smoothing_enabled")),
         power_smoothing_lifetime_ratio=fields.get("power_smoothing_lifetime_ratio"),
-        c2c_links=fields.get("c2c_links") or None,
-        c2c_links_up=fields.get("c2c_links_up") if fields.get("c2c_links") else None,
-        c2c_bytes_per_second=fields.get("c2c_bytes_per_second") or None,
-        c2c_errors={kind: fields[name] for kind in _C2C_ERRORS if (name := f"c2c_errors/{kind}") in fields},
-        nvlink_bit_error_ratio=dict(_worst_bit_error_ratios(fields)),
+        c2c_links=fields["c2c_links"] if has_c2c else None,
+        c2c_links_up=fields.get("c2c_links_up") if has_c2c else None,
+        c2c_bytes_per_second=fields.get("c2c_bytes_per_second") if has_c2c else None,
+        c2c_errors=_by_kind(fields, "c2c_errors", _C2C_ERRORS) if has_c2c else {},
+        nvlink_bit_error_ratio=_by_kind(fields, "nvlink_bit_error_ratio", _BIT_ERRORS),
         bank_remaps=fields.get("bank_remaps"),
         bank_remap_pending=_flag(fields.get("bank_remap_pending")),
     )
@@ -167,12 +173,17 @@ def _fabric_health(info: Any) -> dict[FabricCondition, float]:  # noqa: ANN401
 
 
 def _platform(query: DeviceQuery) -> dict[tuple[str, str, str, str, str], float]:
-    """Serial number of the chassis, slot, tray, host, and module of the GPU."""
+    """Serial number of the chassis, slot, tray, host, and module of the GPU.
+
+    Outside a rack the serial number is empty, and the slot and tray of no chassis are 0: they are left empty, too.
+    """
     info = _structure(query, "nvmlDeviceGetPlatformInfo", "c_nvmlPlatformInfo_v2_t", "platform")
     if info is None:
         return {}
-    serial, slot, tray, host, module = _PLATFORM.unpack_from(bytes(info))  # pynvml takes the numbers for text
-    return {(to_text(serial.rstrip(b"\0")), str(slot), str(tray), str(host), str(module)): 1.0}
+    raw, slot, tray, host, module = _PLATFORM.unpack_from(bytes(info))  # pynvml takes the numbers for text
+    serial = to_text(raw.partition(b"\0")[0]).strip()
+    place = (serial, str(slot), str(tray)) if serial else ("", "", "")
+    return {(*place, str(host), str(module)): 1.0}
 
 
 def _confidential_computing(query: DeviceQuery) -> dict[tuple[ConfidentialComputing, str], float]:
@@ -212,12 +223,14 @@ def _power_profiles(query: DeviceQuery) -> dict[tuple[str, PowerProfile], float]
     }
 
 
-def _worst_bit_error_ratios(fields: Mapping[str, float]) -> Iterator[tuple[BitErrors, float]]:
-    """Largest bit error ratio of all links by kind. Bits 0 to 7 are the negative exponent, 8 to 11 the mantissa."""
-    for kind in _BIT_ERRORS:
-        values = [int(value) for name, value in fields.items() if name.startswith(f"nvlink_bit_error_ratio/{kind}/")]
-        if values:
-            yield kind, max((value >> 8 & 0xF) * 10.0 ** -(value & 0xFF) for value in values)
+def _bit_error_ratio(raw: float) -> float:
+    """Ratio of NVML's form: bits 0 to 7 are the negative exponent, bits 8 to 11 the mantissa."""
+    value = int(raw)
+    return (value >> 8 & 0xF) * 10.0 ** -(value & 0xFF)
+
+
+def _by_kind(fields: Mapping[str, float], quantity: str, kinds: Iterable[_Kind]) -> dict[_Kind, float]:
+    return {kind: fields[name] for kind in kinds if (name := f"{quantity}/{kind}") in fields}
 
 
 def _flag(value: float | None) -> bool | None:

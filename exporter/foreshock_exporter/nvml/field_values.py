@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,11 +28,15 @@ _VALUE_FORMATS = tuple(struct.Struct(f"={value}") for value in FORMATS)
 
 @dataclass(frozen=True, slots=True)
 class FieldSource:
-    """Field of a quantity: its sum over `scopes`, divided by `divisor` to get base units."""
+    """Field of a quantity: its sum over `scopes`, divided by `divisor` to get base units.
+
+    With `decode`, which turns a raw value into base units, it is the largest of the scopes instead.
+    """
 
     field: int
     divisor: float = 1.0
     scopes: tuple[int, ...] = (0,)
+    decode: Callable[[float], float] | None = None
 
 
 class FieldValue(NamedTuple):
@@ -119,7 +123,7 @@ def _select(
     remaining: list[FieldSource] = []
     answered: set[int] = set()
     for source in sources:
-        value = _sum_scopes(source, answers, codes)
+        value = _combine_scopes(source, answers, codes)
         if value is None:
             continue
         if source.field not in answered:
@@ -134,8 +138,10 @@ def _select(
     return zero or reason, tuple(remaining)
 
 
-def _sum_scopes(source: FieldSource, answers: Mapping[_Key, _Answer], codes: ReturnCodes) -> FieldValue | Reason | None:
-    """Sum over the supported scopes. A failure of one scope fails all: a partial sum would look like a reset."""
+def _combine_scopes(
+    source: FieldSource, answers: Mapping[_Key, _Answer], codes: ReturnCodes
+) -> FieldValue | Reason | None:
+    """Sum or largest of the supported scopes. A failure of one fails all: a partial sum would look like a reset."""
     total, wraps, has_value = 0.0, None, False
     for scope in source.scopes:
         code, value, scope_wraps = answers.get((source.field, scope), _MISSING)
@@ -143,6 +149,7 @@ def _sum_scopes(source: FieldSource, answers: Mapping[_Key, _Answer], codes: Ret
             continue
         if value is None or not value >= 0.0:
             return codes.reason(code) if code else "driver"
-        total, has_value = total + value, True
+        total = total + value if source.decode is None else max(total, source.decode(value))
+        has_value = True
         wraps = scope_wraps / source.divisor if scope_wraps and len(source.scopes) == 1 else None
     return FieldValue(total / source.divisor, wraps) if has_value else None

@@ -83,8 +83,8 @@ def read_state(query: DeviceQuery) -> Reading:
         power_limit_watts=to_base_units(
             query.optional("nvmlDeviceGetEnforcedPowerLimit", fields=("power_limit_watts",)), 1e3
         ),
-        module_power_watts=module.get("module_power_watts"),
-        module_power_limit_watts=module.get("module_power_limit_watts"),
+        module_power_watts=module.get("module_power_watts") or None,  # 0 is no module
+        module_power_limit_watts=module.get("module_power_limit_watts") or None,
         temperature_celsius=_temperatures(query, values.get("memory_temperature")),
         clock_hertz=_clocks(query),
         instances=mig_instances(query),
@@ -137,11 +137,14 @@ def _percent(value: int | None) -> float | None:
 
 
 def read_health(query: DeviceQuery) -> Health:
-    """Current health; unsupported values are None or missing. Raises DeviceError if the GPU is lost."""
+    """Current health; unsupported values are None or missing.
+
+    Raises:
+        DeviceError: the GPU is lost, or the driver's version, on which the fields depend, is unknown.
+    """
     links = link_count(query)
     values = {**query.field_values("health", partial(_quantities, links))}
-    driver_version = to_text(query.system_value("nvmlSystemGetDriverVersion"))
-    features = query.field_values("features", partial(feature_quantities, links, driver_version))
+    features = query.field_values("features", partial(_feature_quantities, query, links))
     if not isinstance(values.get("pcie_replays"), FieldValue):
         replays = query.optional("nvmlDeviceGetPcieReplayCounter", fields=("pcie_replays",))
         values |= {} if replays is None else {"pcie_replays": FieldValue(float(replays), 2.0**32)}
@@ -206,6 +209,10 @@ def _quantities(links: int) -> Quantities:
         quantities["nvlink_bytes_per_second/all"] = per_link_source(164, links, 1.0 / _MEGA)
         quantities["nvlink_bytes_per_second/each"] = (FieldSource(90, 1.0 / _MEGA),)
     return quantities
+
+
+def _feature_quantities(query: DeviceQuery, links: int) -> Quantities:
+    return feature_quantities(links, to_text(query.library.call("nvmlSystemGetDriverVersion")))
 
 
 def _nvlink_rate(fields: Mapping[str, float], links_up: int | None) -> float | None:
