@@ -14,7 +14,7 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
-import { BREACH_TEXTS } from "#web/assets/words.js";
+import { BREACH_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceRow} ServiceRow */
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceValues} ServiceValues */
@@ -123,12 +123,13 @@ export const beyondClass = (value, limit, isCritical) => {
  * @param {string} name of the reference, such as "SLO"
  * @param {number | null | undefined} limit
  * @param {boolean} isCritical
+ * @param {string | null} [title] what the reference is
  */
-const referenceCell = (value, format, name, limit, isCritical) => {
+const referenceCell = (value, format, name, limit, isCritical, title = null) => {
   if (!isNumber(value)) return null;
   return [
     h("span", { class: beyondClass(value, limit, isCritical) }, format(value)),
-    isNumber(limit) ? h("small", { class: "reference" }, ` (${name} ${format(limit)})`) : null,
+    isNumber(limit) ? h("small", { class: "reference", title }, ` (${name} ${format(limit)})`) : null,
   ];
 };
 
@@ -138,13 +139,20 @@ const referenceCell = (value, format, name, limit, isCritical) => {
  */
 export const isCritical = ({ health, stage }) => health === "critical" || stage === "breached";
 
+/**
+ * What a learned SLO is, and how to set one; null for one that is set.
+ * @param {Pick<ServiceValues, "slo">} values
+ */
+const learnedTitle = ({ slo }) => (slo?.learned ? TILE_TEXTS.learned_slo : null);
+
 /** @param {Pick<ServiceRow, "p95" | "slo" | "health" | "stage">} row */
-export const p95Cell = (row) => referenceCell(row.p95, formatSeconds, "SLO", row.slo?.p95, isCritical(row));
+export const p95Cell = (row) =>
+  referenceCell(row.p95, formatSeconds, "SLO", row.slo?.p95, isCritical(row), learnedTitle(row));
 
 /** @param {Pick<ServiceRow, "error_rate" | "slo" | "health" | "stage">} row */
 export const errorRateCell = (row) =>
   row.slo
-    ? referenceCell(row.error_rate, formatPercent, "SLO", row.slo.error_rate, isCritical(row))
+    ? referenceCell(row.error_rate, formatPercent, "SLO", row.slo.error_rate, isCritical(row), learnedTitle(row))
     : shareCell(row.error_rate, ERROR_RATE_LIMITS);
 
 /** @param {Pick<ServiceValues, "load" | "safe_load">} values */
