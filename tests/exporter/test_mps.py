@@ -109,6 +109,32 @@ def test_a_server_that_ended_is_counted_also_if_another_follows(
     assert shown["gpu_mps_control_daemon_up"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("shares", "reasons"),
+    [
+        ({1: 0.3, 2: 0.3, 3: 0.3}, set()),
+        ({SERVER: 0.9}, {"mps"}),
+        ({1: 0.2, SERVER: 0.7}, {"mps"}),
+        ({}, {"mps"}),
+    ],
+    ids=["by client", "of the server", "mostly of the server", "of nobody"],
+)
+def test_time_of_clients_without_a_known_service_is_divided_all_the_same(
+    shares: Mapping[int, float], reasons: set[str], host: ScriptedHost, series: Callable[[bytes], Series]
+) -> None:
+    """That a service is unknown has other reasons, such as PIDs of another namespace, and another remedy."""
+    host.gpus[0].shares = dict(shares)
+    host.services = {1: CHAT, SERVER: server()}
+    exporter = host.exporter()
+    for _ in range(10):
+        host.time += 1.0
+        exporter.sample()
+    shown = series(exporter.render())
+    rows = [dict(labels) for name, labels in shown if name == "foreshock_exporter_metric_unavailable"]
+    assert {row["reason"] for row in rows if row["metric"] == "gpu_service_busy_seconds_total"} == reasons
+    assert ("gpu_service_busy_seconds_total" in {name for name, _ in shown}) == (not reasons)
+
+
 @pytest.mark.parametrize("fault", ["lost", "processes"])
 def test_a_server_that_is_not_seen_for_a_fault_did_not_end(
     fault: str, host: ScriptedHost, seen: Callable[[], Mapping[str, object]]

@@ -26,10 +26,14 @@ class Holding(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """SM time shares by service, and the share of processes without a known service."""
+    """SM time shares by service, and the share of processes without a known service.
+
+    `undivided` is the part of `unknown` that an MPS server has for clients of several services.
+    """
 
     services: Mapping[ServiceKey, float]
-    unknown: float
+    unknown: float = 0.0
+    undivided: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,15 +178,16 @@ class Tenants:
         for entry in samples:
             ratios.setdefault(entry.pid, []).append(entry.sm_ratio)
         services: dict[ServiceKey, float] = {}
-        unknown = 0.0
+        unknown = undivided = 0.0
         for pid, values in ratios.items():
-            ratio = sum(values) / len(values)
-            key = self._only_client() if pid in self._mps_servers else self._key_of(pid)
+            ratio, is_server = sum(values) / len(values), pid in self._mps_servers
+            key = self._only_client() if is_server else self._key_of(pid)
             if key is None:
                 unknown += ratio
+                undivided += ratio if is_server else 0.0
             else:
                 services[key] = services.get(key, 0.0) + ratio
-        return Shares(services, unknown)
+        return Shares(services, unknown, undivided)
 
     def _key_of(self, pid: int) -> ServiceKey | None:
         service = self._by_pid.get(pid)

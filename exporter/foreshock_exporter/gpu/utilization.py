@@ -217,22 +217,23 @@ class UtilizationSampler:
     def _accumulate(
         self, seconds: float, ratio: float | None, process_samples: Sequence[ProcessUtilization] | None
     ) -> None:
-        shares, unknown = (None, 0.0) if process_samples is None else self._tenants.shares(process_samples)
-        step = FastSample(seconds, ratio, shares, unknown)
-        self._check_divided(step)
+        shares = self._tenants.shares(process_samples or ())
+        step = FastSample(seconds, ratio, None if process_samples is None else shares.services, shares.unknown)
+        self._check_divided(step, sum(shares.services.values()) + shares.unknown - shares.undivided)
         self._accumulated.totals = accumulate(
             self._accumulated.totals, step, shares_imply_waits=self._shares_imply_waits
         )
         if seconds > 0.0:
             self._counted = step
 
-    def _check_divided(self, step: FastSample) -> None:
+    def _check_divided(self, step: FastSample, divided: float) -> None:
         """Whether the driver divides the GPU's time among MPS clients, which NVML does not document.
 
-        If it does not, the time of services is unknown instead of 0, and all of it is unattributed.
+        `divided` is the share that it reports for processes, whether or not their service is known. If it does not
+        divide the time, that of services is unknown instead of 0, and all of it is unattributed.
         """
-        busy, attributed = step.utilization or 0.0, sum((step.shares or {}).values())
-        if not self._under_mps or 2.0 * attributed >= busy > 0.0:
+        busy = step.utilization or 0.0
+        if not self._under_mps or 2.0 * divided >= busy > 0.0:
             self._undivided_seconds = 0.0
         else:
             self._undivided_seconds += step.seconds * busy
