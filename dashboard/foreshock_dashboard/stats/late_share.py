@@ -13,14 +13,19 @@ QUANTILE_SHARES = (0.5, 0.05, 0.01)
 def late_share(limit: Floats | float, p50: Floats, p95: Floats, p99: Floats) -> Floats:
     """Share of requests slower than `limit` seconds, linear between logarithms of share and latency.
 
-    At most one half, and 0 beyond p99. Without a p50 it is taken as half of p95, where p95 exceeds the limit; without
-    a p99, nothing is known below p95. NaN without a p95.
+    0 beyond p99, and below p50 in proportion to it. Between p50 and p95 at least the share that the density of requests
+    between p95 and p99 gives: requests that end at one timeout, or beyond the last bucket of a histogram, are up to one
+    half although p50 is short. Without a p50 it is taken as half of p95, and the share is at most one half; without a
+    p99, nothing is known below p95. NaN without a p95 or a limit above 0.
     """
-    middle, tail, limits = (np.asarray(values, np.float64) for values in (p50, p99, limit))
-    half, late, last = QUANTILE_SHARES
+    middle, late, tail, limits = (np.asarray(values, np.float64) for values in (p50, p95, p99, limit))
+    half, twentieth, last = QUANTILE_SHARES
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        middle = np.where(np.isnan(middle), p95 / 2, middle)
-        above = np.minimum(late * (half / late) ** (np.log(p95 / limits) / np.log(p95 / middle)), half)
-        below = np.where(tail > p95, late * (last / late) ** (np.log(limits / p95) / np.log(tail / p95)), late)
-        share = np.where(p95 > limits, np.where(middle >= limits, half, above), np.where(tail >= limits, below, 0.0))
-    return np.asarray(np.where(np.isnan(p95), np.nan, share))
+        short = np.where(np.isnan(middle), late / 2, middle)
+        body = twentieth * (half / twentieth) ** (np.log(late / limits) / np.log(late / short))
+        dense = twentieth + (twentieth - last) * (late - limits) / np.maximum(tail - late, 0.0)
+        above = np.where(middle > limits, 1 - half * limits / middle, np.minimum(np.fmax(body, dense), half))
+        below = twentieth * (last / twentieth) ** (np.log(limits / late) / np.log(tail / late))
+        below = np.where(tail >= limits, np.where(tail > late, below, twentieth), 0.0)
+        share = np.where(late > limits, above, below)
+    return np.asarray(np.where(np.isnan(late) | ~(limits > 0), np.nan, share))

@@ -66,14 +66,15 @@ NEIGHBOR = Finding(service("front"), "gpu_contention", SuspectedCause(service("b
     ("p95", "cause", "is_page"),
     [
         pytest.param(0.66, None, False, id="a little slower than the SLO"),
-        pytest.param(0.66, NEIGHBOR, True, id="a little slower than the SLO, for a known cause"),
+        pytest.param(0.66, NEIGHBOR, True, id="a little slower than the SLO, because of a noisy neighbor"),
+        pytest.param(0.66, replace(NEIGHBOR, cause="dependency"), False, id="a little slower, because of a dependency"),
         pytest.param(4.0, None, True, id="half of the requests are late"),
     ],
 )
-def test_a_breach_without_a_known_cause_pages_once_users_have_felt_it(
+def test_a_breach_that_no_paging_cause_explains_pages_once_users_have_felt_it(
     p95: float, cause: Finding | None, *, is_page: bool
 ) -> None:
-    front = Served(p95=step(0.4, p95))
+    front = Served(p95=step(0.4, p95), p99=step(0.5, 1.4 * p95))
     point = Platform({"front": front}, {("user", "front"): front}).point()
     risk = replace(BREACHED, slo=Slo(0.64, 0.01))
     assert is_worth_a_page(point, {service("front"): risk}, service("front"), (), cause) == is_page
@@ -81,7 +82,8 @@ def test_a_breach_without_a_known_cause_pages_once_users_have_felt_it(
 
 @pytest.mark.parametrize(("p95", "is_page"), [(0.66, False), (4.0, True)])
 def test_the_harm_of_a_caller_counts_for_an_origin_that_explains_it(p95: float, *, is_page: bool) -> None:
-    front, store = Served(p95=step(0.4, p95)), Served(p95=step(0.1, p95 - 0.3))
+    front = Served(p95=step(0.4, p95), p99=step(0.5, 1.4 * p95))
+    store = Served(p95=step(0.1, p95 - 0.3))
     platform = Platform({"front": front, "store": store}, {("user", "front"): front, ("front", "store"): store})
     breached = replace(BREACHED, slo=Slo(0.64, 0.01))
     risks = {service("front"): breached, STORE: replace(breached, breached=False, score=0.0)}

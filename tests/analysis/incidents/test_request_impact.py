@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.analysis.conftest import CALLER, STEP, VICTIM, Scene, world_of_scene
 
 from foreshock_dashboard.analysis.incidents.request_impact import (
     REACTION_SECONDS,
     ingress_services,
-    late_ratio,
     request_impacts,
 )
 from foreshock_dashboard.model.service import Service
@@ -100,18 +96,3 @@ def test_a_failed_request_is_not_also_slowed() -> None:
     world = platform(slow=100.0, failed=0.9)
     (impact,) = request_impacts(world, world.times[ONSET], world.times[-1], None)
     assert impact.failed + impact.slowed <= impact.requests * (1 + 1e-9)
-
-
-@pytest.mark.parametrize(
-    ("limit", "share"), [(0.2, 0.75), (0.4, 0.5), (0.8, 0.05), (1.2, 0.01), (2.0, 0.0), (math.nan, 0.0), (0.0, 0.0)]
-)
-def test_the_late_ratio_interpolates_the_quantiles(limit: float, share: float) -> None:
-    """At p50 half, at p95 a twentieth; beyond p99 none."""
-    assert late_ratio(np.array([[0.4], [0.8], [1.2]]), limit)[0] == pytest.approx(share)
-
-
-@given(st.lists(st.floats(1e-3, 1e3) | st.just(math.nan), min_size=3, max_size=3), st.floats(1e-3, 1e3))
-def test_the_late_ratio_is_between_0_and_1_for_any_quantiles(quantiles: list[float], limit: float) -> None:
-    """Also for missing or unordered ones."""
-    ratio = late_ratio(np.array(quantiles)[:, None], limit)
-    assert 0.0 <= ratio[0] <= 1.0

@@ -12,7 +12,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Bools
+from foreshock_dashboard.model.types import Bools, Floats
 
 MIN_REQUESTS = 30.0
 """Requests from which p95 is more than one or two slow ones, and a finding more than chance."""
@@ -33,6 +33,12 @@ def count_seconds(point: EvaluationPoint) -> float:
     The rate of a window that a gap cut short is that of its few seconds with samples.
     """
     return point.memo(_observed_seconds)
+
+
+def count_seconds_at(point: EvaluationPoint, window: slice) -> Floats:
+    """Seconds of the count at each grid point of a window, shape (points,)."""
+    columns = range(*window.indices(len(point.world.times)))
+    return np.array([_points_since_gap(point, column) for column in columns], np.float64) * point.world.step
 
 
 def is_window_full(point: EvaluationPoint) -> bool:
@@ -85,7 +91,11 @@ def is_handful(point: EvaluationPoint, service: Service, since: float = math.inf
     if not request_count(point, service, since) < MIN_REQUESTS:
         return False
     row = point["rate"].keys.get(service)
-    return row is None or not failures_conclude(point, "")[row]
+    return row is None or not point.memo(_services_that_fail)[row]
+
+
+def _services_that_fail(point: EvaluationPoint) -> Bools:
+    return failures_conclude(point, "")
 
 
 def failures_conclude(point: EvaluationPoint, prefix: str) -> Bools:

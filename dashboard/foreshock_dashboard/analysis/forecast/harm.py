@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
+from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds_at
 from foreshock_dashboard.analysis.baseline.outages import is_outage_observed
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo
@@ -24,33 +24,44 @@ HARM_SECONDS = 300.0
 """Seconds back in which harm counts."""
 PAGE_HARM_SECONDS = 60.0
 """Seconds of burn rate beyond 1 from which an SLO breach is worth a page: a minute at twice the error budget, or six
-seconds at eleven times."""
+seconds at eleven times. A steady burn rate below 1.2 does not reach them within `HARM_SECONDS`."""
+MIN_KNOWN_RATIO = 0.5
+"""Ratio of grid points within `HARM_SECONDS` whose burn rate is known, from which their mean counts."""
 
 
 def is_harmed(point: EvaluationPoint, service: Service, risk: ServiceRisk) -> bool:
-    """Whether users of a service that breaches its SLO have felt it: by the operation that breaches, if it is one."""
+    """Whether users of a service that breaches its SLO have felt it, in all requests or in a breaching operation."""
     if not risk.breached:
         return False
-    if is_outage_observed(point, service):
+    if is_outage_observed(point, service) or (risk.slo is None and not risk.breaching):
         return True
-    if risk.operation is not None:
-        operation, slo = risk.operation
-        row = point["operation_p95"].keys[operation]
-        return harm_seconds(point, point.world.operation_red, row, slo) >= PAGE_HARM_SECONDS
-    if risk.slo is None:
-        return True
-    return harm_seconds(point, point.world.red, point["p95"].keys[service], risk.slo) >= PAGE_HARM_SECONDS
+    world, (rows, operation_rows) = point.world, (point["p95"].keys, point["operation_p95"].keys)
+    targets = [(world.operation_red, operation_rows[operation], slo) for operation, slo in risk.breaching]
+    if risk.slo is not None:
+        targets.append((world.red, rows[service], risk.slo))
+    return any(_is_harm(burn_rates(point, red, row, slo), slo, world.step) for red, row, slo in targets)
 
 
-def harm_seconds(point: EvaluationPoint, red: Red, row: int, slo: Slo) -> float:
-    """Burn rate beyond 1 of a row over the last `HARM_SECONDS`, in seconds; what is not known is not counted."""
+def _is_harm(burn: Floats, slo: Slo, step: float) -> bool:
+    """Whether burn rates within `HARM_SECONDS` are harm; one above 1 in their mean is, if a person has set the SLO."""
+    known = burn[np.isfinite(burn)]
+    if np.maximum(known - 1.0, 0.0).sum() * step >= PAGE_HARM_SECONDS:
+        return True
+    return not slo.learned and len(known) >= MIN_KNOWN_RATIO * len(burn) > 0 and bool(known.mean() > 1.0)
+
+
+def burn_rates(point: EvaluationPoint, red: Red, row: int, slo: Slo) -> Floats:
+    """Burn rate of a row at each grid point of the last `HARM_SECONDS`: NaN where requests are unknown or too few."""
     window = point.window(HARM_SECONDS)
     rate, failed, p50, p95, p99 = (
         values[row, window].astype(np.float64) for values in (red.rate, red.error_rate, red.p50, red.p95, red.p99)
     )
-    requests = rate * count_seconds(point)
+    requests = rate * point.memo(_count_seconds)
     with np.errstate(invalid="ignore", divide="ignore"):
-        late: Floats = np.where(requests >= MIN_REQUESTS, late_share(slo.seconds, p50, p95, p99) / LATE_RATIO, 0.0)
-        failing = np.where(failed * requests >= MIN_FAILED_REQUESTS, failed / slo.error_rate, 0.0)
-    beyond = np.fmax(np.fmax(late, failing) - 1.0, 0.0)
-    return float(np.nansum(beyond) * point.world.step)
+        late = np.where(requests >= MIN_REQUESTS, late_share(slo.seconds, p50, p95, p99) / LATE_RATIO, np.nan)
+        failing = np.where(failed * requests >= MIN_FAILED_REQUESTS, failed / slo.error_rate, np.nan)
+    return np.asarray(np.fmax(late, failing))
+
+
+def _count_seconds(point: EvaluationPoint) -> Floats:
+    return count_seconds_at(point, point.window(HARM_SECONDS))

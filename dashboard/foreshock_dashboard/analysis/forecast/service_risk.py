@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,8 @@ class ServiceRisk:
     model servers are overloaded, or soon will be. utilization: that of its model servers, if any. slo: None where
     none is configured or learned yet. operation: the one that breaches, or will, and its SLO; None for the service as a
     whole. relevant: the forecast matters although the latency is near the baseline: a resource is nearly used up, or
-    some requests are slower than the SLO already. resource: signal of the resource that is used up, or "".
+    some requests are slower than the SLO already. resource: signal of the resource that is used up, or "". breaching:
+    all operations that breach their SLOs now, with these.
     """
 
     breached: bool
@@ -82,6 +84,7 @@ class ServiceRisk:
     operation: tuple[Operation, Slo] | None = None
     relevant: bool = False
     resource: str = ""
+    breaching: tuple[tuple[Operation, Slo], ...] = ()
 
 
 def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mapping[Service, ServiceRisk]:
@@ -94,7 +97,8 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
     risks = {}
     for i, service in enumerate(services):
         breach = worst(by_latency.get(i, NEVER), by_resource.get(service, NEVER))
-        operation, of_operation = by_operation.get(service, (None, NEVER))
+        of_operations = by_operation.get(service, ())
+        operation, of_operation = of_operations[0] if of_operations else (None, NEVER)
         if is_outage_observed(point, service):
             breach = NOW
         if of_operation.score > breach.score:
@@ -102,8 +106,9 @@ def service_risks(point: EvaluationPoint, slos: Mapping[Service, Slo]) -> Mappin
         else:
             operation = None
         utilization, overloaded = point.utilizations.get(service), is_overloading(point, service)
+        breaching = tuple(target for target, breach_ in of_operations if breach_ is NOW)
         risks[service] = ServiceRisk(
-            breach is NOW, *breach[:3], overloaded, utilization, slos.get(service), operation, *breach[3:]
+            breach is NOW, *breach[:3], overloaded, utilization, slos.get(service), operation, *breach[3:], breaching
         )
     return risks
 
@@ -145,24 +150,26 @@ def _service_rows(point: EvaluationPoint) -> NDArray[np.int64]:
 
 def _operation_breaches(
     point: EvaluationPoint, slos: Mapping[Service, Slo]
-) -> Mapping[Service, tuple[tuple[Operation, Slo], Breach]]:
-    """The operation of each service that is most likely to breach its SLO, with that SLO, and the breach.
+) -> Mapping[Service, Sequence[tuple[tuple[Operation, Slo], Breach]]]:
+    """The operations of each service that breach their SLOs, or may, with these and the breach.
 
-    An operation with nearly all requests of its service is left out, unless the service has no SLO.
+    The most likely breach comes first, among equal ones that of the value with the largest ratio to its target. An
+    operation with nearly all requests of its service is left out, unless the service has no SLO.
     """
     if not point.world.operations:
         return {}
     limit, max_failed = operation_slos(point, slos)
     breaches = _breaches(point, "operation_", point.world.operation_red, limit, max_failed, MIN_OPERATION_Z)
-    found: dict[Service, tuple[tuple[Operation, Slo], Breach]] = {}
-    for row, breach in breaches.items():
+    with np.errstate(invalid="ignore"):
+        excess = np.fmax(point["operation_p95"].denoised / limit, point["operation_error_rate"].value / max_failed)
+    found: defaultdict[Service, list[tuple[tuple[Operation, Slo], Breach]]] = defaultdict(list)
+    for row in sorted(breaches, key=lambda row: (-breaches[row].score, -np.nan_to_num(excess[row]))):
         operation = point.world.operations[row]
         requests = point.value("operation_rate", operation)
         if operation.service in slos and requests >= WHOLE_SERVICE_SHARE * point.value("rate", operation.service):
             continue
-        if operation.service not in found or breach.score > found[operation.service][1].score:
-            target = Slo(float(limit[row]), float(max_failed[row]), learned=True)
-            found[operation.service] = (operation, target), breach
+        target = Slo(float(limit[row]), float(max_failed[row]), learned=True)
+        found[operation.service].append(((operation, target), breaches[row]))
     return found
 
 

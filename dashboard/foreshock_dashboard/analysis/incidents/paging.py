@@ -35,7 +35,7 @@ OUTAGE_SEVERITY = 2.0
 WORSENING_SECONDS, WORSENING_RATIO = 120.0, 1.5
 """Time in which p95 of a service that is slow already grows by this ratio, if it becomes slower and slower."""
 PAGING_CAUSES: frozenset[Cause] = frozenset({"gpu_contention", "hardware", "network", "kv_cache_pressure"})
-"""Causes that page although no caller is affected."""
+"""Causes that page although no caller is affected, and before users are harmed; all others wait for that."""
 
 
 def causes_outage(
@@ -57,7 +57,7 @@ def is_worth_a_page(
     affected_callers: Sequence[Service],
     cause: Finding | None,
 ) -> bool:
-    """Whether a candidate without urgency is worth a page: users are harmed, or a known cause is about to harm them."""
+    """Whether a candidate without urgency is worth a page: users are harmed, or soon will be by a paging cause."""
     risk = risks.get(origin)
     if risk is None:
         return False

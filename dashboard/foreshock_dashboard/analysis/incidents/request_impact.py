@@ -15,11 +15,10 @@ from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red, World
+from foreshock_dashboard.stats.late_share import late_share
 
 REACTION_SECONDS = 120.0
 """Seconds from a page until an action takes effect: to shed load or move a job takes about two minutes."""
-QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
-"""Ratios of requests that take no longer than these latencies."""
 
 
 class RequestImpact(NamedTuple):
@@ -102,30 +101,11 @@ def _lost(red: Red, row: int, columns: slice, served: Floats, limit: float) -> F
 def slowed_requests(requests: Floats, failed: Floats, quantiles: Floats, limit: float) -> Floats:
     """Requests that took longer than `limit` seconds at each time, without the failed ones; 0 where it is unknown.
 
-    quantiles: as of `late_ratio`. All others have shape (times,).
+    quantiles: as of `latency_quantiles`. All others have shape (times,).
     """
-    return np.minimum(requests * late_ratio(quantiles, limit), requests - failed)
+    return np.minimum(requests * np.nan_to_num(late_share(limit, *quantiles)), requests - failed)
 
 
 def latency_quantiles(red: Red, row: int, columns: slice) -> Floats:
-    """Latency quantiles of a row in the order of `QUANTILES`, shape (3, times)."""
-    return np.stack([getattr(red, name)[row, columns] for _, name in QUANTILES])
-
-
-def late_ratio(quantiles: Floats, limit: float) -> Floats:
-    """Ratio of requests that take longer than `limit` seconds at each time, shape (times,).
-
-    quantiles: in the order of `QUANTILES`, shape (3, times). Interpolated by the logarithm of the latency, below the
-    first quantile in proportion to it. 0 beyond the last quantile, and where it is unknown.
-    """
-    out = np.zeros(quantiles.shape[1])
-    if not limit > 0:
-        return out
-    shares = np.array([share for share, _ in QUANTILES])
-    for at, column in enumerate(quantiles.T):
-        if np.isfinite(column).all() and column[0] > 0:
-            if limit < column[0]:
-                out[at] = 1 - shares[0] * limit / column[0]
-            elif limit <= column[-1]:
-                out[at] = 1 - float(np.interp(math.log(limit), np.log(np.maximum.accumulate(column)), shares))
-    return out
+    """p50, p95, and p99 of a row in seconds, shape (3, times)."""
+    return np.stack([values[row, columns].astype(np.float64) for values in (red.p50, red.p95, red.p99)])
