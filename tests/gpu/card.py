@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from tests.exporter.whole.exposition import Values
 
+from foreshock_exporter.exposition.families import FEATURES
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.family import Family
 
@@ -24,7 +25,11 @@ REQUESTED = frozenset(
 """Only where a flag enables them."""
 OF_SERVICES = frozenset(family for family in metrics.FAMILIES if {"uuid", "service_name"} <= set(family.labels))
 """Only while a process holds the GPU."""
-OPTIONAL = EVENTS | PARTS | REQUESTED | OF_SERVICES | {metrics.METRIC_UNAVAILABLE, metrics.ALLOCATION_INFO}
+OF_SOME = frozenset(family for family, *_ in FEATURES) | {
+    family for family in metrics.FAMILIES if family.name.startswith("gpu_mps_")
+}
+"""Only of newer GPUs, those of one vendor, and those that used MPS."""
+OPTIONAL = EVENTS | PARTS | REQUESTED | OF_SERVICES | OF_SOME | {metrics.METRIC_UNAVAILABLE, metrics.ALLOCATION_INFO}
 TEMPERATURE = (5.0, 120.0)
 MEMORY = (2.0**30, 2.0**42)
 POWER_LIMIT = (10.0, 5000.0)

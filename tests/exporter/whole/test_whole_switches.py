@@ -10,6 +10,7 @@ from types import ModuleType
 from urllib.parse import quote
 
 import pytest
+from tests.conftest import Eventually
 from tests.exporter.conftest import Tree
 from tests.exporter.whole.exposition import families, from_openmetrics, from_text, refused_by_promtool
 from tests.exporter.whole.host_tree import HOST, process
@@ -56,8 +57,8 @@ SCRAPED = ("gpu", "network", "infiniband", "netstat", "pressure", "service_cpu")
 
 
 @pytest.fixture
-def started(tree: Tree, nvml: ModuleType, double: Double) -> Callable[..., Daemon]:
-    """Build the daemon of these arguments over an H100 with an XID error, and sample it."""
+def started(tree: Tree, nvml: ModuleType, double: Double, eventually: Eventually) -> Callable[..., Daemon]:
+    """Build the daemon of these arguments over an H100 with an XID error, and sample it until it has its activity."""
     root = tree({**HOST, **process(4001, "train")})
     assert nvml is not None
 
@@ -65,10 +66,14 @@ def started(tree: Tree, nvml: ModuleType, double: Double) -> Callable[..., Daemo
         paths = (f"--path.procfs={root}/proc", f"--path.sysfs={root}/sys", f"--path.rootfs={root}")
         time = [START + 20.0]
         daemon = build(parse([*paths, *arguments], {}), lambda: time[0])
-        for _ in range(3):
+
+        def has_activity() -> bool:  # which needs two samples 0.1 s apart by the real clock
             time[0] += 1.0
             shown(double, time[0])
             daemon.exporter.sample()
+            return time[0] >= START + 23.0 and b"gpu_sm_active_seconds_total{" in daemon.exporter.render()
+
+        eventually(has_activity, "the activity of the GPU")
         return daemon
 
     return start
