@@ -117,7 +117,7 @@ def test_a_server_that_ended_is_counted_also_if_another_follows(
         ({1: 0.2, SERVER: 0.7}, {"mps"}),
         ({}, {"mps"}),
     ],
-    ids=["by client", "of the server", "mostly of the server", "of nobody"],
+    ids=["by client", "of the server", "mostly of the server", "unknown"],
 )
 def test_time_of_clients_without_a_known_service_is_divided_all_the_same(
     shares: Mapping[int, float], reasons: set[str], host: ScriptedHost, series: Callable[[bytes], Series]

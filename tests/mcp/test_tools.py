@@ -36,7 +36,7 @@ from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.server import WebServer
 
 ROOT = Path(__file__).parent.parent.parent
-MAX_SCHEMA_BYTES = 36 * 1024
+MAX_SCHEMA_BYTES = 40 * 1024
 TOOLS: Mapping[str, Mapping[str, str]] = {
     "list_incidents": {"state": "all"},
     "explain_incident": {"incident": "latest"},

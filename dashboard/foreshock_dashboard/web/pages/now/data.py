@@ -204,7 +204,8 @@ def now(
     in_lanes: dict[str, int] = {}
     if verdict_.situation:  # the services of the timeline, in its order, then others in trouble, of no other incident
         in_lanes = {lane.service: i for i, lane in enumerate(lanes.lanes)}
-        of_others = {str(who) for who in world.services if not drawn.may_have(who)}
+        own = {who for item in drawn.incidents for who in item.services}
+        of_others = {str(who) for item in drawn.others for who in item.services if who not in own}
         rows = sorted(rows, key=lambda row: (in_lanes.get(row.id, len(in_lanes)), row.id in of_others))
     else:
         of_others = set()
