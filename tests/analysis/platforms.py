@@ -135,8 +135,8 @@ def _kind(served: Course | Served) -> Served:
 
 
 def service(name: str) -> Service:
-    """A service of that name."""
-    return Service("", name)
+    """A service of that name, which may have a namespace and a cluster."""
+    return Service.parse(name)
 
 
 def step(before: float, after: float, at: int = 240) -> Callable[[int], float]:

@@ -87,6 +87,32 @@ def test_an_open_incident_of_a_hub_that_stopped_stays_listed() -> None:
     assert (found.state, found.headline) == ("critical", "1 open incident. Others may be missing.")
 
 
+def test_of_two_hubs_that_give_no_current_answer_none_hides_what_the_other_found() -> None:
+    """One stopped, and the other one restarts: it lists nothing until it has read the history."""
+    stopped = hub("1/1", incident("x"), incident("over", state="resolved"), read_at=NOW - 99, error="refused")
+    restarting = hub("1/1", incident("y"), page="http://other:8050", reason="the first evaluation has not ended")
+    found = merged([stopped, restarting], NOW)
+    assert {item["id"]: item["url"].partition("/cascade")[0] for item in found.incidents} == {
+        "x": stopped.page,
+        "y": restarting.page,
+    }
+    assert found.problems == ("Shard 1/1 gives no current answer: the first evaluation has not ended",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (hub("1/1"), "No open incidents."),
+        (hub("1/1", reason="the first evaluation has not ended"), "No known incidents."),
+    ],
+    ids=["complete", "incomplete"],
+)
+def test_an_empty_list_that_may_be_incomplete_does_not_read_as_calm(answer: HubAnswer, text: str) -> None:
+    shown = page(merged([answer], NOW), [answer], NOW, "")
+    assert f"<p>{text}</p>" in shown
+    assert ("No open incidents." in shown) == (text == "No open incidents.")
+
+
 def test_names_on_the_page_are_text() -> None:
     mean = "<script>alert(1)</script>"
     answers = [hub("1/1", incident("x", headline=mean, service=mean), clusters=(mean,), reason=mean)]
@@ -149,6 +175,41 @@ def test_a_hub_that_fails_or_is_none_keeps_its_last_answer_and_says_why(serving:
     assert "returned 500" in one.error
     assert "unexpected answer" in other.error
     assert "cannot be reached" in gone.error
+
+
+def test_a_hub_that_restarts_keeps_what_it_had_found_until_it_is_ready(serving: Callable[[Answers], str]) -> None:
+    """Until then, what it finds is added, and what it resolves ends."""
+    served = answers_of("1/1", incident("x"), incident("y"), incident("over", state="resolved"))
+    with closing(Shards((serving(served),), HttpConfig(), now=lambda: NOW)) as shards:
+
+        def listed(*incidents: dict[str, Any], ready: bool) -> dict[str, str]:
+            served.update(answers_of("1/1", *incidents))
+            served["/api/shard"] |= {"ready": ready, "reason": "" if ready else "learning"}  # type: ignore[operator]
+            shards.ask()
+            return {item["id"]: item["state"] for item in shards.answers[0].incidents}
+
+        shards.ask()
+        assert listed(ready=False) == {"x": "firing", "y": "firing"}
+        assert listed(incident("new"), ready=False) == {"new": "firing", "x": "firing", "y": "firing"}
+        assert listed(incident("x", state="resolved"), ready=False) == {"x": "resolved", "new": "firing", "y": "firing"}
+        assert listed(ready=False) == {"new": "firing", "y": "firing"}
+        assert listed(incident("y"), ready=True) == {"y": "firing"}
+
+
+@pytest.mark.parametrize("field", ["id", "severity", "state", "opened", "headline", "service", "suspect"])
+def test_a_hub_whose_incidents_have_another_form_costs_only_itself(
+    field: str, serving: Callable[[Answers], str]
+) -> None:
+    """It is of another version."""
+    odd = incident("odd")
+    del odd[field]
+    urls = (serving(answers_of("1/2", incident("x"))), serving(answers_of("2/2", odd)))
+    with closing(Shards(urls, HttpConfig(), now=lambda: NOW)) as shards:
+        shards.ask()
+        found = merged(shards.answers, NOW)
+    assert [item["id"] for item in found.incidents] == ["x"]
+    assert found.problems[0].startswith(f"{urls[1]} gives no current answer: ")
+    assert "Update the hub" in found.problems[0]
 
 
 def test_the_front_serves_the_page_the_list_its_health_and_metrics(serving: Callable[[Answers], str]) -> None:

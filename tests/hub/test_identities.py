@@ -22,6 +22,7 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.response.entries import acknowledge, assign
 from foreshock_dashboard.response.reader import ResponseReader
+from foreshock_dashboard.sources.shard import Shard
 from foreshock_dashboard.store.journal import Journal
 
 CHAT, GATEWAY, SEARCH = Service("serving", "chat"), Service("serving", "gateway"), Service("serving", "search")
@@ -139,6 +140,20 @@ def test_a_resolved_incident_does_not_return(tmp_path: Path) -> None:
             identities.record([replace(OLD, state="resolved", resolved=AGAIN - 600.0)])
         assert len(journal.read("identity")) == 2
     assert found(tmp_path, (again := incident(CHAT, AGAIN), AGAIN)) == [again]
+
+
+@pytest.mark.parametrize(("number", "same"), [(1, False), (2, True)], ids=["another shard", "the same shard"])
+def test_an_incident_follows_the_hubs_of_its_own_shard_alone(tmp_path: Path, number: int, *, same: bool) -> None:
+    """Series without a cluster may have services of the same names. Their shard is the first, that of eu the second."""
+    shards = [Shard(part, 2, (("eu", 2), ("", 1))) for part in (1, 2)]
+    paged = incident(CHAT.in_cluster("eu"), NOW, paged=NOW)
+    later = incident(CHAT if number == 1 else CHAT.in_cluster("eu"), NOW + 60.0)
+    group = TrackedIncident(frozenset({later.service}), 1, 0, 0.0, NOW, incident=later)
+    with closing(Journal(tmp_path, now=lambda: NOW)) as journal:
+        Identities(journal, lambda: True, shards[1].has).record([paged])
+        follower = Identities(journal, lambda: False, shards[number - 1].has)
+        (found,) = follower.followed(State(NOW + 60.0, tracked=(group,))).incidents
+    assert (found.id, found.severity) == ((paged.id, "critical") if same else (later.id, "warning"))
 
 
 def test_only_what_changes_is_written(tmp_path: Path) -> None:

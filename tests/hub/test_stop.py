@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.conftest import Eventually
 from tests.hub.process import HubProcess
 from tests.hub.test_cluster_change import PAGED_BY, Platform
 
-from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.hub import analysis_loop
-from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 
 
@@ -33,11 +31,11 @@ def test_an_evaluation_of_the_first_hours_ends_when_the_hub_does(
     """The hub ends at the third of hundreds of points."""
     points: list[int] = []
 
-    def advance_and_end(state: State, world: World, at: int, slos: Mapping[Service, Slo]) -> State:
+    def advance_and_end(state: State, world: World, at: int, *rest: Any) -> State:  # noqa: ANN401 - of advance
         points.append(at)
         if len(points) == 3:
             platform.loop.end()
-        return advance(state, world, at, slos)
+        return advance(state, world, at, *rest)
 
     monkeypatch.setattr(analysis_loop, "advance", advance_and_end)
     with closing(Platform(tmp_path)) as platform:

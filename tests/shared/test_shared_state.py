@@ -18,15 +18,19 @@ from tests.conftest import Eventually
 from tests.notify.slow_burns import CHANNEL, HOURS, at, burn
 from tests.shared.conftest import LOGIN_USER, Postgres
 
+from foreshock_dashboard.hub.notifications import is_message_of
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.journal import Entry
+from foreshock_dashboard.notify.message import MessageBody
 from foreshock_dashboard.notify.shortages import Reader
-from foreshock_dashboard.notify.slow_burns import due_messages
+from foreshock_dashboard.notify.slow_burns import PREFIX, Announced, GroupBody, due_messages
 from foreshock_dashboard.response.entries import acknowledge, end_silence, silence
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.shared.database import SharedDatabase, lock_appends, prepare
 from foreshock_dashboard.shared.journal import SharedJournal, first_rows
 from foreshock_dashboard.shared.outbox import SharedMessages
+from foreshock_dashboard.sources.shard import Shard
 from foreshock_dashboard.store import Journal, StoreError
 from foreshock_dashboard.store.journal import JournalLimits
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
@@ -230,6 +234,40 @@ def test_shards_share_what_people_say_while_one_hub_of_each_leads_and_sends(url:
         assert outboxes["shard 1/2 b"].messages(PAGE.channel) == (PAGE,)
         SharedJournal(hubs["shard 1/2 a"], own()).append("incident", NOW, "ada", acknowledge("i1"))
         assert len(SharedJournal(hubs["shard 2/2 a"], own()).read()) == 1
+
+
+def message(cluster: str, at: float = 1.0, channel: str = "slack", **fields: object) -> OutboxMessage:
+    """A message about an incident in a cluster."""
+    body = MessageBody(service=f"{cluster}//shop/chat", severity="critical", cause="", title="", text="", key="")
+    return OutboxMessage(channel, f"incident of {cluster}", "page", at, body.model_dump_json())._replace(**fields)
+
+
+FULL_DISK = Announced(SlowBurnKind.HOST_DISK, None, "eu//host-3: /data", 2.0, 2.0, None)
+
+
+@pytest.mark.parametrize(
+    "before", ["", "shard 1/3", "shard 2/2"], ids=["one hub", "other shards", "another assignment"]
+)
+def test_messages_of_a_cluster_are_those_of_its_shard_after_it_has_moved(connect: Connect, before: str) -> None:
+    """They are not sent again, and can be ended. Those of other clusters and unreadable ones stay where they are."""
+    database, of = connect(), {number: Shard(number, 2, (("eu", 1), ("us", 2))) for number in (1, 2)}
+    burns = GroupBody(service="", severity="warning", cause="", title="", text="", key="", members=(FULL_DISK,))
+    burning = message("eu", 3.0, subject=f"{PREFIX}host eu//host-3", body=burns.model_dump_json())
+    sent = (message("eu", 2.0, waiting=False), burning, message("us", 4.0), message("", 5.0, body="?"))
+    SharedMessages(database, before).write({item.key: item for item in sent})
+
+    def outbox(number: int) -> Outbox:
+        return Outbox(SharedMessages(database, f"shard {of[number]}", lambda item: is_message_of(of[number], item)))
+
+    for _ in range(2):
+        assert outbox(1).messages("slack") == sent[:2]
+    assert SharedMessages(database, before).read() == list(sent[2:])
+    newer = sent[0]._replace(event="resolved", at=6.0)
+    outbox(1).put(newer)
+    SharedMessages(database, "shard 4/4").write({sent[0].key: sent[0]})
+    for _ in range(2):
+        assert outbox(1).messages("slack") == (burning, newer)
+    assert SharedMessages(database, "shard 4/4").read() == []
 
 
 def test_a_later_format_is_refused(url: str, connect: Connect) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from foreshock_dashboard.front.shards import HubAnswer
+from foreshock_dashboard.front.shards import HubAnswer, unlisted
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.notification import incident_url
 from foreshock_dashboard.render.units import counted
@@ -53,18 +53,21 @@ def name_of(answer: HubAnswer) -> str:
 def merged(answers: Sequence[HubAnswer], now: float) -> Merged:
     """The incidents of all hubs. now: Unix seconds.
 
-    Hubs of the same shard have the same incidents: those of one that answers are listed.
-    An incident in an old answer stays listed, because its end is unknown.
+    Hubs of the same shard have the same incidents: those of one that answers are listed. If none gives a current
+    answer, open incidents of all their last ones are, because their ends are unknown.
     """
     groups: dict[str, list[HubAnswer]] = {}
     for answer in answers:
         groups.setdefault(answer.part or answer.url, []).append(answer)
     rows, problems = list[Json](), list[str]()
     for hubs in groups.values():
-        best = min(hubs, key=lambda hub: (bool(hub.problem(now)), -(hub.read_at or 0.0)))
+        best, *others = sorted(hubs, key=lambda hub: (bool(hub.problem(now)), -(hub.read_at or 0.0)))
+        of_shard = [_row(item, best) for item in best.incidents]
         if reason := best.problem(now):
             problems.append(f"{name_of(best)} gives no current answer: {reason}")
-        rows += [_row(item, best) for item in best.incidents]
+            for hub in others:
+                of_shard += [_row(item, hub) for item in unlisted(hub.incidents, of_shard)]
+        rows += of_shard
     problems += _gaps(groups)
     rows.sort(key=lambda row: (row["state"] == "resolved", _ORDER.get(row["severity"], 2), -(row["opened"] or 0.0)))
     return Merged(tuple(rows), tuple(problems))

@@ -50,7 +50,8 @@ def page(found: Merged, answers: Sequence[HubAnswer], now: float, head: str) -> 
     """The page as HTML. now: Unix seconds. head: tags of the style sheets."""
     problems = "".join(f"<li>{escape(text)}.</li>" for text in found.problems)
     heads = ("Incident", "Service", "Suspected cause", "Since", "Hub")
-    incidents = _table(heads, map(_incident, found.open), "No open incidents.")
+    without = "No known incidents." if found.problems else "No open incidents."
+    incidents = _table(heads, map(_incident, found.open), without)
     hubs = _table(("Hub", "Answer", "Clusters", "GPUs", "Services"), (_hub(each, now) for each in answers), "")
     return _PAGE.format(
         refresh=REFRESH_SECONDS,

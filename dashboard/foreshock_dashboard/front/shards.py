@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -34,7 +34,9 @@ class HubAnswer:
 
     url: where it answers. part: such as "2/3"; "" for a hub that is not a shard. page: where browsers find it.
     clusters: those that it reads. gpus, services: how many. reason: why it is not ready, "" if it is. incidents: as
-    from `/api/incidents`. read_at: Unix seconds; None before the first answer. error: why there is no newer answer.
+    from `/api/incidents`, and while it is not ready, open ones of before that it does not list: after a restart, it
+    lists none until it has read the history. read_at: Unix seconds; None before the first answer. error: why there is
+    no newer answer.
     """
 
     url: str
@@ -131,6 +133,9 @@ class Shards:
 
     def _read(self, url: str) -> HubAnswer:
         shard, listed = (self._get(url, path) for path in ("/api/shard", "/api/incidents"))
+        incidents = tuple(map(_checked, listed["incidents"]))
+        if not shard["ready"]:
+            incidents += unlisted(self._answers[url].incidents, incidents)
         return HubAnswer(
             url,
             str(shard["part"]),
@@ -139,7 +144,7 @@ class Shards:
             int(shard["gpus"]),
             int(shard["services"]),
             "" if shard["ready"] else str(shard["reason"]),
-            tuple(listed["incidents"]),
+            incidents,
             self._now(),
         )
 
@@ -149,3 +154,20 @@ class Shards:
             raise self._clients[url].failed(response, body)
         answer: Json = orjson.loads(body)
         return answer
+
+
+def unlisted(earlier: Iterable[Json], listed: Iterable[Json]) -> tuple[Json, ...]:
+    """The open incidents of an earlier list that a later one lacks."""
+    names = {item["id"] for item in listed}
+    return tuple(item for item in earlier if item["id"] not in names and item["state"] != "resolved")
+
+
+def _checked(item: Json) -> Json:
+    """An incident as far as the front reads it. Raises KeyError, TypeError, or ValueError for one of another form."""
+    opened = item["opened"]
+    return {
+        **item,
+        **{name: str(item[name]) for name in ("id", "severity", "state", "headline", "service")},
+        "opened": None if opened is None else float(opened),
+        "suspect": {**item["suspect"], "text": str(item["suspect"]["text"])},
+    }

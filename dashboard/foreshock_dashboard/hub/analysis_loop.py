@@ -169,7 +169,7 @@ class AnalysisLoop:
             for at in np.flatnonzero(world.times > self._state.time).tolist():
                 if self._ended.is_set():
                     return
-                state = self._of_shard(advance(self._state, world, at, self.slos.values))
+                state = advance(self._state, world, at, self.slos.values, inputs.source.is_own)
                 self._state = inputs.identities.restored(state) if inputs.identities else state
                 self.time_travel.append(self._state, world)
                 self._show(preview)
@@ -188,12 +188,6 @@ class AnalysisLoop:
             forecast=forecast(self._state, world),
             bounds=inputs.bounds,
         )
-
-    def _of_shard(self, state: State) -> State:
-        """The state without incidents of services of other shards, which only calls show here: their hubs have them."""
-        is_own = self._inputs.source.is_own
-        own = tuple(each for each in state.tracked if not each.incident or is_own(each.incident.service.cluster))
-        return state if len(own) == len(state.tracked) else replace(state, tracked=own)
 
     def _preview(self) -> Preview | None:
         """A preview of an external source; its history may take minutes, that of the own store seconds."""
@@ -249,6 +243,7 @@ class AnalysisLoop:
             self._begin,
             self.tiers.values,
             reported,
+            source.is_own,
         )
 
     def _detect_interval(self, now: float) -> None:

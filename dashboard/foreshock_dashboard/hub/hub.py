@@ -23,7 +23,7 @@ from foreshock_dashboard.hub.factories import discovery, page_access, page_serve
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
 from foreshock_dashboard.hub.known_clusters import KnownClusters
-from foreshock_dashboard.hub.notifications import notifier
+from foreshock_dashboard.hub.notifications import is_message_of, notifier
 from foreshock_dashboard.hub.option_changes import record_options, watched_options
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, ShardState, data_sources, status_json
@@ -138,6 +138,7 @@ class Hub:
                     intake.store.path,
                     lambda: self._is_fit,
                     f"shard {shard}" if shard else "",
+                    lambda message: shard is None or is_message_of(shard, message),
                 )
             self._state = opened.enter_context(closing(state))
             self.journal = state.journal
@@ -195,7 +196,9 @@ class Hub:
                 simulated=recording is not None and recording.meta.simulated,
                 memory=self._memory,
                 reported=self._change_log.all,
-                identities=Identities(self.journal, state.leads if url else None) if settings.at is None else None,
+                identities=Identities(self.journal, state.leads if url else None, clusters.is_own)
+                if settings.at is None
+                else None,
                 known_clusters=known,
             )
             self._loop = AnalysisLoop(settings, clock, inputs)

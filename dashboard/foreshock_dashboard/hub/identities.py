@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from foreshock_dashboard.analysis.incidents.content import LATENT_SUFFIX
 from foreshock_dashboard.analysis.incidents.lifecycle import MIN_LEARNING_SECONDS, State
+from foreshock_dashboard.analysis.incidents.triage import every_cluster
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.journal import Entry, EntryLog
@@ -124,10 +125,16 @@ class Identities:
     """Records the identities of open incidents, and restores them. One thread uses it.
 
     leads: whether this hub records them, of those that share the journal; None for one that has it alone.
+    is_own: whether incidents of services in a cluster are of this hub; those of other shards have other identities.
     """
 
-    def __init__(self, journal: EntryLog, leads: Callable[[], bool] | None = None) -> None:
-        self._journal, self._leads = journal, leads
+    def __init__(
+        self,
+        journal: EntryLog,
+        leads: Callable[[], bool] | None = None,
+        is_own: Callable[[str], bool] = every_cluster,
+    ) -> None:
+        self._journal, self._leads, self._is_own = journal, leads, is_own
         self._known: dict[str, Identity] = {}
         self._seq = 0
         """Of the newest entry read."""
@@ -234,7 +241,8 @@ class Identities:
             except (AttributeError, KeyError, TypeError, ValueError):
                 log.warning("journal: entry %d has an unknown form and is left out", entry.seq)
                 continue
-            self._known[identity.incident] = identity
+            if self._is_own(identity.service.cluster):
+                self._known[identity.incident] = identity
         return True
 
 

@@ -12,11 +12,15 @@ from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.factories import http_config
 from foreshock_dashboard.hub.intake import naming
+from foreshock_dashboard.model.service import split_cluster
 from foreshock_dashboard.notify.alertmanager import Alertmanager
+from foreshock_dashboard.notify.message import body_of
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
+from foreshock_dashboard.notify.slow_burns import PREFIX, group_body
 from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.store.outbox import Messages, Outbox
+from foreshock_dashboard.sources.shard import Shard
+from foreshock_dashboard.store.outbox import Messages, Outbox, OutboxMessage
 
 log = logging.getLogger(__name__)
 
@@ -48,3 +52,14 @@ def alertmanagers(settings: Settings) -> list[Alertmanager]:
     with naming("--alertmanager-config"), naming("--alertmanager-url", ValueError):
         config = http_config(settings.alertmanager_config)
         return [Alertmanager(url, config=config) for url in settings.alertmanager_url]
+
+
+def is_message_of(shard: Shard, message: OutboxMessage) -> bool:
+    """Whether a message is about a cluster of a shard; not if it cannot be read."""
+    try:
+        if not message.subject.startswith(PREFIX):
+            return shard.has(split_cluster(body_of(message).service)[0])
+        members = group_body(message).members
+    except ValueError:
+        return False
+    return any(shard.has(item.service.cluster if item.service else split_cluster(item.name)[0]) for item in members)

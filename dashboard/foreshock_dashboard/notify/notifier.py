@@ -187,7 +187,15 @@ class Notifier:
                 if last is not None and last.at > posting.at:
                     continue  # a slow peer accepts what another one knows better
                 if event := alert_event(incident, last and last.event):
-                    self._outbox.put(OutboxMessage(ALERTMANAGER, incident.id, event, posting.at, "", waiting=False))
+                    body = MessageBody(
+                        service=str(incident.service),
+                        severity=incident.severity,
+                        cause=cause_of(incident),
+                        title="",
+                        text="",
+                        key=incident.id,
+                    ).model_dump_json()
+                    self._outbox.put(OutboxMessage(ALERTMANAGER, incident.id, event, posting.at, body, waiting=False))
                     self._hooks.record(now, _entry(incident.id, ALERTMANAGER, event, "sent"))
 
     @contextmanager

@@ -17,6 +17,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State, learning, states
+from foreshock_dashboard.analysis.incidents.triage import every_cluster
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.change import Change
@@ -189,6 +190,7 @@ class TimeTravel:
         begin: Unix seconds before which the source has no data, if known.
         tiers: tiers of services, which win over those of the source.
         reported: returns changes besides those of the source.
+        is_own: as of `advance`.
     """
 
     def __init__(
@@ -201,10 +203,11 @@ class TimeTravel:
         begin: float = -math.inf,
         tiers: Mapping[Service, str] = MappingProxyType({}),
         reported: Callable[[], Sequence[Change]] = tuple,
+        is_own: Callable[[str], bool] = every_cluster,
     ) -> None:
         self._source = source
         self._grid = grid
-        self._slos = slos
+        self._slos, self._is_own = slos, is_own
         self._max_bytes = max_bytes
         self._begin = begin
         self._new_range = partial(
@@ -322,7 +325,7 @@ class TimeTravel:
         seasons.load(fold_start(end), end)
         for piece in self._new_range(fold_start(end), self._grid.step).read_to(end):
             world = seasons.attach(piece)
-            for following in states(state, world, self._slos):
+            for following in states(state, world, self._slos, self._is_own):
                 state = following
                 if state.time >= first:
                     history.append(state, learning(slice_world(world, -math.inf, state.time)))

@@ -12,7 +12,7 @@ from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.model.journal import EntryLog
 from foreshock_dashboard.shared.state import SharedState
 from foreshock_dashboard.store import Journal, JournalStats
-from foreshock_dashboard.store.outbox import Messages
+from foreshock_dashboard.store.outbox import Messages, OutboxMessage
 from foreshock_dashboard.store.outbox_file import OutboxFile
 
 log = logging.getLogger(__name__)
@@ -46,10 +46,11 @@ def durable_state(
     folder: Path,
     fit: Callable[[], bool],
     part: str = "",
+    is_own: Callable[[OutboxMessage], bool] = lambda _: False,
 ) -> DurableState:
     """The state in a database; with "", in the journal, and an outbox in the folder.
 
-    password_file, fit, part: as of `SharedDatabase`.
+    password_file, fit, part: as of `SharedDatabase`. is_own: as of `SharedMessages`.
 
     Raises:
         ModuleNotFoundError: the client of PostgreSQL is not installed.
@@ -65,5 +66,8 @@ def durable_state(
         log.warning("--postgres-url: the certificate is not checked; add ?sslmode=verify-full&sslrootcert=FILE")
     database = SharedDatabase(postgres_url, password_file, lambda: first_rows(journal), fit, part)
     return DurableState(
-        SharedJournal(database, journal), lambda: SharedMessages(database, part), database.state, database.close
+        SharedJournal(database, journal),
+        lambda: SharedMessages(database, part, is_own),
+        database.state,
+        database.close,
     )

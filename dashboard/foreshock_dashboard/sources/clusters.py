@@ -110,7 +110,7 @@ class ClusterSource(MetricSource):
         must not change their names because one is down. What the source refuses is logged, and stops no evaluation.
 
         Raises:
-            SourceError: a shard cannot find its clusters for the first time: without them, it would read nothing.
+            SourceError: a shard knows none of its clusters, and its first look is refused: it would read nothing.
         """
         if not self._labels or now - self._tried_at < DETECTION_SECONDS:
             return False
@@ -118,24 +118,30 @@ class ClusterSource(MetricSource):
         since = max(now - back, self._looked_at)
         step = min(DETECTION_STEP_SECONDS, max(1.0, now - since))
         queries = [Query(metric, by=self._labels, window=min(900.0, step)) for metric in DETECTION_METRICS]
-        had_several, problem, seen = self.has_several, "", set[str]()
+        had_several, refused, seen = self.has_several, list[SourceError](), set[str]()
         for query in queries:
             try:
                 found = self._source.fetch(query, since + step, now, step).labels
             except SourceError as error:
-                if self.shard and self._looked_at == -math.inf:
-                    self._tried_at = -math.inf
-                    raise
+                refused.append(error)
                 if query is queries[0] and not isinstance(error, LimitError):
+                    self._check_known(error)
                     return False  # it answers nothing now
-                problem = problem or f"clusters may be missing: {error}"
             else:
                 seen |= {cluster for labels in found if (cluster := self._cluster(dict(labels)))}
         self.seen = frozenset(seen)
         self.clusters |= self.seen
+        if refused:
+            self._check_known(refused[0])
         self._looked_at = now  # after a limit, the next look reads less
-        self._problem.update(problem)
+        self._problem.update(f"clusters may be missing: {refused[0]}" if refused else "")
         return self.has_several and not had_several
+
+    def _check_known(self, error: SourceError) -> None:
+        """Raise the error of a shard's first look if it knows none of its clusters, and let it look again at once."""
+        if self.shard and self._looked_at == -math.inf and not self.shard.clusters(self.clusters):
+            self._tried_at = -math.inf
+            raise error
 
     def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
         """See `MetricSource.fetch`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import closing
 
+import numpy as np
 import pytest
 from tests.sources.prometheus.test_clusters import LINES, POINTS, START, STEP, Server, assert_same, batches
 
-from foreshock_dashboard.model.query import MetricSource, SourceError
+from foreshock_dashboard.model.query import LimitError, Matrix, MetricSource, Query, SourceError, grid
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.settings.settings import Settings, SettingsError, load_settings
 from foreshock_dashboard.sources.cluster_selection import Selection
@@ -68,16 +70,22 @@ def test_shards_divide_the_world_of_a_hub_of_all_clusters(own_prometheus: Server
 
 
 @pytest.mark.parametrize("sides", [(), ("client", "server")], ids=["a series", "a call"])
-def test_the_alternatives_exclude_each_other(sides: tuple[str, ...]) -> None:
-    """Otherwise the server reads a series several times."""
-    labels, known = ("k8s_cluster_name", "cluster"), ("eu", "us", "ap")
+def test_one_alternative_selects_each_series_of_the_shard_and_none_another(sides: tuple[str, ...]) -> None:
+    """With two, the server reads a series twice. The workload's label counts first, then that of the scraper.
+
+    A call may be missed if the two labels of a side name different clusters.
+    """
+    labels, known, own = ("k8s_cluster_name", "cluster"), ("eu", "us", "ap"), {"eu", ""}
     alternatives = Selection(labels, ("eu", ""), known).conditions(sides)
     prefixes = ("", *(f"{side}_" for side in sides))
     names = [prefix + label for prefix in prefixes for label in labels]
     for number in range(4 ** len(names)):
         values = {name: ("", "eu", "us", "mars")[number // 4**place % 4] for place, name in enumerate(names)}
+        of_series, *of_sides = (next((v for at in labels if (v := values[p + at])), "") for p in prefixes)
+        ends = {side if side in known else of_series for side in of_sides} or {of_series}
         met = sum(all(each.accepts(values[each.label]) for each in conditions) for conditions in alternatives)
-        assert met <= 1, values
+        is_ambiguous = any(len({values[f"{side}_{label}"] for label in labels} - {""}) > 1 for side in sides)
+        assert met == (not ends.isdisjoint(own)) or (is_ambiguous and met == 0), values
 
 
 def test_the_shard_of_a_cluster_follows_from_its_name_and_the_number_of_shards() -> None:
@@ -102,6 +110,51 @@ def test_a_shard_that_cannot_look_for_its_clusters_fails_and_one_without_any_ask
         idle = ClusterSource(source, known=others, shard=Shard(2, 2, (("", 1),)))
         readings, _ = fetch_catalog(idle, catalog(59.0), START, END, STEP)
         assert not any(map(len, readings.values()))
+
+
+class Refusing(PrometheusSource):
+    """A Prometheus with two clusters that refuses one query for its size."""
+
+    def __init__(self, refused: str, found: Mapping[str, str]) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self._refused, self._found = refused, found
+
+    def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+        if query.metric == self._refused:
+            raise LimitError("query processing would load too many samples")
+        names = [self._found[query.metric]] if query.metric in self._found else []
+        times = grid(start, end, step)
+        return Matrix(times, tuple((("cluster", name),) for name in names), np.ones((len(names), len(times))))
+
+
+REFUSED = "traces_spanmetrics_calls_total"
+
+
+@pytest.mark.parametrize(
+    ("refused", "found", "known"),
+    [
+        pytest.param(REFUSED, {"up": "eu"}, (), id="another query names it"),
+        pytest.param("up", {"target_info": "eu"}, (), id="a later query names it"),
+        pytest.param(REFUSED, {}, ("eu",), id="it was known before"),
+    ],
+)
+def test_a_refused_look_stops_no_shard_that_knows_its_clusters(
+    refused: str, found: Mapping[str, str], known: tuple[str, ...]
+) -> None:
+    """Limits are a reason for shards."""
+    shard = Shard(1, 2, (("eu", 1), ("us", 2)))
+    with closing(Refusing(refused, found)) as source:
+        metrics = ClusterSource(source, known=known, shard=shard)
+        metrics.look(END, 60.0)
+        assert "eu" in metrics.own
+
+
+def test_a_refused_look_stops_a_shard_that_knows_only_clusters_of_others() -> None:
+    with closing(Refusing(REFUSED, {"up": "us"})) as source:
+        metrics = ClusterSource(source, shard=Shard(1, 2, (("eu", 1), ("us", 2))))
+        for _ in range(2):
+            with pytest.raises(LimitError):
+                metrics.look(END, 60.0)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -28,7 +28,12 @@ from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
 from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
 from foreshock_dashboard.analysis.incidents.summary import with_summary
-from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, best_finding, incident_candidates
+from foreshock_dashboard.analysis.incidents.triage import (
+    IncidentCandidate,
+    best_finding,
+    every_cluster,
+    incident_candidates,
+)
 from foreshock_dashboard.analysis.saturation.batching_model import utilizations
 from foreshock_dashboard.common.identity_cache import IdentityCache
 from foreshock_dashboard.model.incident import Incident, LaterCause, Learning
@@ -132,15 +137,30 @@ def _history(world: World, at: int) -> float:
     return float((~np.isnan(columns)).any(axis=0).sum()) * world.step
 
 
-def states(state: State, world: World, configured: Mapping[Service, Slo] | None = None) -> Iterator[State]:
-    """The states after each grid point of the World that is later than `state`. configured: SLOs by service."""
+def states(
+    state: State,
+    world: World,
+    configured: Mapping[Service, Slo] | None = None,
+    is_own: Callable[[str], bool] = every_cluster,
+) -> Iterator[State]:
+    """The states after each grid point of the World that is later than `state`. configured, is_own: as of `advance`."""
     for at in np.flatnonzero(world.times > state.time):
-        state = advance(state, world, int(at), configured)
+        state = advance(state, world, int(at), configured, is_own)
         yield state
 
 
-def advance(state: State, world: World, at: int, configured: Mapping[Service, Slo] | None = None) -> State:
-    """One evaluation: open, update, or resolve incidents by what the World shows at grid point `at`."""
+def advance(
+    state: State,
+    world: World,
+    at: int,
+    configured: Mapping[Service, Slo] | None = None,
+    is_own: Callable[[str], bool] = every_cluster,
+) -> State:
+    """One evaluation: open, update, or resolve incidents by what the World shows at grid point `at`.
+
+    configured: SLOs by service. is_own: whether incidents of services in a cluster are of this hub; only calls show it
+    those in other clusters.
+    """
     time = float(world.times[at])
     if not state.tracked and _history(world, at) < MIN_LEARNING_SECONDS:
         return replace(state, time=time)
@@ -151,7 +171,7 @@ def advance(state: State, world: World, at: int, configured: Mapping[Service, Sl
     risks = service_risks(point, {**slos(point, configured or {}), **_kept_slos(state.tracked, configured or {})})
     evaluation = Evaluation(point, risks, findings(point))
     latent = state.latent if learned is state.learned else _latent_risks(point, risks)
-    candidates = incident_candidates(point, risks, evaluation.findings, latent)
+    candidates = incident_candidates(point, risks, evaluation.findings, latent, is_own)
     tracked, ended = _advanced(state.tracked, candidates, evaluation)
     warnings, expired = _latent_risk_warnings(state.latent_risk_warnings, latent, evaluation)
     resolved = [_resolved(incident, time) for incident in (*ended, *expired)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from foreshock_dashboard.analysis.baseline.operations import symptoms
@@ -47,15 +47,22 @@ class IncidentCandidate:
     score: float
 
 
+def every_cluster(_: str) -> bool:
+    """Whether a hub without shards has a cluster."""
+    return True
+
+
 def incident_candidates(
     point: EvaluationPoint,
     risks: Mapping[Service, ServiceRisk],
     findings: Sequence[Finding],
     latent: Mapping[Service, Finding],
+    is_own: Callable[[str], bool] = every_cluster,
 ) -> tuple[IncidentCandidate, ...]:
-    """All incident candidates, the worst first. latent: latent retry loops by service."""
-    triage = _Triage(point, risks, findings, latent)
-    candidates = [triage.candidate(members) for members in triage.components()]
+    """All incident candidates, the worst first. latent: latent retry loops by service. is_own: as of `advance`."""
+    triage = _Triage(point, risks, findings, latent, is_own)
+    found = (triage.candidate(members) for members in triage.components())
+    candidates = [candidate for candidate in found if candidate]
     return tuple(sorted(candidates, key=lambda candidate: (not candidate.page, -candidate.score, candidate.origin)))
 
 
@@ -68,8 +75,9 @@ class _Triage:
         risks: Mapping[Service, ServiceRisk],
         findings: Sequence[Finding],
         latent: Mapping[Service, Finding],
+        is_own: Callable[[str], bool],
     ) -> None:
-        self.point, self.risks, self.latent = point, risks, latent
+        self.point, self.risks, self.latent, self.is_own = point, risks, latent, is_own
         self.firm = [finding for finding in findings if finding.strength >= FINDING_STRENGTH]
         self.firm_by_service = _by_service(self.firm)
         self.findings_by_service = _by_service(findings)
@@ -121,9 +129,11 @@ class _Triage:
                 unassigned = unassigned - component
         return components
 
-    def candidate(self, members: Set[Service]) -> IncidentCandidate:
-        """The incident candidate of a component."""
-        point, origin = self.point, min(members, key=lambda service: self._origin_rank(service, members))
+    def candidate(self, members: Set[Service]) -> IncidentCandidate | None:
+        """The incident candidate of a component; None if it affects no service of this hub."""
+        point, origin = self.point, self._origin(members)
+        if origin is None:
+            return None
         upstream_callers = point.upstream[origin]
         callers = tuple(
             caller for caller in upstream_callers if self.is_affected(caller) and propagates(point, origin, caller)
@@ -145,6 +155,17 @@ class _Triage:
             causes_outage=is_outage,
             score=max(score, PAGE_SCORE) if overloaded else score,
         )
+
+    def _origin(self, members: Set[Service]) -> Service | None:
+        """The service of a component where it begins; of another shard, the nearest affected caller of this one.
+
+        The hub of the other shard does not see whether these callers, and theirs, are affected, so it may not page.
+        """
+        origin = min(members, key=lambda service: self._origin_rank(service, members))
+        if self.is_own(origin.cluster):
+            return origin
+        affected = {service for service in members if self.is_own(service.cluster) and self.is_affected(service)}
+        return min(affected, key=lambda service: self._origin_rank(service, affected), default=None)
 
     def _origin_rank(self, service: Service, members: Set[Service]) -> tuple[float, bool, float, Service]:
         """Sort key: the origin calls the fewest members, explains its callers, and is the most anomalous member."""
