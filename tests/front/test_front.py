@@ -65,6 +65,9 @@ def test_of_two_hubs_of_a_shard_one_that_answers_is_enough() -> None:
     ("answers", "problem"),
     [
         pytest.param([hub("1/2")], "Shard 2/2 is not in --shards", id="a shard without a hub"),
+        pytest.param(
+            [hub("1/2"), HubAnswer("http://a:1")], "No hub of shard 2/2 has answered yet", id="one that never answered"
+        ),
         pytest.param([hub("1/1", read_at=None)], "no answer yet", id="before the first answer"),
         pytest.param([hub("1/1", read_at=NOW - STALE_SECONDS - 1, error="refused")], "refused", id="an old answer"),
         pytest.param([hub("1/1", reason="the newest data is 90 s old")], "90 s old", id="old data"),
@@ -111,6 +114,15 @@ def test_an_empty_list_that_may_be_incomplete_does_not_read_as_calm(answer: HubA
     shown = page(merged([answer], NOW), [answer], NOW, "")
     assert f"<p>{text}</p>" in shown
     assert ("No open incidents." in shown) == (text == "No open incidents.")
+
+
+def test_the_row_of_a_hub_that_never_answered_has_no_numbers() -> None:
+    """And the sentences about it end once."""
+    answers = [HubAnswer("http://a:1", error="hub http://a:1: cannot be reached. Check that it runs.")]
+    shown = page(merged(answers, NOW), answers, NOW, "")
+    assert shown.count("<td>–</td>") == 2
+    assert "Check that it runs.</li>" in shown
+    assert "Check that it runs</span>, never" in shown
 
 
 def test_names_on_the_page_are_text() -> None:

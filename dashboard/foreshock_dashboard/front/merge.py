@@ -84,7 +84,12 @@ def _gaps(groups: dict[str, list[HubAnswer]]) -> list[str]:
     if len(counts) > 1:
         return [f"The hubs divide the clusters differently: {', '.join(sorted(parts))}. Give all the same COUNT"]
     found = [f"{number}/{count}" for count in counts for number in range(1, count + 1)]
-    gaps = [f"Shard {part} is not in --shards" for part in found if part not in parts]
+    is_unknown = any(hub.read_at is None for hubs in groups.values() for hub in hubs)  # it may be of that shard
+    gaps = [
+        f"No hub of shard {part} has answered yet" if is_unknown else f"Shard {part} is not in --shards"
+        for part in found
+        if part not in parts
+    ]
     readers: dict[str, list[str]] = {}
     for part, hubs in sorted(parts.items()):
         for cluster in {cluster for hub in hubs for cluster in hub.clusters}:

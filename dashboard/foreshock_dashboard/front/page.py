@@ -48,7 +48,7 @@ _PAGE = """<!DOCTYPE html>
 
 def page(found: Merged, answers: Sequence[HubAnswer], now: float, head: str) -> str:
     """The page as HTML. now: Unix seconds. head: tags of the style sheets."""
-    problems = "".join(f"<li>{escape(text)}.</li>" for text in found.problems)
+    problems = "".join(f"<li>{escape(text.rstrip('.'))}.</li>" for text in found.problems)
     heads = ("Incident", "Service", "Suspected cause", "Since", "Hub")
     without = "No known incidents." if found.problems else "No open incidents."
     incidents = _table(heads, map(_incident, found.open), without)
@@ -83,7 +83,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], without: str) ->
 
 
 def _class(cell: str) -> str:
-    return "" if cell.replace(",", "").isdecimal() else _WIDE
+    return "" if cell == "–" or cell.replace(",", "").isdecimal() else _WIDE
 
 
 def _incident(item: Json) -> Sequence[str]:
@@ -105,10 +105,9 @@ def _hub(hub: HubAnswer, now: float) -> Sequence[str]:
     more = f" and {len(named) - MAX_CLUSTERS} more" if len(named) > MAX_CLUSTERS else ""
     return (
         f'<a href="{escape(hub.page or hub.url)}">{escape(name_of(hub))}</a>',
-        f'<span class="{"bad" if problem else "ok"}">{escape(problem or "current")}</span>, {age}',
+        f'<span class="{"bad" if problem else "ok"}">{escape(problem.rstrip(".") or "current")}</span>, {age}',
         escape(", ".join(named[:MAX_CLUSTERS]) + more),
-        f"{hub.gpus:,}",
-        f"{hub.services:,}",
+        *("–" if hub.read_at is None else f"{count:,}" for count in (hub.gpus, hub.services)),
     )
 
 
