@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -125,12 +126,25 @@ def test_a_slow_burn_is_sent_once_without_an_incident_and_stops_none(
         hub.restart()
     hub.forecast = None
     hub.evaluate()
-    assert hub.sent == ["warning slow burn host host-3"]
+    (sent,) = hub.sent
+    assert sent.startswith("warning slow burn host host-3")
     hub.forecast = CapacityForecast(NOW, slow_burns=(replace(full, kind="unknown", host="host-4"),))  # type: ignore[arg-type]
     hub.evaluate(incident())
     hub.evaluate(incident())
     assert hub.sent[1:] == [f"critical {incident().id}"]
     assert caplog.messages == ["json: capacity forecast: notifications failed"]
+
+
+def test_a_slow_burn_that_stays_for_months_is_announced_once(hub: Hub) -> None:
+    """What the outbox forgets would be announced again, or never end. Incidents are forgotten after 30 days."""
+    full = replace(burn("5 10:00"), at=NOW + 86_400.0, latest=math.inf)
+    hub.forecast = CapacityForecast(NOW, slow_burns=(full,))
+    for _ in range(3):
+        hub.evaluate()
+        hub.now += 31 * 86_400
+        full = replace(full, at=full.at + 31 * 86_400)
+        hub.forecast = CapacityForecast(hub.now, slow_burns=(full,))
+    assert len(hub.sent) == 1
 
 
 def test_a_failed_message_is_repeated_ever_more_rarely(hub: Hub) -> None:

@@ -10,13 +10,8 @@ from foreshock_dashboard.notify.backoff import BURST_MESSAGES, FIRST_DELAY_SECON
 from foreshock_dashboard.notify.channels import KEYS, MAX_CHANNELS
 from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
 from foreshock_dashboard.notify.due import LATENT_SECONDS, MIN_UPDATE_SECONDS
-from foreshock_dashboard.notify.slow_burns import (
-    ACT_AHEAD_SECONDS,
-    OTHER_LEAD_SECONDS,
-    OVER_SECONDS,
-    UNKNOWN_SECONDS,
-    UPDATE_SECONDS,
-)
+from foreshock_dashboard.notify.slow_burns.messages import OVER_SECONDS, UNKNOWN_SECONDS
+from foreshock_dashboard.notify.slow_burns.news import ACT_AHEAD_SECONDS, OTHER_LEAD_SECONDS, UPDATE_SECONDS
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/notifications.md"
 
@@ -33,8 +28,9 @@ def test_the_guide_gives_the_bounds_and_filters() -> None:
         f"a latent risk lasts {LATENT_SECONDS / 60:g} min",
         f"posts alerts when they change and every {RENEW_SECONDS:g} s. They end {VALID_SECONDS / 60:g} min after",
         f"once its date is within {OTHER_LEAD_SECONDS / DAY_SECONDS:.0f} days".replace("2", "two"),
-        f"unless the date is within {ACT_AHEAD_SECONDS / 3600:.0f} hours".replace("2", "two"),
+        f"a message comes only if the date is within {ACT_AHEAD_SECONDS / 3600:.0f} hours".replace("2", "two"),
         f"at most every {UPDATE_SECONDS / 3600:g} h, unless",
+        f"would leave less than {ACT_AHEAD_SECONDS / 3600:.0f} hours".replace("2", "two"),
         f"in no forecast for {OVER_SECONDS / 3600:g} h; after {UNKNOWN_SECONDS / 3600:g} h, if its data is missing",
         *(f"`{key}=" for key in KEYS),
     ]

@@ -16,7 +16,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.notify.channels import Channel
 from foreshock_dashboard.notify.message import body_of
 from foreshock_dashboard.notify.shortages import Reader
-from foreshock_dashboard.notify.slow_burns import Announced, due_messages, has_moved, is_due
+from foreshock_dashboard.notify.slow_burns.messages import State, due_messages, state_of
+from foreshock_dashboard.notify.slow_burns.news import Announced, has_moved, is_due
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 from foreshock_dashboard.store.outbox_file import OutboxFile
 
@@ -34,7 +35,7 @@ from foreshock_dashboard.store.outbox_file import OutboxFile
         pytest.param("9 16:00", "13 12:00", K.HOST_MEMORY, False, id="on Friday, of Tuesday: Monday is soon enough"),
         pytest.param("6 01:00", "6 02:30", K.HOST_MEMORY, True, id="at night, within two hours"),
         pytest.param("6 01:00", "6 02:30", K.QUEUE, False, id="at night, a queue that doubles: nothing fails then"),
-        pytest.param("6 07:30", "6 09:10", K.HOST_MEMORY, False, id="in the first working hour: it waits for that"),
+        pytest.param("6 07:30", "6 09:10", K.HOST_MEMORY, True, id="in the first working hour: too late then"),
         pytest.param("10 12:00", "9 12:00", K.CERTIFICATE, True, id="a certificate that has expired does not wait"),
     ],
 )
@@ -72,6 +73,7 @@ class Hub:
     def __init__(self, folder: Path) -> None:
         self._folder, self._opened = folder, ExitStack()
         self.services: Mapping[str, set[Service]] = {}
+        self.base = "http://hub"
         self.start()
 
     def start(self) -> None:
@@ -97,10 +99,15 @@ class Hub:
         known = frozenset(measured if measured is not None else _everything())
         forecast = CapacityForecast(at(now), slow_burns=tuple(sorted(burns, key=lambda item: item.at)), measured=known)
         owner: Callable[[Service], str] = lambda of: OWNERS.get(of, "")  # noqa: E731 - typed for mypy
-        reader = Reader(HOURS, "http://hub", owner, silenced, self.services)
+        reader = Reader(HOURS, self.base, owner, silenced, self.services)
         found = list(due_messages(channel, self.outbox, forecast, at(now), reader))
         self.outbox.put(*(item._replace(waiting=waiting and item.waiting) for item in found))
-        return [item for item in found if item.waiting]
+        return [item for item in found if item.waiting and item.at == at(now)]  # a note on an older one is no message
+
+    def state(self) -> State:
+        """That of the only group."""
+        (last,) = self.outbox.messages(CHANNEL.key) or (None,)
+        return state_of(last)
 
     def titles(self, now: str, *burns: SlowBurn, **options: object) -> list[str]:
         """The titles of these messages."""
@@ -141,9 +148,9 @@ def test_a_slow_burn_is_announced_once_also_after_a_restart(hub: Hub) -> None:
 
 
 def test_a_date_that_moves_decisively_is_sent_once_in_working_hours(hub: Hub) -> None:
-    """At most once a day, unless it comes within two hours. The message says the previous date."""
+    """At most once a day, while there is time to wait. The message says the previous date."""
     hub.plan("5 14:00", burn("7 10:00"))
-    assert hub.titles("5 16:00", burn("6 10:00")) == []
+    assert hub.titles("5 16:00", burn("6 13:00")) == []
     assert hub.titles("6 02:00", burn("6 20:00")) == []
     hub.start()
     (message,) = hub.plan("6 10:00", burn("6 20:00"))
@@ -176,6 +183,121 @@ def test_missing_data_is_no_end_for_a_day_and_is_then_named(hub: Hub) -> None:
     hub.plan("5 14:00", burn("7 10:00"))
     assert [hub.titles(now, measured=set()) for now in ("5 15:00", "6 09:00", "6 14:30")] == [[], [], []]
     assert hub.titles("6 15:30", measured=set()) == ["[resolved] Host memory of host-3: no data for 24 h"]
+
+
+CALM, NEWS, GONE = ("9 10:00",), ("5 20:00",), ()
+"""Dates of a forecast: too late to be announced, or to be news; so near that it does not wait; none."""
+ANNOUNCED: tuple[str, tuple[str, ...], bool] = ("5 10:00", ("7 10:00",), False)
+"""When, dates, and whether the channel is down."""
+HISTORIES: Mapping[str, tuple[State, tuple[tuple[str, tuple[str, ...], bool], ...]]] = {
+    "nothing": (State.CLOSED, ()),
+    "a warning waits": (State.UNSENT, (("5 10:00", ("7 10:00",), True),)),
+    "announced": (State.OPEN, (ANNOUNCED,)),
+    "an update waits": (State.OPEN, (ANNOUNCED, ("5 11:00", ("6 03:00",), True))),
+    "missing": (State.MISSING, (ANNOUNCED, ("5 12:00", GONE, False))),
+    "missing, an update waits": (
+        State.MISSING,
+        (ANNOUNCED, ("5 11:00", ("6 03:00",), True), ("5 12:00", GONE, True)),
+    ),
+    "over": (State.CLOSED, (ANNOUNCED, ("5 10:10", GONE, False), ("5 13:10", GONE, False))),
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "dates", "event", "after"),
+    [
+        ("nothing", "5 14:00", CALM, "", State.CLOSED),
+        ("nothing", "5 14:00", NEWS, "early_warning", State.UNSENT),
+        ("nothing", "5 14:00", GONE, "", State.CLOSED),
+        ("a warning waits", "5 14:00", CALM, "", State.UNSENT),
+        ("a warning waits", "5 14:00", NEWS, "early_warning", State.UNSENT),
+        ("a warning waits", "5 14:00", GONE, "", State.CLOSED),
+        ("announced", "5 14:00", CALM, "", State.OPEN),
+        ("announced", "5 14:00", NEWS, "cause", State.OPEN),
+        ("announced", "5 14:00", GONE, "", State.MISSING),
+        ("an update waits", "5 14:00", CALM, "", State.OPEN),
+        ("an update waits", "5 14:00", NEWS, "cause", State.OPEN),
+        ("an update waits", "5 14:00", GONE, "", State.MISSING),
+        ("missing", "5 14:00", CALM, "", State.OPEN),
+        ("missing", "5 14:00", NEWS, "cause", State.OPEN),
+        ("missing", "5 14:00", GONE, "", State.MISSING),
+        ("missing", "5 15:00", GONE, "resolved", State.CLOSED),
+        ("missing", "5 18:00", GONE, "", State.MISSING),
+        ("missing, an update waits", "5 14:00", CALM, "", State.OPEN),
+        ("missing, an update waits", "5 14:00", NEWS, "cause", State.OPEN),
+        ("missing, an update waits", "5 14:00", GONE, "", State.MISSING),
+        ("missing, an update waits", "5 15:00", GONE, "resolved", State.CLOSED),
+        ("over", "5 14:00", ("7 10:00",), "", State.CLOSED),
+        ("over", "5 14:00", ("5 15:00",), "early_warning", State.UNSENT),
+        ("over", "5 14:00", GONE, "", State.CLOSED),
+    ],
+)
+def test_a_message_follows_from_what_the_receiver_knows_and_what_the_forecast_says(
+    hub: Hub, before: str, now: str, dates: tuple[str, ...], event: str, after: State
+) -> None:
+    """Every state and event. The channel is down after `now`."""
+    expected, history = HISTORIES[before]
+    for when, told, waiting in history:
+        hub.plan(when, *map(burn, told), waiting=waiting)
+    assert hub.state() is expected
+    assert [item.event for item in hub.plan(now, *map(burn, dates), waiting=True)] == ([event] if event else [])
+    assert hub.state() is after
+
+
+def test_what_waits_is_no_end_of_what_was_announced(hub: Hub) -> None:
+    """An update that waits is still sent after a forecast that flickers, and the end in any case."""
+    hub.plan("5 14:00", burn("7 10:00"))
+    hub.plan("6 10:30", burn("6 20:00"), waiting=True)
+    assert hub.titles("6 10:40", waiting=True) == []
+    (update,) = hub.outbox.messages(CHANNEL.key)
+    assert (update.event, update.waiting) == ("cause", True)
+    assert hub.titles("6 13:30", waiting=True) == []
+    assert hub.titles("6 13:40") == ["[resolved] Host memory of host-3: no slow burn forecast"]
+
+
+def test_what_was_never_delivered_is_announced_when_it_comes_back(hub: Hub) -> None:
+    """A forecast that flickers while the channel is down must not hold it back for a day."""
+    hub.plan("5 14:00", burn("7 10:00"), waiting=True)
+    hub.plan("5 15:00")
+    assert hub.titles("5 16:00", burn("7 10:00")) == ["[warning] Host memory of host-3 fills up Wednesday at 10:00 UTC"]
+
+
+@pytest.mark.parametrize(
+    ("when", "kind", "sent"),
+    [
+        pytest.param("6 03:00", K.HOST_MEMORY, True, id="at night"),
+        pytest.param("6 10:00", K.HOST_MEMORY, True, id="within the first hours after the wait"),
+        pytest.param("6 13:00", K.HOST_MEMORY, False, id="in the next working hours, after the wait"),
+        pytest.param("7 09:00", K.HOST_MEMORY, False, id="on the day after"),
+    ],
+)
+@pytest.mark.parametrize("joins", [False, True])
+def test_an_update_comes_in_working_hours_if_waiting_would_make_it_a_night_message(
+    hub: Hub, when: str, kind: K, sent: bool, joins: bool
+) -> None:
+    """Announced on Monday at 12:00 for Wednesday; found at 14:00, the next update is due on Tuesday at 9:00."""
+    first = burn("7 11:00", K.HOST_DISK if joins else kind, name="host-3:/data" if joins else "host-3", host="host-3")
+    hub.plan("5 12:00", first)
+    found = hub.titles("5 14:00", burn(when, kind), *([first] if joins else []))
+    assert bool(found) is sent
+    later = burn("6 11:30", kind)
+    assert hub.titles("5 15:00", later, *([first] if joins else [])) == []  # dates that alternate
+
+
+def test_a_member_stays_in_the_group_that_announced_it(hub: Hub) -> None:
+    """A replica on another host changes how pod memory would be grouped. Its date and end are still those announced."""
+    hub.services = {"host-3": {CHAT}}
+    host, pods = burn("7 12:00"), burn("7 10:00", K.MEMORY, CHAT, "")
+    assert len(hub.plan("5 14:00", host, pods)) == 1
+    hub.services = {"host-3": {CHAT}, "host-4": {CHAT}}
+    (update,) = hub.plan("6 12:00", host, burn("6 14:00", K.MEMORY, CHAT, ""))
+    assert body_of(update).title == (
+        "[update] Pod memory of serving/llm-chat reaches its limit today at 14:00 UTC, 1 more follows"
+    )
+    assert "Forecast before: tomorrow at 10:00 UTC." in body_of(update).text
+    hub.plan("6 13:00")
+    (end,) = hub.titles("6 16:00")
+    assert end == "[resolved] Pod memory of serving/llm-chat and 1 more: no slow burn forecast"
 
 
 def test_what_is_over_before_it_was_delivered_sends_nothing(hub: Hub) -> None:
@@ -262,6 +384,34 @@ def test_a_silence_holds_back_a_slow_burn_but_not_its_end(hub: Hub) -> None:
     assert hub.titles("5 14:10", silenced=lambda _: True) == []
     (end,) = hub.titles("6 09:00", silenced=lambda _: True)
     assert end == "[resolved] Pod memory of shop/search: no slow burn forecast"
+
+
+def test_a_silence_holds_back_a_member_of_an_update(hub: Hub) -> None:
+    """Its date is then compared with the announced one, once the silence has ended."""
+    cart, search = burn("7 10:00", K.MEMORY, CART, ""), burn("7 11:00", K.MEMORY, SEARCH, "")
+    of_cart: Callable[[Service | None], bool] = lambda service: service == CART  # noqa: E731 - typed for mypy
+    hub.plan("5 14:00", cart)
+    sooner = burn("6 20:00", K.MEMORY, CART, "")
+    (update,) = hub.plan("6 10:30", sooner, search, silenced=of_cart)
+    assert body_of(update).title == "[update] Pod memory of shop/search reaches its limit tomorrow at 11:00 UTC"
+    assert "cart" not in body_of(update).text
+    (moved,) = hub.plan("6 11:00", sooner, search)
+    assert "Forecast before: tomorrow at 10:00 UTC." in body_of(moved).text
+
+
+def test_hubs_do_not_resolve_the_messages_of_each_other(hub: Hub) -> None:
+    """PagerDuty and Opsgenie know a message by its key: it has the URL of the hub, and stays while it is open."""
+    hub.base = "http://eu"
+    (first,) = hub.plan("5 14:00", burn("7 12:00", K.CERTIFICATE, name="shop.example.com"))
+    assert body_of(first).key == "slow burn certificate of http://eu"
+    hub.base = "http://moved"
+    (update,) = hub.plan("6 10:30", burn("6 20:00", K.CERTIFICATE, name="shop.example.com"))
+    hub.plan("6 11:00")
+    (end,) = hub.plan("6 14:00")
+    assert [(item.event, body_of(item).key) for item in (update, end)] == [
+        ("cause", "slow burn certificate of http://eu"),
+        ("resolved", "slow burn certificate of http://eu"),
+    ]
 
 
 def test_clusters_do_not_share_messages(hub: Hub) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,8 @@ from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.query import Matrix
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.world.row import Readings
-from foreshock_dashboard.world.slow_burns import named
+from foreshock_dashboard.world.row import RateWindows, Readings
+from foreshock_dashboard.world.slow_burns import host_disks, named
 from foreshock_dashboard.world.slow_burns.slo_counts import KEYS, SloCount, slo_counts
 
 CART, NAN = Service("shop", "cart"), np.nan
@@ -87,3 +89,25 @@ def test_a_certificate_that_does_not_exist_yet_has_no_end(metric: str, unknown: 
     assert key[0] is SlowBurnKind.CERTIFICATE
     np.testing.assert_array_equal(np.isnan(left), [True, True, False, False])
     assert left[-1] == 2 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("fstype", "path", "is_read"),
+    [
+        *((fstype, "/data", True) for fstype in ("ext4", "xfs", "btrfs", "zfs", "vfat", "fuseblk")),
+        *((fstype, "/data", False) for fstype in ("tmpfs", "overlay", "squashfs")),
+        *((fstype, "/data", False) for fstype in ("nfs", "nfs4", "cifs", "smb3", "lustre", "ceph", "gpfs", "beegfs")),
+        *((fstype, "/data", False) for fstype in ("fuse", "fuse.juicefs", "fuse.gcsfuse", "virtiofs", "9p", "wekafs")),
+        ("ext4", "/var/lib/kubelet", True),
+        ("ext4", "/var/lib/kubelet/pods/1b4e/volumes/kubernetes.io~csi/pvc-7/mount", False),
+        ("ext4", "/var/snap/microk8s/common/var/lib/kubelet/plugins/kubernetes.io/csi/d/globalmount", False),
+    ],
+)
+def test_only_local_file_systems_of_the_host_itself_are_its_disks(fstype: str, path: str, is_read: bool) -> None:
+    """One that hosts share would fill up on each of them, and that of a claim is also the volume of a service."""
+    labels = {"fstype": fstype, "mountpoint": path}
+    for reading in host_disks.readings(RateWindows(WINDOW, WINDOW)).values():
+        matchers = reading.ways[0].query.matchers
+        assert {matcher.op for matcher in matchers} == {"!~"}
+        is_excluded = any(re.fullmatch(item.value, labels[item.label]) for item in matchers)
+        assert is_excluded is not is_read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.incident import Incident, Severity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.notify import shortages, slow_burns
+from foreshock_dashboard.notify import shortages
 from foreshock_dashboard.notify.alert_poster import VALID_SECONDS, AlertPoster, Posting
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
 from foreshock_dashboard.notify.alerts import alert_labels, alerts
@@ -26,6 +27,8 @@ from foreshock_dashboard.notify.due import Event, alert_event, cause_of, due
 from foreshock_dashboard.notify.message import MessageBody, body_of, sent
 from foreshock_dashboard.notify.mute import Mute
 from foreshock_dashboard.notify.shortages import Reader
+from foreshock_dashboard.notify.slow_burns.groups import PREFIX, group_body
+from foreshock_dashboard.notify.slow_burns.messages import due_messages
 from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.render.notification import gone_message, open_message, resolved_message
 from foreshock_dashboard.settings.working_hours import DEFAULT, WorkingHours
@@ -37,14 +40,14 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 5.0
 """Wall-clock time between two looks at the file of channels without an evaluation."""
 KEEP_RESOLVED_SECONDS, KEEP_SECONDS = 86_400.0, 30 * 86_400.0
-"""Age from which the outbox forgets a message about a resolved, or any, incident."""
+"""Age from which the outbox forgets a message about a resolved, or any, incident. An open slow burn has none."""
 MAX_MESSAGES = 1000
 """Messages of one channel in the outbox; the oldest are dropped."""
 ALERTMANAGER = "Alertmanager"
 """Name of all Alertmanagers together in the journal, and their channel in the outbox: no key of another channel."""
 CAPACITY = "capacity forecast"
 """Stands for an incident in the log, where messages of capacity fail."""
-CAPACITY_PREFIXES = shortages.PREFIX, slow_burns.PREFIX
+CAPACITY_PREFIXES = shortages.PREFIX, PREFIX
 """Beginnings of subjects in the outbox that are no incidents."""
 TITLE_KINDS: dict[Event, str] = {"early_warning": "warning", "page": "critical", "cause": "update"}
 
@@ -363,11 +366,10 @@ class Notifier:
     def _forget(
         self, key: str, open_ids: set[str], now: float, dropped: Callable[[OutboxMessage], None] = lambda _: None
     ) -> None:
-        """Bound the outbox, but for open incidents: they would be notified again."""
+        """Bound the outbox, but for open incidents: they would be notified again. So would slow burns, however old."""
         messages = self._outbox.messages(key)
-        limits = {"resolved": KEEP_RESOLVED_SECONDS}
         spare = [message for message in messages if message.subject not in open_ids]
-        old = [item for item in spare if now - item.at > limits.get(item.event, KEEP_SECONDS) and not item.waiting]
+        old = [item for item in spare if now - item.at > _keep_seconds(item) and not item.waiting]
         spare.sort(key=lambda item: item.event != "resolved" or item.waiting)  # what is over first; stable
         excess = spare[: max(0, len(messages) - MAX_MESSAGES)]
         for message in excess:
@@ -406,7 +408,14 @@ def _capacity_messages(
 ) -> Iterator[OutboxMessage]:
     if forecast.loads:
         yield from shortages.due_messages(channel, outbox, forecast.shortages, now, reader)
-    yield from slow_burns.due_messages(channel, outbox, forecast, now, reader)
+    yield from due_messages(channel, outbox, forecast, now, reader)
+
+
+def _keep_seconds(message: OutboxMessage) -> float:
+    """Age from which a message may be forgotten. That of an open slow burn is older than any incident's may be."""
+    if message.event == "resolved":
+        return KEEP_RESOLVED_SECONDS
+    return math.inf if message.subject.startswith(PREFIX) else KEEP_SECONDS
 
 
 def _senders(path: Path) -> tuple[tuple[Channel, AppriseSender], ...]:
@@ -416,8 +425,8 @@ def _senders(path: Path) -> tuple[tuple[Channel, AppriseSender], ...]:
 def _is_readable(message: OutboxMessage) -> bool:
     try:
         sent(message)
-        if message.subject.startswith(slow_burns.PREFIX):
-            slow_burns.group_body(message)
+        if message.subject.startswith(PREFIX):
+            group_body(message)
     except ValueError:
         return False
     return True

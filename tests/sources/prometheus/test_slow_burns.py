@@ -57,6 +57,9 @@ def rows() -> Iterator[Row]:
     mounts = {"/var/lib": (disk, growth), "/var/lib/kubelet": (disk, growth)}
     mounts |= {"/boot": (disk | {"device": "/dev/sda1"}, np.full(len(TIMES), 80.0))}
     mounts |= {"/run": (disk | {"fstype": "tmpfs"}, growth)}
+    mounts |= {"/data": (disk | {"device": "10.0.0.9:/export", "fstype": "nfs4"}, growth)}
+    claim = "/var/lib/kubelet/pods/1b4e/volumes/kubernetes.io~csi/pvc-7/mount"
+    mounts |= {claim: (disk | {"device": "/dev/nvme1n1"}, growth)}
     for path, (labels, values) in mounts.items():
         yield "node_filesystem_size_bytes", labels | {"mountpoint": path}, np.full(len(TIMES), 100.0)
         yield "node_filesystem_avail_bytes", labels | {"mountpoint": path}, 100.0 - values
@@ -104,7 +107,8 @@ def _found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[SlowBurnKind,
 
 
 def test_only_what_ends_this_week_is_found(found: dict[tuple[SlowBurnKind, str], SlowBurn]) -> None:
-    """A certificate that is renewed every six hours, a full quota, and a queue that drains are not."""
+    """Neither a certificate that is renewed every six hours, a full quota, a queue that drains, nor file systems that
+    hosts share, or of pods."""
     assert set(found) == {
         (SlowBurnKind.CERTIFICATE, "shop.example.com/health"),
         (SlowBurnKind.CERTIFICATE, "ingress/gateway-tls"),

@@ -1,4 +1,4 @@
-"""Used share of the file systems of hosts, by host and mount point."""
+"""Used share of the local file systems of hosts, by host and mount point."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ from foreshock_dashboard.world.row_math import clipped_share, safe_ratio
 from foreshock_dashboard.world.targets import target_of
 
 AVAILABLE, SIZE = "node_filesystem_avail_bytes", "node_filesystem_size_bytes"
-_REAL = Matcher("fstype", "!~", "autofs|iso9660|nsfs|overlay|ramfs|rootfs|squashfs|tmpfs")
-"""File systems with data of their own: an overlay is that of the host below it."""
+_LOCAL = Matcher(
+    "fstype",
+    "!~",
+    "autofs|iso9660|nsfs|overlay|ramfs|rootfs|squashfs|tmpfs"
+    "|9p|afs|beegfs.*|ceph|cifs|fuse([.].+)?|gfs2?|glusterfs|gpfs|lustre|nfs4?|ocfs2|panfs|pvfs2|smb.*|virtiofs|wekafs",
+)
+"""File systems with data of their own: an overlay is that of the host below it, and one that hosts share would fill up
+on all of them at once. fuseblk, a local disk, is read."""
+_OF_HOST = Matcher("mountpoint", "!~", ".*/kubelet/(pods|plugins)/.+")
+"""Mounts of the kubelet are volumes of pods: the kubelet reports those by claim, and so by service."""
 
 
 class Mount(NamedTuple):
@@ -29,7 +37,9 @@ class Mount(NamedTuple):
 def readings(windows: RateWindows) -> Catalog:
     """Readings by metric. Names: node_exporter's collector filesystem."""
     labels = (*TARGET_LABELS, "device", "mountpoint")
-    return {metric: row("disks of hosts", windows.last(metric, labels, _REAL)) for metric in (AVAILABLE, SIZE)}
+    return {
+        metric: row("disks of hosts", windows.last(metric, labels, _LOCAL, _OF_HOST)) for metric in (AVAILABLE, SIZE)
+    }
 
 
 def observed(found: Readings) -> Mapping[Mount, Floats]:
