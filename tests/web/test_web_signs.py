@@ -14,7 +14,7 @@ from tests.web.worlds import NOW, POINTS, STEP, contended, contention_incident, 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.forecast import Forecast, Load, Risk, ServiceSlo
-from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, State
+from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, State, SuspectedCause, Xid
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import slice_world
@@ -163,6 +163,11 @@ def test_lanes_stand_in_the_order_of_the_first_sign_after_the_suspected_cause() 
 
 SHARE = Evidence("share of GPU time", 0.41, 0.18, "ratio", NOW - 300, "train-llm")
 
+FALLEN = Evidence(
+    *("XID 79 (GPU has fallen off the bus)", 1.0, 0.0, "", NOW - 300, "host-0/gpu-0"),
+    xid=Xid(79, "GPU has fallen off the bus", "fatal", "reboot the host"),
+)
+
 
 @pytest.mark.parametrize(
     ("changes", "why"),
@@ -173,6 +178,14 @@ SHARE = Evidence("share of GPU time", 0.41, 0.18, "ratio", NOW - 300, "train-llm
         (
             {"candidates": (Candidate(service("train-llm"), 0.9, (Reason("requests_grew", value=5.6),)),)},
             "request rate 5.6x baseline",
+        ),
+        (
+            {
+                "cause": "hardware",
+                "suspect": SuspectedCause(service("train-llm"), (contended().gpus[0],)),
+                "evidence": (SHARE, FALLEN),
+            },
+            "XID 79 (GPU has fallen off the bus)",
         ),
     ],
 )

@@ -69,11 +69,26 @@ def _memory(row: Row) -> str | None:
 
 
 def _gpu_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """The vendor is a column where there are several."""
+    """The vendor is a column where there are several, and sharing where a GPU uses MPS, or did."""
     vendor: Column = ("VENDOR", lambda row: row["vendor"] or None)
-    return (*GPU_COLUMNS[:1], *([vendor] if len({row["vendor"] for row in rows}) > 1 else []), *GPU_COLUMNS[1:])
+    sharing: Column = ("SHARING", _sharing)
+    return (
+        *GPU_COLUMNS[:1],
+        *([vendor] if len({row["vendor"] for row in rows}) > 1 else []),
+        *([sharing] if any(row["mps"] for row in rows) else []),
+        *GPU_COLUMNS[1:],
+    )
 
 
+def _sharing(row: Row) -> str | None:
+    """`mps`, or `mps: server ended`."""
+    mps = row["mps"]
+    if mps is None or mps["state"] == "running":
+        return row["sharing"]
+    return f"mps: {mps['state'].replace('_', ' ')}"
+
+
+_GPU_FIELDS = (*(name for name in GpuRow.columns() if name != "mps"), "mps.state", "mps.clients", "mps.servers")
 GPU_COLUMNS: tuple[Column, ...] = (
     ("GPU", lambda row: in_words(row["gpu"])),
     ("MODEL", lambda row: row["model"] or None),
@@ -323,7 +338,11 @@ def gpus(source: Source, at: str | None, form: str) -> None:
     """
     answer = source.get("/api/gpus", "gpus", at=at)
     empty = "No GPUs. Scrape foreshock-exporter on GPU hosts."
-    show(form, answer, answer["gpus"], _gpu_columns(answer["gpus"]), GpuRow.columns(), empty)
+    rows = answer["gpus"]
+    show(form, answer, rows, _gpu_columns(rows), _GPU_FIELDS, empty)
+    for row in rows if form == "table" else ():
+        if row["mps"] and row["mps"]["state"] != "running":
+            click.echo(f"\n{in_words(row['gpu'])}: {row['mps']['text']}")
 
 
 @click.command(cls=GroupedCommand)

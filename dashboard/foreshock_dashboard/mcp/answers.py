@@ -215,6 +215,9 @@ class GpuShareRow(TypedDict):
     busy_ratio: Ratio
     gpu_wait_ratio: Ratio
     memory_used_bytes: Annotated[float | None, Field(description="bytes; null: unknown")]
+    local_cpus_ratio: Annotated[
+        float | None, Field(description="share of its CPUs on the NUMA node of the GPU; null: unknown")
+    ]
 
 
 class GpuAnswerRow(TypedDict):
@@ -229,6 +232,11 @@ class GpuAnswerRow(TypedDict):
     memory_total_bytes: Annotated[float | None, Field(description="bytes; null: unknown")]
     power_watts: Annotated[float | None, Field(description="watts; null: unknown")]
     temperature_celsius: Annotated[float | None, Field(description="°C; null: unknown")]
+    sharing: Annotated[
+        str | None,
+        Field(description="time-slicing, mps, mig, concurrent, partitioned, or unknown; null: no data"),
+    ]
+    mps: Annotated[str | None, Field(description="state of MPS with the remedy; null: the GPU never used it")]
     services: list[GpuShareRow]
 
 

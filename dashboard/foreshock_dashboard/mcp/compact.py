@@ -202,7 +202,8 @@ def gpu_list(answer: Json, service: str | None) -> GpuList:
 
 
 def _gpu_row(row: Json) -> GpuAnswerRow:
-    return _row(GpuAnswerRow, row, services=[_row(GpuShareRow, share) for share in row["services"][:MAX_NAMES]])
+    services = [_row(GpuShareRow, share) for share in row["services"][:MAX_NAMES]]
+    return _row(GpuAnswerRow, row, services=services, mps=row["mps"] and row["mps"]["text"])
 
 
 def pair_list(answer: Json, service: str | None) -> PairList:

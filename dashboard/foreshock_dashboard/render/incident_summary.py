@@ -187,7 +187,7 @@ def suspect_clauses(incident: Incident) -> Text:
         case "load_imbalance":
             return text("load imbalance: one replica is overloaded or slow")
         case "hardware" if suspect.gpus:
-            xid = next(iter(_hardware_xids(incident)), None)
+            xid = next(iter(hardware_xids(incident)), None)
             state = "lost or failing" if incident.summary.down else "failing" if xid else "throttled or failing"
             return text(f"{state} ", gpus_clause(incident), f" with {_xid_name(xid.xid)}" if xid and xid.xid else "")
         case "hardware" if suspect.host:
@@ -202,8 +202,8 @@ def suspect_clauses(incident: Incident) -> Text:
             return text("degraded dependency ", other) if other else text("local fault, no external cause found")
 
 
-def _hardware_xids(incident: Incident) -> tuple[Evidence, ...]:
-    """The XID errors that the suspected cause names: on its GPUs, where it is the hardware."""
+def hardware_xids(incident: Incident) -> tuple[Evidence, ...]:
+    """The XID errors that the suspected cause names, the most severe first: on its GPUs, where it is the hardware."""
     if incident.cause != "hardware":
         return ()
     labels = {gpu.label for gpu in incident.suspect.gpus}
@@ -212,7 +212,7 @@ def _hardware_xids(incident: Incident) -> tuple[Evidence, ...]:
 
 def _other_xids(incident: Incident) -> Text:
     """The most severe XID error that the suspected cause does not name, with the first step against it."""
-    named = _hardware_xids(incident) if incident.is_cause_stated else ()
+    named = hardware_xids(incident) if incident.is_cause_stated else ()
     other = next((item for item in incident.xids if item not in named), None)
     if other is None or other.xid is None:
         return ()

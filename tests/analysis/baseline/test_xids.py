@@ -109,7 +109,7 @@ def test_errors_while_the_exporter_is_away_are_counted_once() -> None:
     assert [(item.xid.number, item.value) for item in xid_evidence(at, {ALONE}, ONSET) if item.xid] == [(48, 1.0)]
 
 
-def test_the_check_of_a_gpu_has_the_first_step_against_its_most_severe_error() -> None:
+def test_actions_on_a_gpu_have_the_first_step_against_its_most_severe_error() -> None:
     """An XID for which NVIDIA recommends no step gives none, nor does one of another GPU."""
     gpu, other = PLATFORM.world().gpus
     evidence: tuple[Evidence, ...] = xid_evidence(
@@ -119,13 +119,15 @@ def test_the_check_of_a_gpu_has_the_first_step_against_its_most_severe_error() -
         Action("drain_gpus", LLM, gpus=(gpu,)),
         Action("inspect_gpus", LLM, gpus=(gpu,)),
         Action("inspect_gpus", LLM, gpus=(other,)),
+        Action("add_replicas", LLM, gpus=(gpu,)),
     )
 
     reasons = [action.reason for action in with_xid_reason(actions, evidence)]
 
     assert [(reason.name, reason.value) if reason else None for reason in reasons] == [
-        None,
         ("reboot the host", 79.0),
+        ("reboot the host", 79.0),
+        None,
         None,
     ]
     only_154 = [item for item in evidence if item.xid and item.xid.number == 154]

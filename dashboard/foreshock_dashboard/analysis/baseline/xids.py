@@ -53,13 +53,13 @@ def xid_evidence(point: EvaluationPoint, services: Collection[Service], start: f
 
 
 def with_xid_reason(actions: Sequence[Action], evidence: Sequence[Evidence]) -> tuple[Action, ...]:
-    """The actions; checks of GPUs without a reason have the first step against their most severe XID error."""
+    """The actions; those on GPUs without a reason have the first step against the most severe XID error of the GPUs."""
 
     def explained(action: Action) -> Action:
         labels = {gpu.label for gpu in action.gpus}
         xids = (item.xid for item in evidence if item.xid and item.entity in labels)
         xid = next((xid for xid in xids if xid.action not in NO_FIRST_STEP), None)
-        if xid is None or action.kind != "inspect_gpus" or action.reason is not None:
+        if xid is None or action.kind not in ("drain_gpus", "inspect_gpus") or action.reason is not None:
             return action
         return action._replace(reason=Reason("xid", name=xid.action, value=float(xid.number)))
 

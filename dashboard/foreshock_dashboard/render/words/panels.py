@@ -54,6 +54,22 @@ RESOURCES: Mapping[str, ResourceWords] = {
     "cpu_limit": ResourceWords("CPU limit", "Raise the CPU limit of its containers."),
 }
 """Resources besides SM time, by the name in the API."""
+MPS_TEXTS: Mapping[str, str] = {
+    "running": "server and control daemon run. GPU wait does not apply: clients run at the same time.",
+    "server_ended": (
+        "server ended, by a crash or on request. A crash ends the work of its clients. "
+        "Restart the services that make no progress: their new clients start a server."
+    ),
+    "control_daemon_gone": (
+        "control daemon gone: clients work on, but no new one can connect. "
+        "Start it with nvidia-cuda-mps-control -d, then restart the services on this GPU one by one."
+    ),
+    "unseen": "server not seen: its state is unknown. Run the exporter as root with hostPID.",
+    "daemon_unseen": "server runs, control daemon not seen. Run the exporter as root with hostPID.",
+    "time_unknown": "GPU time by service unknown: the driver does not divide it among MPS clients.",
+    "pin": "Pin it to the CPUs of that node (Kubernetes: Topology Manager policy single-numa-node).",
+}
+"""States after `MPS: `, with their remedies, and that of a service with CPUs far from its GPU."""
 HISTORY_BEING_READ = "The history is still being read. Incidents are unknown until then."
 """While a hub, after its start, shows the newest values of a Prometheus."""
 TIMELINE_TEXTS: Mapping[str, str] = {

@@ -24,6 +24,7 @@ from foreshock_dashboard.web.http.responses import Envelope, Payload, Responder
 from foreshock_dashboard.web.pages.contention.limits import LimitReader
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
+from foreshock_dashboard.web.panels.gpu_sharing import SharingReader
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state.parameters import MAX_VALUE_LENGTH, AsOf, BadParameterError, service_named
 from foreshock_dashboard.web.state.service_history import HistoryCache
@@ -45,6 +46,7 @@ class RouteContext(NamedTuple):
     traces: TraceReads
     gpus: GpuReadings
     limits: LimitReader
+    sharing: SharingReader
     histories: HistoryCache
 
 

@@ -44,8 +44,13 @@ def add_list_routes(context: RouteContext) -> None:
 
     requests = "requests per second, share failed, p50, p95, p99, retries"
     add("services", lists.Services, partial(services, context.histories), f"Every service: {requests}; every call edge")
-    gpus = "utilization, contention, memory, power, temperature, and the services on it"
-    add("gpus", lists.Gpus, lists.gpus, f"Every GPU: {gpus}")
+    gpus = "utilization, contention, memory, power, temperature, sharing mode, and the services on it"
+    add(
+        "gpus",
+        lists.Gpus,
+        lambda snapshot: lists.gpus(snapshot, context.sharing.by_gpu(snapshot)),
+        f"Every GPU: {gpus}",
+    )
     waits = "Which service waits for which, on which GPUs, for which share of time"
     add(
         "contention",

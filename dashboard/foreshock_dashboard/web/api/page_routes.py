@@ -38,6 +38,7 @@ from foreshock_dashboard.web.state.parameters import (
     AsOf,
     time_parameter,
 )
+from foreshock_dashboard.web.state.placement import NO_SHARING
 from foreshock_dashboard.web.state.response_json import WithOwnership, WithResponses, ownership, with_responses
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
@@ -162,7 +163,8 @@ def _add_gpu_pages(context: RouteContext) -> None:
     )
     def page_fleet(snapshot: Snapshot, past: bool, query: FleetParameters) -> Payload:
         nvlink = readings.nvlink(snapshot) if query.selection.needs_nvlink else None
-        detail = gpu_detail(snapshot, query.gpu, readings.hardware(snapshot, query.gpu)) if query.gpu else None
+        sharing = context.sharing.by_gpu(snapshot) if query.gpu else NO_SHARING
+        detail = gpu_detail(snapshot, query.gpu, readings.hardware(snapshot, query.gpu), sharing) if query.gpu else None
         body = fleet_page.fleet(snapshot, query.selection, nvlink)
         return {**body, "topology": topologies.get(snapshot, past)["id"], "open": detail}
 
@@ -185,7 +187,7 @@ def _add_service_pages(context: RouteContext, histories: HistoryCache) -> None:
     async def page_service(request: Request, service: str, query: Annotated[AsOf, Query()]) -> Response:
         def payload(snapshot: Snapshot, _: bool) -> Payload:
             found = _service(snapshot, service)
-            body = services_page.service(snapshot, found, histories)
+            body = services_page.service(snapshot, found, histories, context.sharing.by_gpu(snapshot))
             return {**body, "ownership": ownership(hub.ownership(found))}
 
         return await responder.snapshot_response(request, query, payload)

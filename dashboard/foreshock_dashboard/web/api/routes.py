@@ -33,6 +33,7 @@ from foreshock_dashboard.web.http.responses import Responder
 from foreshock_dashboard.web.pages.contention.limits import LimitReader
 from foreshock_dashboard.web.pages.fleet.gpu import GpuReadings
 from foreshock_dashboard.web.pages.traces.lists import TraceReads
+from foreshock_dashboard.web.panels.gpu_sharing import SharingReader
 from foreshock_dashboard.web.panels.topology import TopologyCache
 from foreshock_dashboard.web.state.parameters import BadParameterError, NoParameters, problem_of
 from foreshock_dashboard.web.state.service_history import HistoryCache
@@ -58,6 +59,7 @@ def register(app: FastAPI, hub: HubView, version: str, access: Access) -> None:
         TraceReads(hub),
         GpuReadings(hub),
         LimitReader(hub),
+        SharingReader(hub),
         HistoryCache(),
     )
     for add in (

@@ -1,4 +1,4 @@
-"""Panels of several pages: timeline, service map, topology, vitals, service charts.
+"""Panels of several pages: timeline, service map, topology, vitals, service charts, sharing of GPUs.
 
-Imports: `analysis`, `model`, `render`, `stats`, `web.charts`, `web.state`.
+Imports: `analysis`, `common`, `model`, `render`, `stats`, `web.charts`, `web.state`.
 """

@@ -13,7 +13,13 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import reasons_text
 from foreshock_dashboard.render.clause import Clause, Text, place, text
-from foreshock_dashboard.render.incident_summary import candidate_clauses, cause_name, gpus_clause, suspect_clauses
+from foreshock_dashboard.render.incident_summary import (
+    candidate_clauses,
+    cause_name,
+    gpus_clause,
+    hardware_xids,
+    suspect_clauses,
+)
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.metric_figure import split_share
 from foreshock_dashboard.render.units import gpu_list, percent, rate
@@ -52,8 +58,10 @@ def suspected(item: Incident, world: World) -> Text:
 def suspicion(item: Incident, world: World) -> str:
     """Why a service is the suspected cause: its anomalous signal, or the reason; "" without one besides the cause.
 
-    Of load that is over, its peak.
+    Of load that is over, its peak. Of hardware, the XID error of its GPUs, which says more than what follows from it.
     """
+    if xids := hardware_xids(item):
+        return xids[0].name
     service = item.suspect.service
     if item.state != "firing" and item.cause in ("overload", "scale_up_lag") and (peak := _peak_rate(item, world)):
         return peak
@@ -106,6 +114,8 @@ def _gpus(item: Incident, world: World) -> Text:
 def _own_signal(item: Incident) -> Evidence | None:
     """The anomalous signal of the suspected service itself that is the reason to suspect it."""
     service = item.suspect.service
+    if hardware_xids(item):
+        return None
     if item.cause == "gpu_contention" and any(row.entity == f"{service} -> {item.service}" for row in item.evidence):
         return None
     return next((row for row in item.evidence if row.entity == str(service) and _explains(row, item)), None)

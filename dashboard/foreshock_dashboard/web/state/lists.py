@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -19,11 +19,21 @@ from foreshock_dashboard.web.state.conditions import open_incidents, states
 from foreshock_dashboard.web.state.freshness import fresh_seconds
 from foreshock_dashboard.web.state.incident_json import VERSION, IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number
-from foreshock_dashboard.web.state.placement import Allocated, allocated, contended_time, mean_power, pairs
+from foreshock_dashboard.web.state.placement import (
+    NO_SHARING,
+    Allocated,
+    GpuSharing,
+    Mps,
+    allocated,
+    contended_time,
+    mean_power,
+    pairs,
+)
 from foreshock_dashboard.web.state.response_json import OwnershipJson, ResponseJson, ownership, response
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 Figure = float | None
+_UNSHARED = GpuSharing()
 RedFigures = tuple[Figure, Figure, Figure, Figure, Figure]
 """Requests per second, share that failed, p50, p95, p99."""
 
@@ -66,16 +76,21 @@ class Services(TypedDict):
 
 
 class TenantRow(Row):
-    """A service on a GPU."""
+    """A service on a GPU. local_cpus_ratio: share of its CPUs on the NUMA node of the GPU."""
 
     service: str
     busy_ratio: Figure
     gpu_wait_ratio: Figure
     memory_used_bytes: Figure
+    local_cpus_ratio: Figure
 
 
 class GpuRow(Row):
-    """A GPU and the services on it. allocated: containers with the GPU of whose service no process is seen on it."""
+    """A GPU and the services on it. allocated: containers with the GPU of whose service no process is seen on it.
+
+    sharing: time-slicing, mps, mig, concurrent, partitioned, or unknown; null without data. mps: null on a GPU that
+    never used it.
+    """
 
     gpu: str
     host: str
@@ -91,6 +106,8 @@ class GpuRow(Row):
     temperature_celsius: Figure
     services: list[TenantRow]
     allocated: list[Allocated]
+    sharing: str | None
+    mps: Mps | None
 
 
 class Gpus(TypedDict):
@@ -258,15 +275,16 @@ def services(snapshot: Snapshot, history: ServiceHistory | None) -> Services:
     }
 
 
-def gpus(snapshot: Snapshot) -> Gpus:
-    """Every GPU with its state and the services on it."""
+def gpus(snapshot: Snapshot, sharing: Mapping[str, GpuSharing] = NO_SHARING) -> Gpus:
+    """Every GPU with its state and the services on it. sharing: by UUID."""
     world = snapshot.world
     if world is None:
         return {"gpus": []}
     tenants: dict[Gpu, list[TenantRow]] = {}
     shares = zip(last(world.busy), last(world.gpu_wait), last(world.memory), strict=True)
     for tenant, share in zip(world.tenants, shares, strict=True):
-        tenants.setdefault(tenant.gpu, []).append(TenantRow(str(tenant.service), *share))
+        local_cpus = sharing.get(tenant.gpu.uuid, _UNSHARED).local_cpus.get(tenant.service.local)
+        tenants.setdefault(tenant.gpu, []).append(TenantRow(str(tenant.service), *share, local_cpus))
     idle = allocated(world)
     columns = (world.memory_used, world.memory_total, mean_power(world)[:, None], world.temperature)
     contended = map(number, contended_time(world).tolist())
@@ -276,6 +294,7 @@ def gpus(snapshot: Snapshot) -> Gpus:
             GpuRow(
                 *(gpu.label, gpu.host, gpu.index, gpu.uuid, gpu.model, gpu.vendor),
                 *(*newest, tenants.get(gpu, []), idle.get(gpu, [])),
+                *sharing.get(gpu.uuid, _UNSHARED)[:2],
             )
             for gpu, newest in zip(world.gpus, figures, strict=True)
         ]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from operator import is_
 from threading import Lock
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from cachetools import LRUCache, cached
@@ -73,6 +73,47 @@ class Allocated(Row):
     pod: str
     container: str
     service: str | None
+
+
+MpsState = Literal["running", "server_ended", "control_daemon_gone", "unknown"]
+
+
+class MpsService(Row):
+    """A service with MPS clients on a GPU. Limits are the smallest of its clients: share of the SMs, and bytes."""
+
+    service: str
+    clients: int
+    sm_limit_ratio: float | None
+    memory_limit_bytes: float | None
+
+
+class Mps(Row):
+    """MPS on a GPU that uses it, or did. text: its state with the remedy. clients: processes, also of unknown services.
+
+    servers: None before one was seen. is_time_unknown: the driver does not divide the GPU time among the services.
+    """
+
+    state: MpsState
+    text: str
+    clients: int | None
+    servers: int | None
+    services: list[MpsService]
+    is_time_unknown: bool
+
+
+class GpuSharing(NamedTuple):
+    """How services share a GPU. mode: as in `gpu_info`, None where unknown.
+
+    local_cpus: share of the CPUs of a service, as its cluster names it, on the NUMA node of the GPU, 0 to 1.
+    """
+
+    mode: str | None = None
+    mps: Mps | None = None
+    local_cpus: Mapping[Service, float] = {}
+
+
+NO_SHARING: Mapping[str, GpuSharing] = {}
+"""Of no GPU by UUID."""
 
 
 def allocated(world: World) -> dict[Gpu, list[Allocated]]:

@@ -46,6 +46,16 @@ const ACTIVITY = [
   ["tensor", "Tensor pipe"],
   ["dram", "DRAM bandwidth"],
 ];
+/** @type {Record<string, string>} */
+const SHARING = {
+  "time-slicing": "shared by time-slicing",
+  mps: "shared by MPS",
+  mig: "divided by MIG",
+  concurrent: "shared concurrently",
+  partitioned: "partitioned",
+};
+/** The health of each state of MPS, as `faulty` of the hardware has it. */
+const MPS_FAULTY = { running: false, server_ended: true, control_daemon_gone: true, unknown: null };
 const METRIC_NAMES = /** @type {Metric[]} */ (Object.keys(METRICS));
 
 let filterTimer = 0;
@@ -160,10 +170,15 @@ const memoryErrorText = ({ corrected, uncorrected }) =>
       `${formatGpuValue(uncorrected, "count")} uncorrected`
     : "";
 
-/** @param {OpenGpu} gpu */
-const healthSign = ({ faulty }) => {
-  if (faulty) return HEALTH_SIGNS.critical;
-  return faulty === false ? HEALTH_SIGNS.ok : HEALTH_SIGNS.unknown;
+/**
+ * The health of a part of the GPU in a sentence.
+ * @param {boolean | null} faulty null where unknown
+ * @param {string} text
+ */
+const healthLine = (faulty, text) => {
+  const known = faulty ? HEALTH_SIGNS.critical : HEALTH_SIGNS.ok;
+  const sign = faulty === null ? HEALTH_SIGNS.unknown : known;
+  return h("p", { class: "gpu-health", "data-faulty": String(faulty) }, hiddenSign(sign), " ", text);
 };
 
 /** @param {OpenGpu} gpu */
@@ -220,6 +235,21 @@ const gpuXids = ({ xids }, now) =>
     ),
   );
 
+/**
+ * The MPS clients of each service with their limits.
+ * @param {OpenGpu} gpu
+ */
+const mpsClients = ({ services }) =>
+  services.flatMap(({ service, mps }) => {
+    if (!mps) return [];
+    const { clients, sm_limit_ratio: sm, memory_limit_bytes: memory } = mps;
+    const limits = [
+      isNumber(sm) ? `SMs ≤\u00a0${formatPercent(sm)}` : "",
+      isNumber(memory) ? `memory ≤\u00a0${formatGibibytes(memory)}` : "",
+    ].filter(Boolean);
+    return `${localName(service)} ${clients}${limits.length ? ` (${limits.join(", ")})` : ""}`;
+  });
+
 /** @param {OpenGpu} gpu */
 const drawGpuServices = ({ services, allocated }) => {
   if (!services.length) {
@@ -268,7 +298,8 @@ const drawOpenGpu = ({ open: gpu }, now) => {
   if (!gpu) return;
   const hasVendor = gpu.vendor && !gpu.model?.toLowerCase().includes(gpu.vendor.toLowerCase());
   const model = hasVendor ? `${gpu.vendor} ${gpu.model ?? ""}` : gpu.model;
-  const details = [model, gpu.pool ? `pool ${gpu.pool}` : "", gpu.uuid].filter(Boolean);
+  const sharing = SHARING[gpu.sharing ?? ""] ?? "";
+  const details = [model, sharing, gpu.pool ? `pool ${gpu.pool}` : "", gpu.uuid].filter(Boolean);
   requireId("gpu-title").textContent = gpu.gpu || gpu.name;
   requireId("gpu-hint").textContent = gpu.gpu ? details.join(" · ") : "";
   setPanel("gpu", "ready");
@@ -279,9 +310,10 @@ const drawOpenGpu = ({ open: gpu }, now) => {
   }
   const facts = hardwareFacts(gpu);
   const xids = gpuXids(gpu, now);
+  const clients = mpsClients(gpu);
   put(
     byId("gpu"),
-    h("p", { class: "gpu-health", "data-faulty": String(gpu.faulty) }, hiddenSign(healthSign(gpu)), " ", gpu.health),
+    healthLine(gpu.faulty, gpu.health),
     gpu.incidents.map((incident) =>
       h(
         "p",
@@ -295,7 +327,10 @@ const drawOpenGpu = ({ open: gpu }, now) => {
     ),
     h("div", { class: "gpu-values" }, gpuValues(gpu)),
     gpu.idle_sms ? h("p", { class: "idle-sms" }, gpu.idle_sms) : null,
+    gpu.mps ? healthLine(MPS_FAULTY[gpu.mps.state], gpu.mps.text) : null,
     h("div", { id: "gpu-services" }),
+    clients.length ? h("p", { class: "mps-clients" }, `MPS clients: ${clients.join("; ")}`) : null,
+    gpu.far_cpus.map((text) => h("p", { class: "far-cpus" }, text)),
     gpu.allocated.map((item) => h("p", null, allocatedText(item, true))),
     gpu.pairs.length ? h("p", null, "GPU wait: ", gpuPairs(gpu)) : null,
     xids.length ? h("ul", { class: "xids" }, xids) : null,

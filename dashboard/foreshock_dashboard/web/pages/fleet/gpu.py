@@ -26,10 +26,19 @@ from foreshock_dashboard.web.pages.fleet.data import (
     error_counts,
     lost_flags,
 )
+from foreshock_dashboard.web.panels.gpu_sharing import far_cpus
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, last, newest, number
-from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Allocated, allocated
+from foreshock_dashboard.web.state.placement import (
+    MIN_WAIT_RATIO,
+    NO_SHARING,
+    Allocated,
+    GpuSharing,
+    Mps,
+    MpsService,
+    allocated,
+)
 from foreshock_exporter.model.xid_catalog import XidInfo, xid_info
 
 RATE_WINDOW_SECONDS = 119.0
@@ -93,12 +102,16 @@ class HardwareHealth(NamedTuple):
 
 
 class GpuService(Row):
-    """A service on the GPU. busy, wait: shares of time that it uses the GPU and waits for it. memory: bytes."""
+    """A service on the GPU. busy, wait: shares of time that it uses the GPU and waits for it. memory: bytes.
+
+    mps: its MPS clients and their limits; None for a service without one.
+    """
 
     service: str
     busy: float | None
     wait: float | None
     memory: float | None
+    mps: MpsService | None
 
 
 class GpuWait(Row):
@@ -135,7 +148,8 @@ class GpuDetail(TypedDict, total=False):
 
     values: the newest value of each metric of the grid. faulty: whether the hardware has a fault, None where unknown.
     throttled_by: reason and share of time. activity: shares by the fields of `Activity`, and idle_sms the sentence on a
-    busy GPU whose SMs are idle, else "". allocated: containers of whose service no process is seen.
+    busy GPU whose SMs are idle, else "". allocated: containers of whose service no process is seen. sharing, mps: see
+    `GpuSharing`. far_cpus: services whose CPUs are on other NUMA nodes, a sentence each with the remedy.
     """
 
     name: Required[str]
@@ -158,6 +172,9 @@ class GpuDetail(TypedDict, total=False):
     throttled_by: list[tuple[str, float | None]]
     activity: dict[str, float | None]
     idle_sms: str
+    sharing: str | None
+    mps: Mps | None
+    far_cpus: list[str]
 
 
 def gpu_row(world: World, label: str) -> int | None:
@@ -165,14 +182,17 @@ def gpu_row(world: World, label: str) -> int | None:
     return next((i for i, gpu in enumerate(world.gpus) if label in (gpu.label, gpu.uuid)), None)
 
 
-def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDetail:
-    """The side panel of a GPU; `gpu` None for an unknown label."""
+def gpu_detail(
+    snapshot: Snapshot, label: str, health: HardwareHealth, sharing: Mapping[str, GpuSharing] = NO_SHARING
+) -> GpuDetail:
+    """The side panel of a GPU; `gpu` None for an unknown label. sharing: by UUID."""
     world = snapshot.world
     row = gpu_row(world, label) if world else None
     if world is None or row is None:
         return {"name": label, "gpu": None}
     gpu = world.gpus[row]
     health_text, faulty = hardware_health(world, row, health)
+    shared = sharing.get(gpu.uuid, GpuSharing())
     return {
         "name": label,
         "gpu": gpu.label,
@@ -182,7 +202,7 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "host": gpu.host,
         "pool": (world.pool[row] if world.pool else "") or None,
         "values": {name: number(float(metric.of(world)[row])) for name, metric in METRICS.items() if name != "nvlink"},
-        "services": _services(world, gpu),
+        "services": _services(world, gpu, shared.mps),
         "allocated": allocated(world).get(gpu, []),
         "pairs": _waits(world, gpu),
         "incidents": [
@@ -208,6 +228,9 @@ def gpu_detail(snapshot: Snapshot, label: str, health: HardwareHealth) -> GpuDet
         "throttled_by": [(reason, number(share)) for reason, share in health.throttled],
         "activity": {name: number(share) for name, share in health.activity._asdict().items()},
         "idle_sms": idle_sms(gpu.label, float(newest(world.utilization)[row]), health.activity.sm),
+        "sharing": shared.mode,
+        "mps": shared.mps,
+        "far_cpus": far_cpus({gpu.uuid: shared}, [tenant for tenant in world.tenants if tenant.gpu == gpu]),
     }
 
 
@@ -254,10 +277,11 @@ def hardware_health(world: World, row: int, health: HardwareHealth) -> tuple[str
     return "Hardware healthy: no errors, no throttling.", False
 
 
-def _services(world: World, gpu: Gpu) -> list[GpuService]:
+def _services(world: World, gpu: Gpu, mps: Mps | None) -> list[GpuService]:
+    clients = {row.service: row for row in mps.services} if mps else {}
     shares = zip(last(world.busy), last(world.gpu_wait), last(world.memory), strict=True)
     rows = [
-        GpuService(str(tenant.service), *values)
+        GpuService(str(tenant.service), *values, clients.get(str(tenant.service)))
         for tenant, values in zip(world.tenants, shares, strict=True)
         if tenant.gpu == gpu
     ]

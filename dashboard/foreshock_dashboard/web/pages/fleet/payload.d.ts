@@ -43,7 +43,14 @@ export interface OpenGpu {
     busy: number | null;
     wait: number | null;
     memory: number | null;
+    /** Its MPS clients and their limits; null without one. */
+    mps: { clients: number; sm_limit_ratio: number | null; memory_limit_bytes: number | null } | null;
   }[];
+  /** time-slicing, mps, mig, concurrent, partitioned, or unknown; null without data. */
+  sharing: string | null;
+  mps: { state: "running" | "server_ended" | "control_daemon_gone" | "unknown"; text: string } | null;
+  /** Services with CPUs on other NUMA nodes, a sentence each. */
+  far_cpus: string[];
   allocated: Allocated[];
 }
 

@@ -23,6 +23,7 @@ from foreshock_dashboard.web.pages.services.sentence import (
     sentence,
     worst,
 )
+from foreshock_dashboard.web.panels.gpu_sharing import far_cpus
 from foreshock_dashboard.web.panels.timeline import chosen_incidents, current_history
 from foreshock_dashboard.web.panels.vitals import cluster_summary, slo_status, slo_summary, sparkline
 from foreshock_dashboard.web.state.change_json import CHANGES_SECONDS, ChangeMark, change_mark_rows
@@ -37,6 +38,7 @@ from foreshock_dashboard.web.state.conditions import (
 )
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, newest, number
+from foreshock_dashboard.web.state.placement import NO_SHARING, GpuSharing
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
 MAX_SERVICES = 1000
@@ -149,7 +151,7 @@ class Replicas(Row):
 class ServicePage(TypedDict, total=False):
     """The payload of one service; for an unknown one `ready` and `service` alone.
 
-    incident_status, is_latent: of the worst open incident with a role for the service.
+    incident_status, is_latent: of the worst open incident with a role for the service. far_cpus: at most one sentence.
     """
 
     ready: Required[bool]
@@ -188,6 +190,7 @@ class ServicePage(TypedDict, total=False):
     actions: list[ActionJson]
     incident_status: IncidentStatus | None
     is_latent: bool
+    far_cpus: list[str]
 
 
 def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> ServicesPage:
@@ -252,8 +255,13 @@ def _wait_statuses(snapshot: Snapshot) -> Mapping[Service, IncidentStatus]:
     return {item.service: incident_status(item) for item in reversed(found)}
 
 
-def service(snapshot: Snapshot, service: Service, histories: HistoryCache | None = None) -> ServicePage:
-    """The page of one service."""
+def service(
+    snapshot: Snapshot,
+    service: Service,
+    histories: HistoryCache | None = None,
+    sharing: Mapping[str, GpuSharing] = NO_SHARING,
+) -> ServicePage:
+    """The page of one service. sharing: by UUID of the GPU."""
     world = snapshot.world
     if world is None or service not in world.services:
         return {"ready": False, "service": str(service)}
@@ -296,6 +304,7 @@ def service(snapshot: Snapshot, service: Service, histories: HistoryCache | None
         "actions": list(map(action, current.actions)) if current else [],
         "incident_status": incident_status(current) if current else None,
         "is_latent": current is not None and current.summary.latent,
+        "far_cpus": far_cpus(sharing, [tenant for tenant in world.tenants if tenant.service == service]),
     }
 
 

@@ -110,6 +110,8 @@ export interface ServiceData extends LivePayload, ServiceValues {
   summary_clauses: Clause[];
   /** Empty where there is nothing beyond the summary. */
   detail_clauses: Clause[];
+  /** A sentence on CPUs on another NUMA node than the GPU, or none. */
+  far_cpus: string[];
   actions: Action[];
   tier: string | null;
   ownership?: Ownership;

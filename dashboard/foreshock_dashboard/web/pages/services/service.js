@@ -381,6 +381,7 @@ const drawLinks = (data) => {
   put(
     byId("service-links"),
     detail.length ? h("p", null, clausesText(detail)) : null,
+    data.far_cpus.map((text) => h("p", { class: "far-cpus" }, text)),
     actions.length
       ? actionCard(actions.slice(0, MAX_ACTIONS), data.is_latent ? NOW_TEXTS.reduce_risk : undefined, data.is_latent)
       : null,
