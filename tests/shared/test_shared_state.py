@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import asyncpg
@@ -238,10 +239,10 @@ def test_shards_share_what_people_say_while_one_hub_of_each_leads_and_sends(url:
         assert len(SharedJournal(hubs["shard 2/2 a"], own()).read()) == 1
 
 
-def message(cluster: str, at: float = 1.0, channel: str = "slack", **fields: object) -> OutboxMessage:
+def message(cluster: str, at: float = 1.0, **fields: Any) -> OutboxMessage:  # noqa: ANN401 - of OutboxMessage
     """A message about an incident in a cluster."""
     body = MessageBody(service=f"{cluster}//shop/chat", severity="critical", cause="", title="", text="", key="")
-    return OutboxMessage(channel, f"incident of {cluster}", "page", at, body.model_dump_json())._replace(**fields)
+    return OutboxMessage("slack", f"incident of {cluster}", "page", at, body.model_dump_json())._replace(**fields)
 
 
 FULL_DISK = Announced(SlowBurnKind.HOST_DISK, None, "eu//host-3: /data", 2.0, 2.0, None)

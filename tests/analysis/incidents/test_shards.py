@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from tests.analysis.platforms import Platform, Served, service, step
 
+from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.analysis.incidents.lifecycle import State, states
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.analysis.incidents.triage import incident_candidates
+from foreshock_dashboard.model.incident import Incident, SuspectedCause
 
 FRONT, MID, DB = "a//shop/front", "a//shop/mid", "b//shop/db"
 UNSEEN = Served(np.nan, np.nan, np.nan)
@@ -46,7 +48,10 @@ def test_a_cascade_from_another_shard_pages_for_the_callers_in_this_one(trouble:
 
 
 def test_a_cascade_that_affects_no_service_of_a_shard_is_not_in_its_list() -> None:
-    """Its callers have a fallback."""
-    slow = Served(p95=step(0.1, 4.0))
-    platform = Platform({FRONT: Served(), MID: Served(), DB: UNSEEN}, {(FRONT, MID): Served(), (MID, DB): slow})
-    assert found(platform, "a") == {}
+    """A caller waits longer for it, but answers as before."""
+    point = Platform({MID: Served(), DB: Served()}, {(MID, DB): Served(p95=step(0.1, 4.0))}).point()
+    suspect = SuspectedCause(service(DB))
+    findings = [Finding(service(name), "dependency", suspect, 0.9, 1.5, 0.0, (), ()) for name in (MID, DB)]
+    (whole,) = incident_candidates(point, {}, findings, {})
+    assert (whole.origin, set(whole.members)) == (service(DB), {service(MID), service(DB)})
+    assert incident_candidates(point, {}, findings, {}, lambda cluster: cluster == "a") == ()
