@@ -282,6 +282,10 @@ class Hub:
         if self.notifier and self._owners_read.is_set() and self._is_fit:
             self.notifier.observe(snapshot.incidents, complete=snapshot.learning.done)
 
+    def forecast_capacity(self) -> bool:
+        """Forecast capacity before `start`, whose thread then goes on; whether it succeeded."""
+        return self._forecaster.refresh(self.now(), self.snapshot)
+
     def _picture(self, incident_id: str) -> bytes | None:
         """PNG of an incident as of now; None without one."""
         world = self.snapshot.world

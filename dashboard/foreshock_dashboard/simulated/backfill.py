@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
@@ -18,8 +19,19 @@ CHUNK_SECONDS = 60.0
 """Simulated time written together."""
 TRACED_SECONDS = 300.0
 """Simulated time before the end in which spans are stored as traces; earlier spans are only counted."""
-SCRAPE_SECONDS, SAMPLING_SECONDS = 10.0, 5.0
-"""Time between two scrapes, and between two GPU samples before traces are stored."""
+SAMPLING_SECONDS = 5.0
+"""Time between two GPU samples before traces are stored, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayConfig:
+    """Simulated seconds between two scrapes, and between two GPU samples while traces are stored."""
+
+    scrape_seconds: float = 10.0
+    sampling_seconds: float = 1.0
+
+
+OF_HISTORY = PlayConfig()
 
 
 def backfill(
@@ -28,20 +40,21 @@ def backfill(
     pages: Sequence[tuple[RenderPage, ScrapeTarget]],
     occupancies: Sequence[OccupancySpans],
     hub: Hub,
-    sampling: float,
     until: float,
+    config: PlayConfig = OF_HISTORY,
 ) -> Iterator[float]:
     """Play a simulation to `until` (Unix seconds), and store what its exporters and services emit, as a live hub does.
 
-    sampling: seconds between two GPU samples while traces are stored. Yields the reached time after each chunk.
+    Yields the reached time after each chunk.
     """
+    sampling, interval = config.sampling_seconds, config.scrape_seconds
     caches = [SeriesCache() for _ in pages]
     pending: list[SampleBatch] = []
     now = written = simulation.now
-    scrape = now + SCRAPE_SECONDS
+    scrape = now + interval
     while now < until:
         is_traced = now + SAMPLING_SECONDS > until - TRACED_SECONDS
-        now = min(now + (sampling if is_traced else SAMPLING_SECONDS), until)
+        now = min(now + (sampling if is_traced else max(sampling, SAMPLING_SECONDS)), until)
         spans = [to_span(span) for span in simulation.advance(now)]
         hub.pipeline.count(spans, now)
         if now >= until - TRACED_SECONDS and spans:
@@ -53,7 +66,7 @@ def backfill(
         if now >= scrape:
             pending += [hub.pipeline.collect(now), *_scrape(pages, caches, now)]
             hub.pipeline.mark_written()
-            scrape += SCRAPE_SECONDS
+            scrape += interval
         if now - written >= CHUNK_SECONDS or now >= until:
             hub.store.append_samples(pending)
             pending, written = [], now
