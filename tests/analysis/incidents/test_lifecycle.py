@@ -175,7 +175,7 @@ def test_a_recovering_incident_says_so_and_a_resolved_one_keeps_its_worst_state(
     assert after.evidence_at == over.evidence_at  # they keep its values of that time
     assert over.evidence_at is not None
     assert world.times[258] < over.evidence_at <= after.recovering_since
-    assert "serving/llm is breaching its SLO: p95 1.50 s (SLO " in incident_sentence(during)
+    assert "serving/llm is breaching its SLO: p95 1.50 s (learned SLO " in incident_sentence(during)
     assert incident_sentence(after).startswith("serving/llm is recovering: p95 500 ms (")
     assert (bool(during.at_risk), after.at_risk) == (True, ())
     assert incident_sentence(over).startswith("serving/llm has recovered from GPU contention.")
