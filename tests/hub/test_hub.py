@@ -22,7 +22,7 @@ from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
-from foreshock_dashboard.notify.mute import Mute
+from foreshock_dashboard.notify.due import Mute
 from foreshock_dashboard.response import entries
 from foreshock_dashboard.settings.option_types import TargetOption
 from foreshock_dashboard.settings.settings import Settings

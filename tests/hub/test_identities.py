@@ -143,7 +143,7 @@ def test_a_resolved_incident_does_not_return(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "same"), [(1, False), (2, True)], ids=["another shard", "the same shard"])
-def test_an_incident_follows_the_hubs_of_its_own_shard_alone(tmp_path: Path, number: int, *, same: bool) -> None:
+def test_an_incident_follows_only_the_hubs_of_its_shard(tmp_path: Path, number: int, *, same: bool) -> None:
     """Series without a cluster may have services of the same names. Their shard is the first, that of eu the second."""
     shards = [Shard(part, 2, (("eu", 2), ("", 1))) for part in (1, 2)]
     paged = incident(CHAT.in_cluster("eu"), NOW, paged=NOW)

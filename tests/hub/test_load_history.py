@@ -13,6 +13,7 @@ from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadK
 from foreshock_dashboard.model.samples import labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.replay.capacity_history import WINDOW_SECONDS
+from foreshock_dashboard.simulated.demo import DEMO_HISTORY_SECONDS
 from foreshock_dashboard.simulated.load_history import (
     DAYS,
     GAP_SECONDS,
@@ -23,7 +24,6 @@ from foreshock_dashboard.simulated.load_history import (
     load_history,
     load_ratios,
 )
-from foreshock_dashboard.simulated.platform import DEMO_HISTORY_SECONDS
 
 MIDNIGHT, HOUR, DAY = 20_000 * 86_400.0, 3600.0, 86_400.0
 SAFE_RATIO = 2.34

@@ -16,7 +16,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
-from foreshock_dashboard.notify.mute import Mute
+from foreshock_dashboard.notify.due import Mute
 from foreshock_dashboard.notify.notifier import Notifier
 
 pytestmark = pytest.mark.slow

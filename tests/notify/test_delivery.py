@@ -18,19 +18,19 @@ from foreshock_dashboard.notify import notifier as notifier_module
 from foreshock_dashboard.notify.alert_poster import AlertPoster
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Suppression
 from foreshock_dashboard.notify.apprise_sender import DeliveryError, Kind
-from foreshock_dashboard.notify.backoff import (
+from foreshock_dashboard.notify.channels import Channel
+from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
+from foreshock_dashboard.notify.due import Mute
+from foreshock_dashboard.notify.notifier import KEEP_RESOLVED_SECONDS, Hooks, Notifier
+from foreshock_dashboard.notify.timing import (
     BURST_MESSAGES,
     FIRST_DELAY_SECONDS,
     MAX_DELAY_SECONDS,
     REFILL_SECONDS,
     MessageLimit,
+    Timing,
     retry_delay,
 )
-from foreshock_dashboard.notify.channels import Channel
-from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
-from foreshock_dashboard.notify.mute import Mute
-from foreshock_dashboard.notify.notifier import KEEP_RESOLVED_SECONDS, Hooks, Notifier
-from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.render.notification import MessageText
 from foreshock_dashboard.settings.working_hours import WorkingHours
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage

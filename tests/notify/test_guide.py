@@ -6,12 +6,12 @@ from pathlib import Path
 
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.notify.alert_poster import RENEW_SECONDS, VALID_SECONDS
-from foreshock_dashboard.notify.backoff import BURST_MESSAGES, FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, REFILL_SECONDS
 from foreshock_dashboard.notify.channels import KEYS, MAX_CHANNELS
 from foreshock_dashboard.notify.delivery import MAX_AGE_SECONDS
 from foreshock_dashboard.notify.due import LATENT_SECONDS, MIN_UPDATE_SECONDS
-from foreshock_dashboard.notify.slow_burns.messages import OVER_SECONDS, UNKNOWN_SECONDS
-from foreshock_dashboard.notify.slow_burns.news import ACT_AHEAD_SECONDS, OTHER_LEAD_SECONDS, UPDATE_SECONDS
+from foreshock_dashboard.notify.slow_burn_news import ACT_AHEAD_SECONDS, OTHER_LEAD_SECONDS, UPDATE_SECONDS
+from foreshock_dashboard.notify.slow_burns import OVER_SECONDS, UNKNOWN_SECONDS
+from foreshock_dashboard.notify.timing import BURST_MESSAGES, FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS, REFILL_SECONDS
 
 GUIDE = Path(__file__).parents[2] / "docs/guides/notifications.md"
 

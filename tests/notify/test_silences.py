@@ -11,7 +11,7 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alert_poster import AlertPoster, Posting
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Silence, Suppression
-from foreshock_dashboard.notify.mute import Mute
+from foreshock_dashboard.notify.due import Mute
 from foreshock_dashboard.notify.timing import Timing
 
 WALL = NOW + 7200.0

@@ -16,8 +16,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.notify.channels import Channel
 from foreshock_dashboard.notify.message import body_of
 from foreshock_dashboard.notify.shortages import Reader
-from foreshock_dashboard.notify.slow_burns.messages import State, due_messages, state_of
-from foreshock_dashboard.notify.slow_burns.news import Announced, has_moved, is_due
+from foreshock_dashboard.notify.slow_burn_news import Announced, has_moved, is_due
+from foreshock_dashboard.notify.slow_burns import State, due_messages, state_of
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 from foreshock_dashboard.store.outbox_file import OutboxFile
 
@@ -237,8 +237,8 @@ def test_a_message_follows_from_what_the_receiver_knows_and_what_the_forecast_sa
 ) -> None:
     """Every state and event. The channel is down after `now`."""
     expected, history = HISTORIES[before]
-    for when, told, waiting in history:
-        hub.plan(when, *map(burn, told), waiting=waiting)
+    for when, said, waiting in history:
+        hub.plan(when, *map(burn, said), waiting=waiting)
     assert hub.state() is expected
     assert [item.event for item in hub.plan(now, *map(burn, dates), waiting=True)] == ([event] if event else [])
     assert hub.state() is after

@@ -25,9 +25,9 @@ from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.journal import Entry
 from foreshock_dashboard.notify.message import MessageBody
 from foreshock_dashboard.notify.shortages import Reader
-from foreshock_dashboard.notify.slow_burns.groups import PREFIX, GroupBody
-from foreshock_dashboard.notify.slow_burns.messages import due_messages
-from foreshock_dashboard.notify.slow_burns.news import Announced
+from foreshock_dashboard.notify.slow_burn_groups import PREFIX, GroupBody
+from foreshock_dashboard.notify.slow_burn_news import Announced
+from foreshock_dashboard.notify.slow_burns import due_messages
 from foreshock_dashboard.response.entries import acknowledge, end_silence, silence
 from foreshock_dashboard.response.reader import ResponseReader
 from foreshock_dashboard.shared.database import SharedDatabase, lock_appends, prepare

@@ -84,7 +84,8 @@ def _sharing(row: Row) -> str | None:
     """`mps`, or `mps: server ended`."""
     mps = row["mps"]
     if mps is None or mps["state"] == "running":
-        return row["sharing"]
+        sharing: str | None = row["sharing"]
+        return sharing
     return f"mps: {mps['state'].replace('_', ' ')}"
 
 

@@ -30,7 +30,7 @@ from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world_sections import BIN_SECONDS
-from foreshock_dashboard.notify.backoff import retry_delay
+from foreshock_dashboard.notify.timing import retry_delay
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.replay.time_travel import SourceGrid, TimeTravel
 from foreshock_dashboard.settings.settings import Settings

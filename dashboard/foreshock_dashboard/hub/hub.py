@@ -40,7 +40,7 @@ from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
-from foreshock_dashboard.notify.mute import Mute
+from foreshock_dashboard.notify.due import Mute
 from foreshock_dashboard.notify.notifier import Hooks
 from foreshock_dashboard.owners.directory import REFRESH_SECONDS, OwnerDirectory
 from foreshock_dashboard.recording.metrics import RecordedMetrics
@@ -281,10 +281,6 @@ class Hub:
             self._change_log.record(world.collected, world.time)
         if self.notifier and self._owners_read.is_set() and self._is_fit:
             self.notifier.observe(snapshot.incidents, complete=snapshot.learning.done)
-
-    def forecast_capacity(self) -> bool:
-        """Forecast capacity before `start`, whose thread then goes on; whether it succeeded."""
-        return self._forecaster.refresh(self.now(), self.snapshot)
 
     def _picture(self, incident_id: str) -> bytes | None:
         """PNG of an incident as of now; None without one."""

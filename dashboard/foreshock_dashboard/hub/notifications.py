@@ -16,7 +16,7 @@ from foreshock_dashboard.model.service import split_cluster
 from foreshock_dashboard.notify.alertmanager import Alertmanager
 from foreshock_dashboard.notify.message import body_of
 from foreshock_dashboard.notify.notifier import Hooks, Notifier
-from foreshock_dashboard.notify.slow_burns.groups import PREFIX, group_body
+from foreshock_dashboard.notify.slow_burn_groups import PREFIX, group_body
 from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.sources.shard import Shard

@@ -13,10 +13,9 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.notify.alertmanager import Alertmanager, Silence, Suppression
-from foreshock_dashboard.notify.backoff import retry_delay
 from foreshock_dashboard.notify.channel_state import ChannelState
-from foreshock_dashboard.notify.mute import Mute
-from foreshock_dashboard.notify.timing import Timing
+from foreshock_dashboard.notify.due import Mute
+from foreshock_dashboard.notify.timing import Timing, retry_delay
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,9 @@ from typing import Protocol
 
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.notify.apprise_sender import DeliveryError, Kind
-from foreshock_dashboard.notify.backoff import MessageLimit, retry_delay
 from foreshock_dashboard.notify.channel_state import ChannelState, Outcome
 from foreshock_dashboard.notify.message import after_drop, body_of
-from foreshock_dashboard.notify.timing import Timing
+from foreshock_dashboard.notify.timing import MessageLimit, Timing, retry_delay
 from foreshock_dashboard.render.notification import MessageText
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
 

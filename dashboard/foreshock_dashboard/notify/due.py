@@ -15,6 +15,14 @@ LATENT_SECONDS = 900.0
 """Time for which a latent risk must last, as in the rule of its alert: it is not news."""
 
 
+class Mute(NamedTuple):
+    """Why an incident is not to notify: silenced, or under maintenance, until a time (Unix seconds)."""
+
+    until: float
+    by: str = ""
+    comment: str = ""
+
+
 class Sent(NamedTuple):
     """The last message about an incident on a channel. severity: the one it was sent with. at: Unix seconds.
 

@@ -23,12 +23,11 @@ from foreshock_dashboard.notify.apprise_sender import AppriseSender
 from foreshock_dashboard.notify.channel_state import ChannelState, ChannelStats, Outcome
 from foreshock_dashboard.notify.channels import Channel, read_channels
 from foreshock_dashboard.notify.delivery import Delivery
-from foreshock_dashboard.notify.due import Event, alert_event, cause_of, due
+from foreshock_dashboard.notify.due import Event, Mute, alert_event, cause_of, due
 from foreshock_dashboard.notify.message import MessageBody, body_of, sent
-from foreshock_dashboard.notify.mute import Mute
 from foreshock_dashboard.notify.shortages import Reader
-from foreshock_dashboard.notify.slow_burns.groups import PREFIX, group_body
-from foreshock_dashboard.notify.slow_burns.messages import due_messages
+from foreshock_dashboard.notify.slow_burn_groups import PREFIX, group_body
+from foreshock_dashboard.notify.slow_burns import due_messages
 from foreshock_dashboard.notify.timing import Timing
 from foreshock_dashboard.render.notification import gone_message, open_message, resolved_message
 from foreshock_dashboard.settings.working_hours import DEFAULT, WorkingHours

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
@@ -19,19 +18,8 @@ CHUNK_SECONDS = 60.0
 """Simulated time written together."""
 TRACED_SECONDS = 300.0
 """Simulated time before the end in which spans are stored as traces; earlier spans are only counted."""
-SAMPLING_SECONDS = 5.0
-"""Time between two GPU samples before traces are stored, at least."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlayConfig:
-    """Simulated seconds between two scrapes, and between two GPU samples while traces are stored."""
-
-    scrape_seconds: float = 10.0
-    sampling_seconds: float = 1.0
-
-
-OF_HISTORY = PlayConfig()
+SCRAPE_SECONDS, SAMPLING_SECONDS = 10.0, 5.0
+"""Time between two scrapes, and between two GPU samples before traces are stored."""
 
 
 def backfill(
@@ -40,21 +28,20 @@ def backfill(
     pages: Sequence[tuple[RenderPage, ScrapeTarget]],
     occupancies: Sequence[OccupancySpans],
     hub: Hub,
+    sampling: float,
     until: float,
-    config: PlayConfig = OF_HISTORY,
 ) -> Iterator[float]:
     """Play a simulation to `until` (Unix seconds), and store what its exporters and services emit, as a live hub does.
 
-    Yields the reached time after each chunk.
+    sampling: seconds between two GPU samples while traces are stored. Yields the reached time after each chunk.
     """
-    sampling, interval = config.sampling_seconds, config.scrape_seconds
     caches = [SeriesCache() for _ in pages]
     pending: list[SampleBatch] = []
     now = written = simulation.now
-    scrape = now + interval
+    scrape = now + SCRAPE_SECONDS
     while now < until:
         is_traced = now + SAMPLING_SECONDS > until - TRACED_SECONDS
-        now = min(now + (sampling if is_traced else max(sampling, SAMPLING_SECONDS)), until)
+        now = min(now + (sampling if is_traced else SAMPLING_SECONDS), until)
         spans = [to_span(span) for span in simulation.advance(now)]
         hub.pipeline.count(spans, now)
         if now >= until - TRACED_SECONDS and spans:
@@ -66,7 +53,7 @@ def backfill(
         if now >= scrape:
             pending += [hub.pipeline.collect(now), *_scrape(pages, caches, now)]
             hub.pipeline.mark_written()
-            scrape += interval
+            scrape += SCRAPE_SECONDS
         if now - written >= CHUNK_SECONDS or now >= until:
             hub.store.append_samples(pending)
             pending, written = [], now

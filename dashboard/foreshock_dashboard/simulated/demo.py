@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import tempfile
@@ -19,23 +18,33 @@ from typing import Any
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import tune_process
 from foreshock_dashboard.hub.hub import Hub
+from foreshock_dashboard.settings.option_types import EXPORTER_PORT
 from foreshock_dashboard.settings.settings import Settings
-from foreshock_dashboard.simulated.daily_course import daily_course
-from foreshock_dashboard.simulated.load_history import PEAK_AHEAD_SECONDS
+from foreshock_dashboard.simulated.backfill import TRACED_SECONDS, backfill
+from foreshock_dashboard.simulated.endpoints import RenderPage, merge_pages, serve_pages
+from foreshock_dashboard.simulated.load_history import load_history, token_counts
 from foreshock_dashboard.simulated.occupancy_spans import OccupancySpans
-from foreshock_dashboard.simulated.platform import INTERVAL_SECONDS, demo_platform
-from foreshock_dashboard.simulated.scenarios import scenario_path
+from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_exporter.attribution.container import host_join_keys
 from foreshock_exporter.exporter import Exporter
+from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.otlp.pusher import OtlpPusher
+from foreshock_exporter.web.server import serve as serve_exporter
 from foreshock_simulator.emitter import Emitter
 from foreshock_simulator.scenarios.load import load
 from foreshock_simulator.scenarios.truth import onset
+from foreshock_simulator.simulation import CLUSTER_JOB, EXPORTER_JOB, SERVERS_JOB, Simulation, exporters
 
-MIN_WALL_INTERVAL_SECONDS = 0.6
-"""Wall-clock time between two scrapes, and between two evaluations, at least: two slow cores manage that."""
-SAMPLES_PER_INTERVAL = 5
-"""Fast samples of an exporter between two scrapes."""
+DEMO_HISTORY_SECONDS = 2100.0
+"""Simulated time before going live that is scraped: the analysis needs half an hour for its baselines."""
+WARMUP_SECONDS = 300.0
+"""Simulated time before the history for a scenario without an onset, in which queues and caches fill."""
+ONSET_SECONDS = 20.0
+"""Simulated time from going live to the first fault of the scenario."""
+INTERVAL_SECONDS = 5.0
+"""Scrape interval and evaluation interval."""
+SAMPLING_SECONDS = 1.0
+"""Time between two fast samples of an exporter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,53 +90,73 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-demo-")))
         wall = PausedClock()
         clock = Clock(options.speed, wall.origin, wall.origin, wall, wall)
-        interval = scrape_interval(options.speed)
-        platform = demo_platform(load(scenario_path(options.scenario), options.size), options.seed, wall.origin, opened)
-        simulation, occupancies, hosts = platform.simulation, platform.occupancies, platform.hosts
+        spec = load(options.scenario, options.size)
+        first_fault = onset(spec)
+        before = DEMO_HISTORY_SECONDS + WARMUP_SECONDS
+        if first_fault is not None:
+            before = max(INTERVAL_SECONDS, first_fault - ONSET_SECONDS)
+        history = min(DEMO_HISTORY_SECONDS, before)
+        simulation = Simulation(spec, options.seed, wall.origin - before)
+        simulation.advance(wall.origin - history)
+        occupancies = [
+            OccupancySpans(host.host_id, host.host_name, wall.origin - TRACED_SECONDS) for host in simulation.hosts
+        ]
+        hosts = exporters(simulation, lambda: simulation.now, [item.observe for item in occupancies])
+        pages = [*_exporter_pages(simulation, hosts, opened), *_other_pages(simulation, opened)]
         settings = Settings(
             otlp_grpc_port=0,
             otlp_http_port=0,
             store_path=folder,
-            scrape_interval=interval,
-            evaluation_interval=interval,
+            scrape_interval=INTERVAL_SECONDS,
+            evaluation_interval=INTERVAL_SECONDS,
             **options.hub,
         )
-        hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in platform.pages])))
-        tokens = platform.token_counts()
-        if not _fill(platform.play(hub, wall.origin), wall.origin, platform.history, stop):
+        hub = opened.enter_context(closing(Hub(settings, clock, [target for _, target in pages])))
+        servers = [(page, target) for page, target in pages if target.job == SERVERS_JOB]
+        tokens = token_counts(servers)
+        chunks = backfill(simulation, hosts, pages, occupancies, hub, SAMPLING_SECONDS, wall.origin)
+        if not _fill(chunks, wall.origin, history, stop):
             return
-        platform.write_load_history(hub, tokens)
-        if daily_course(simulation.spec):  # whose hours pass in minutes: its forecast is there when it begins
-            hub.evaluate()
-            hub.forecast_capacity()
+        rates = {labels: (count - tokens.get(labels, 0.0)) / history for labels, count in token_counts(servers).items()}
+        hub.store.append_samples([*load_history(rates, wall.origin)])
         wall.release()
         endpoint = f"http://127.0.0.1:{hub.http.port}"
         for occupancy, exporter in zip(occupancies, hosts, strict=True):
-            _push(occupancy, exporter, clock, endpoint, interval, opened)
-        _sample(hosts, clock, interval / SAMPLES_PER_INTERVAL, opened)
+            _push(occupancy, exporter, clock, endpoint, opened)
+        _sample(hosts, clock, opened)
         hub.start()
         emitter = opened.enter_context(closing(Emitter(simulation, clock, endpoint)))
         emitter.start()
         url = hub.web.url.replace("//0.0.0.0:", "//127.0.0.1:")  # all interfaces: this one is one of them
         print(f"foreshock demo ({options.scenario}, seed {options.seed}): {url}", flush=True)
-        first_fault = onset(simulation.spec)
-        if daily_course(simulation.spec):
-            print(f"Daily peak at {_utc(wall.origin + PEAK_AHEAD_SECONDS)}.", flush=True)
-        elif first_fault is not None:
-            print(f"First fault at {_utc(simulation.start + first_fault)}.", flush=True)
+        if first_fault is not None:
+            begins = datetime.fromtimestamp(simulation.start + first_fault, UTC)
+            print(f"First fault at {begins:%Y-%m-%dT%H:%M:%SZ}.", flush=True)
         print("Simulated platform. Press Ctrl-C to stop.", flush=True)
         if options.open_browser and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
             webbrowser.open(hub.web.url)
         stop.wait(options.duration)
 
 
-def scrape_interval(speed: float) -> float:
-    """Simulated seconds between two scrapes, and between two evaluations, at a speed: whole ones, at least 5."""
-    return max(INTERVAL_SECONDS, float(math.ceil(speed * MIN_WALL_INTERVAL_SECONDS)))
+def _exporter_pages(
+    simulation: Simulation, hosts: Sequence[Exporter], opened: ExitStack
+) -> Iterator[tuple[RenderPage, ScrapeTarget]]:
+    """Serve the metrics of each exporter, and yield the page and its scrape target."""
+    for host, exporter in zip(simulation.hosts, hosts, strict=True):
+        server = opened.enter_context(closing(serve_exporter(exporter, "127.0.0.1", 0)))
+        url = f"http://127.0.0.1:{server.port}/metrics"
+        yield exporter.render, ScrapeTarget(url, EXPORTER_JOB, {"instance": f"{host.host_name}:{EXPORTER_PORT}"})
 
 
-def _utc(time: float) -> str:
-    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%SZ}"
+def _other_pages(simulation: Simulation, opened: ExitStack) -> Iterator[tuple[RenderPage, ScrapeTarget]]:
+    """Serve the metrics of the model servers and of the cluster, and yield each page and its scrape target."""
+    pages: dict[str, RenderPage] = {
+        SERVERS_JOB: lambda: render(merge_pages(simulation.inference())),
+        CLUSTER_JOB: lambda: render(simulation.capacity()),
+    }
+    base = opened.enter_context(serve_pages({f"/{job}": page for job, page in pages.items()}))
+    for job, page in pages.items():
+        yield page, ScrapeTarget(f"{base}/{job}", job, {"instance": job})
 
 
 def _fill(chunks: Iterator[float], until: float, history: float, stop: threading.Event) -> bool:
@@ -148,12 +177,12 @@ def _fill(chunks: Iterator[float], until: float, history: float, stop: threading
     return True
 
 
-def _sample(hosts: Sequence[Exporter], clock: Clock, period: float, opened: ExitStack) -> None:
+def _sample(hosts: Sequence[Exporter], clock: Clock, opened: ExitStack) -> None:
     """Sample all hosts in one thread: their drivers are one simulation, which is not thread-safe."""
     ended = threading.Event()
 
     def sample() -> None:
-        while not ended.wait(clock.wall_seconds(period)):
+        while not ended.wait(clock.wall_seconds(SAMPLING_SECONDS)):
             for exporter in hosts:
                 exporter.sample()
 
@@ -163,15 +192,13 @@ def _sample(hosts: Sequence[Exporter], clock: Clock, period: float, opened: Exit
     opened.callback(ended.set)
 
 
-def _push(
-    occupancy: OccupancySpans, exporter: Exporter, clock: Clock, endpoint: str, interval: float, opened: ExitStack
-) -> None:
+def _push(occupancy: OccupancySpans, exporter: Exporter, clock: Clock, endpoint: str, opened: ExitStack) -> None:
     """Push an exporter's occupancy spans as a real exporter does; the hub scrapes its metrics."""
     pusher = OtlpPusher(
         endpoint,
         exporter.snapshot,
         occupancy.resource,
-        interval,
+        INTERVAL_SECONDS,
         clock.now,
         environ={"OTEL_METRICS_EXPORTER": "none"},
         join_keys=host_join_keys,

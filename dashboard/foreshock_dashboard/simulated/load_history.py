@@ -6,7 +6,7 @@ simulated platform alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -25,8 +25,6 @@ GAP_SECONDS = WORLD_HISTORY_SECONDS + FORECAST_STEP_SECONDS
 """Time before the present that is left to the simulated platform: more than an evaluation reads."""
 STEP_SECONDS = FORECAST_STEP_SECONDS / 2
 """Time between two samples: a rate over a step of the forecast needs two."""
-Ratios = Callable[[Floats, float], Floats]
-"""Returns the load at times over that at the present (Unix seconds)."""
 TOKENS = "vllm:generation_tokens_total"
 PEAK_RATIO = 5.3
 """Load at the next peak over that of the present: about twice the safe load of llm-chat by default."""
@@ -49,16 +47,11 @@ def token_counts(pages: Iterable[tuple[RenderPage, ScrapeTarget]]) -> Mapping[La
     return {sample.labels: sample.value for sample in samples if sample.metric == TOKENS}
 
 
-def load_history(
-    tokens_per_second: Mapping[Labels, float], now: float, ratios: Ratios | None = None
-) -> Iterator[SampleBatch]:
-    """Counters of generated tokens of the days before `now` (Unix seconds), which lead to the present rates.
-
-    ratios: load at times over that at `now`; by default `load_ratios`.
-    """
+def load_history(tokens_per_second: Mapping[Labels, float], now: float) -> Iterator[SampleBatch]:
+    """Counters of generated tokens of the days before `now` (Unix seconds), which lead to the present rates."""
     times = np.arange(now - DAYS * DAY_SECONDS, now - GAP_SECONDS, STEP_SECONDS)
     noise = np.random.default_rng(0).normal(1.0, NOISE_RATIO, len(times))
-    seconds = np.cumsum((ratios or load_ratios)(times, now) * noise) * STEP_SECONDS
+    seconds = np.cumsum(load_ratios(times, now) * noise) * STEP_SECONDS
     for time, at_present_rate in zip(times.tolist(), seconds.tolist(), strict=True):
         counters = (Sample(TOKENS, labels, rate * at_present_rate) for labels, rate in tokens_per_second.items())
         yield SampleBatch(time, "history", tuple(counters))

@@ -35,7 +35,7 @@ def found(platform: Platform, cluster: str) -> dict[str, Incident]:
 )
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_a_cascade_from_another_shard_pages_for_the_callers_in_this_one(trouble: str, unseen: frozenset[str]) -> None:
-    """The other shard cannot know whether its service affects anybody. It lists what has spans, nothing of this one."""
+    """The other shard cannot know whether its service affects any other. It lists what has spans, nothing else."""
     front, mid, db = TROUBLE[trouble]
     calls = {("user", FRONT): front, (FRONT, MID): mid, (MID, DB): db}
     callers = found(Platform({FRONT: front, MID: mid, DB: UNSEEN}, calls, unseen=unseen), "a")

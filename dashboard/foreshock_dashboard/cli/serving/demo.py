@@ -9,7 +9,6 @@ import click
 from foreshock_dashboard.cli.options import DURATION, GroupedCommand, Parsed, hub_settings
 from foreshock_dashboard.common.process import stop_on_signals
 from foreshock_dashboard.settings.settings import load_settings
-from foreshock_dashboard.simulated.scenarios import DEMO_SCENARIOS
 from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.scenarios.parsing.document import ScenarioError, alternatives
 from foreshock_simulator.scenarios.platforms.topology import SIZES
@@ -38,8 +37,8 @@ def _parse_scenario(text: str) -> str:
             load(text)
         except ScenarioError as error:
             raise ValueError(f"cannot be used; {error}") from None
-    elif text not in (known := (*names(), *DEMO_SCENARIOS)):
-        raise ValueError(f"is not a scenario; {alternatives(text, known)}")
+    elif text not in names():
+        raise ValueError(f"is not a scenario; {alternatives(text, names())}")
     return text
 
 
@@ -86,7 +85,6 @@ def demo(
     Examples:
       foreshock demo
       foreshock demo --scenario calm --port 0 --no-browser
-      foreshock demo --scenario daily-peak --speed 60
     """
     from foreshock_dashboard.simulated.demo import DemoOptions  # the whole hub, which `demo --help` does not need
     from foreshock_dashboard.simulated.demo import demo as run_demo

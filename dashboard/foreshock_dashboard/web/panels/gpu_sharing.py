@@ -59,10 +59,10 @@ def far_cpus(sharing: Mapping[str, GpuSharing], tenants: Sequence[Tenant]) -> li
             found.setdefault(service, []).append((ratio, gpu.label))
     sentences = []
     for service, gpus in sorted(found.items()):
-        ratio, gpu = min(gpus)
+        ratio, worst = min(gpus)
         more = f", as on {counted(len(gpus) - 1, 'other GPU')}" if len(gpus) > 1 else ""
         sentences.append(
-            f"{service.name} has {percent(ratio)} of its CPUs on the NUMA node of {gpu} "
+            f"{service.name} has {percent(ratio)} of its CPUs on the NUMA node of {worst} "
             f"(limit {percent(MIN_LOCAL_CPUS_RATIO)}){more}. {MPS_TEXTS['pin']}"
         )
     return sentences

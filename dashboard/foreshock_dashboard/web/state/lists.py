@@ -288,15 +288,15 @@ def gpus(snapshot: Snapshot, sharing: Mapping[str, GpuSharing] = NO_SHARING) -> 
     idle = allocated(world)
     columns = (world.memory_used, world.memory_total, mean_power(world)[:, None], world.temperature)
     contended = map(number, contended_time(world).tolist())
+    modes = [sharing.get(gpu.uuid, _UNSHARED) for gpu in world.gpus]
     figures: Iterator[tuple[Any, ...]] = zip(last(world.utilization), contended, *map(last, columns), strict=True)
     return {
         "gpus": [
             GpuRow(
                 *(gpu.label, gpu.host, gpu.index, gpu.uuid, gpu.model, gpu.vendor),
-                *(*newest, tenants.get(gpu, []), idle.get(gpu, [])),
-                *sharing.get(gpu.uuid, _UNSHARED)[:2],
+                *(*newest, tenants.get(gpu, []), idle.get(gpu, []), mode.mode, mode.mps),
             )
-            for gpu, newest in zip(world.gpus, figures, strict=True)
+            for gpu, newest, mode in zip(world.gpus, figures, modes, strict=True)
         ]
     }
 

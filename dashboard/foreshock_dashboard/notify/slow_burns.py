@@ -12,8 +12,8 @@ from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKey
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.notify.channels import Channel
 from foreshock_dashboard.notify.shortages import Reader
-from foreshock_dashboard.notify.slow_burns.groups import PREFIX, GroupBody, group_body, grouped, services_of
-from foreshock_dashboard.notify.slow_burns.news import UPDATE_SECONDS, Announced, can_wait, has_moved, is_due, is_near
+from foreshock_dashboard.notify.slow_burn_groups import PREFIX, GroupBody, group_body, grouped, services_of
+from foreshock_dashboard.notify.slow_burn_news import UPDATE_SECONDS, Announced, can_wait, has_moved, is_due, is_near
 from foreshock_dashboard.render.notification import over_message, slow_burns_message, slow_burns_name
 from foreshock_dashboard.settings.working_hours import WorkingHours
 from foreshock_dashboard.store.outbox import Outbox, OutboxMessage
@@ -194,12 +194,12 @@ def _message(
 ) -> OutboxMessage:
     """A message with news. What is silenced stays as it was announced, and is not in the text."""
     before = last.body.announced if last else {}
-    told = [burn for burn in news.shown if burn.key not in news.silenced]
-    services = (of for burn in told for of in services_of(burn, reader.services_by_host))
+    said = [burn for burn in news.shown if burn.key not in news.silenced]
+    services = (of for burn in said for of in services_of(burn, reader.services_by_host))
     owners = [*dict.fromkeys(filter(None, map(reader.owner, services)))]
-    text = slow_burns_message(told, now, reader.base, owners, news.moved, is_update=is_update)
+    text = slow_burns_message(said, now, reader.base, owners, news.moved, is_update=is_update)
     body = GroupBody(
-        service=slow_burns_name(told),
+        service=slow_burns_name(said),
         severity="warning",
         cause="",
         title=text.title,

@@ -8,7 +8,7 @@ from functools import lru_cache
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKey, SlowBurnKind
 from foreshock_dashboard.model.service import Service, qualified, split_cluster
 from foreshock_dashboard.notify.message import MessageBody
-from foreshock_dashboard.notify.slow_burns.news import Announced
+from foreshock_dashboard.notify.slow_burn_news import Announced
 from foreshock_dashboard.store.outbox import OutboxMessage
 
 PREFIX = "slow burn "
