@@ -122,7 +122,7 @@ def test_an_incident_is_chosen_and_its_postmortem_is_one_file(visit: Open) -> No
     page = visit("/cascade").page
     _ready(page)
     with page.expect_download() as download:
-        page.get_by_role("link", name="Download postmortem").click()
+        page.get_by_role("link", name="Postmortem").click()
     assert download.value.suggested_filename == "foreshock-20251125T095730Z-embedder.zip"
     page.locator(".incidents a", has_text="reranker").click()
     expect(page).to_have_url(re.compile(r"incident=20251125T095730Z-reranker&from=\d+&to=\d+$"))
@@ -136,13 +136,13 @@ def test_the_slider_replays_map_and_lanes(visit: Open) -> None:
     page = visit("/cascade").page
     _ready(page)
     expect(page.locator("#map .node.critical")).not_to_have_count(0)
-    page.get_by_role("button", name="Replay").click()
+    page.get_by_role("button", name="Play cascade").click()
     slider = page.get_by_role("slider", name="Show the state at this time")
     slider.fill(str(int(NOW - 400) // 10 * 10))
     expect(page.locator("#live")).to_contain_text("Past")
     expect(page.locator("#map .node.critical")).to_have_count(0)
     expect(page.locator("#timeline-message")).to_have_text("No anomalies in this time range.")
-    expect(page.get_by_role("button", name="▶ Play")).to_be_visible()
+    expect(page.get_by_role("button", name="▶ Play", exact=True)).to_be_visible()
     page.get_by_role("button", name="Back to live").click()
     expect(page.locator("#map .node.critical")).not_to_have_count(0)
 

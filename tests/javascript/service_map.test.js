@@ -29,7 +29,7 @@ test("a service is drawn in its state, as on the other pages", () => {
   assert.deepEqual(shown({ ...breached, stage: "breached" }), ["SLO breach", "■", "critical"]);
   const degraded = /** @type {const} */ ({ health: "warning", condition: "degraded", word: "Degraded" });
   assert.deepEqual(shown({ ...degraded, stage: "degraded" }), ["Degraded", "▼", "warning"]);
-  assert.deepEqual(shown({ health: "idle", condition: "low_traffic", word: "Few requests" })[1], "◔");
+  assert.deepEqual(shown({ health: "idle", condition: "low_traffic", word: "Low traffic" })[1], "◔");
   assert.deepEqual(shown({ condition: "recovering", word: "Recovering" }), ["Recovering", "◐", "recovering"]);
   assert.equal(nodeState({ ...node, kind: "database" }, undefined).word, "database");
 });

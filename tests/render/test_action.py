@@ -108,6 +108,15 @@ def test_what_is_expected_says_what_is_not_achieved(effect: Effect | None, too_l
     assert expected in action_expected(action)
 
 
+@pytest.mark.parametrize(("rate", "shown", "per_minute"), [(7.81, "7.8", 468), (4.1, "4.1", 246), (0.01, "0.01", None)])
+def test_a_rate_limit_is_the_one_that_its_command_sets(rate: float, shown: str, per_minute: int | None) -> None:
+    """Gateways take whole requests per minute; less than one has no command."""
+    action = Action("limit_rate", FRONT, amount=rate, current=24.4)
+    assert action_text(action).startswith(f"Rate-limit {FRONT} to {shown} req/s (now 24.4 req/s).")
+    command = action_command(action)
+    assert command is None if per_minute is None else f'"requests":{per_minute},' in str(command)
+
+
 def test_an_unknown_effect_and_time_are_left_out() -> None:
     assert action_text(Action("inspect_replicas", LLM)) == "Check why serving/llm-chat replicas are not ready."
     assert action_text(None) == ""

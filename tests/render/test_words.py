@@ -312,7 +312,9 @@ def test_the_headline_of_a_load_says_what_it_means_for_users() -> None:
 
 def test_a_caller_that_fails_entirely_leads_the_headline_of_a_breach() -> None:
     failing = incident("overload", SuspectedCause(FRONT), summary=Summary(BREACH, failing=FRONT))
-    assert headline(failing) == ("front is failing 100% of requests now; llm is in breach: p95 27.4 s (SLO 16.4 s)")
+    assert headline(failing) == (
+        "front is failing 100% of requests now; llm is breaching its SLO: p95 27.4 s (SLO 16.4 s)"
+    )
     assert headline(replace(failing, state="recovering")) == "llm is recovering: p95 27.4 s (SLO 16.4 s)"
 
 

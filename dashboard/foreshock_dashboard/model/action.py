@@ -160,6 +160,11 @@ class Action(NamedTuple):
         return self.current + self.amount
 
     @property
+    def requests_per_minute(self) -> int:
+        """The amount of a rate limit as gateways take it, a whole number; 0 if unknown or less than one."""
+        return int(round(self.amount * 60.0, 6)) if self.amount > 0 else 0
+
+    @property
     def exceeds_maximum(self) -> bool:
         """Whether the autoscaler allows less than the total."""
         return self.total > self.maximum

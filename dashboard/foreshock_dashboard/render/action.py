@@ -244,7 +244,9 @@ FORMATS: Mapping[str, Callable[[float], str | Clause]] = {
 def _fields(action: Action) -> dict[str, Any]:
     """Fields of an action as parts of a text, its total, and the maximum that this exceeds."""
     labels = tuple(gpu.label for gpu in action.gpus)
+    per_minute = action.requests_per_minute if action.kind == "limit_rate" else 0
     return action._asdict() | {
+        "amount": per_minute / 60.0 if per_minute else action.amount,  # of the command, which sets a whole number
         "callers": joined(action.callers),
         "candidates": joined(action.candidates, ", "),
         "target": action.target if action.kind == "roll_back" or not action.target else place(action.target),

@@ -26,8 +26,6 @@ CLUSTER = re.compile(r"[\w.:@][\w.:@/-]{0,252}", re.ASCII)
 GPU_UUID = re.compile(r"(GPU|MIG)-[0-9a-zA-Z/-]{1,80}")
 DEPLOYMENT = "deployment/{}"
 ENVOY_GATEWAY_OBJECT = "backendtrafficpolicy/"
-MINUTE_SECONDS = 60.0
-
 
 Make = Callable[[Action], Sequence[Sequence[str]]]
 """Makes the commands of an action, each in words."""
@@ -151,9 +149,9 @@ def _set_team_limit(service: Service | None, requests: int | None) -> Sequence[S
 
 def _limit_rate(action: Action) -> Sequence[Sequence[str]]:
     """Limit requests per minute, because the limit is a whole number: at the LiteLLM proxy, or in Envoy Gateway."""
-    if not action.amount * MINUTE_SECONDS >= 1:
+    requests = action.requests_per_minute
+    if not requests:
         raise _NoCommandError
-    requests = int(action.amount * MINUTE_SECONDS)
     if action.callee is not None:
         return _set_team_limit(action.service, requests)
     limit = {"requests": requests, "unit": "Minute"}

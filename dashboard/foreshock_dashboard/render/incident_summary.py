@@ -88,12 +88,12 @@ def is_load_condition(incident: Incident) -> bool:
 def condition_clauses(incident: Incident, stage: Stage | None = None) -> Text:
     """The service and its condition, without values: `llm is breaching its SLO`, `GET /home of llm is breaching …`.
 
-    A caller that fails entirely comes first: `assistant is failing 100% of requests now; llm is in breach`.
+    A caller that fails entirely comes first: `assistant is failing 100% of requests now; llm is breaching its SLO`.
     stage: of the service where the incident has none; by default, as its symptom shows.
     """
     condition, symptom = _condition(incident, stage), incident.summary.symptom
     if condition == BREACHES_SLO and (failing := incident.summary.failing) is not None:
-        return text(failing, " is failing 100% of requests now; ", incident.service, " is in breach")
+        return text(failing, " is failing 100% of requests now; ", incident.service, f" {BREACHES_SLO}")
     operation = symptom.operation if symptom and (stage is None or incident.stage) else ""
     of = f"{operation} of " if operation and condition == BREACHES_SLO else ""
     return text(of, incident.service, f" {condition}")

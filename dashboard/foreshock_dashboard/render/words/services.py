@@ -36,7 +36,7 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "anomalous": "Anomalous",
     "degraded": "Degraded",
     "slo_breach": "SLO breach",
-    "low_traffic": "Few requests",
+    "low_traffic": "Low traffic",
     "no_baseline": "No baseline yet",
     "no_traffic": "No requests seen",
     "no_data": "No data",

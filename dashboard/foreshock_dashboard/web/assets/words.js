@@ -78,7 +78,7 @@ export const CONDITIONS = /** @type {const} */ ({
   anomalous: "Anomalous",
   degraded: "Degraded",
   slo_breach: "SLO breach",
-  low_traffic: "Few requests",
+  low_traffic: "Low traffic",
   no_baseline: "No baseline yet",
   no_traffic: "No requests seen",
   no_data: "No data",

@@ -35,6 +35,13 @@ const copyButton = (text, command) =>
   h("button", { type: "button", class: "quiet", title: command, "data-copy": command, "data-copy-name": text }, text);
 
 /**
+ * A command that breaks at spaces only, not within `--replicas`; JSON may break anywhere, as it is long.
+ * @param {string} command
+ */
+const unbrokenWords = (command) =>
+  command.split(" ").map((word, i) => [i ? " " : "", /['"{}]/.test(word) ? word : h("span", { class: "word" }, word)]);
+
+/**
  * The commands of an action, to copy, or how to take it; a phone has no room for the text of the second.
  * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command" | "how">} action
  */
@@ -44,13 +51,18 @@ const commandRows = ({ command, revert_command: revert, how }) => {
     h(
       "p",
       { class: "command" },
-      h("code", { title: `${command}\n${ACTION_TEXTS.names}` }, command),
+      h("code", { title: `${command}\n${ACTION_TEXTS.names}` }, unbrokenWords(command)),
       copyButton(ACTION_TEXTS.copy, command),
       revert ? copyButton(ACTION_TEXTS.copy_revert, revert) : null,
       how ? h("span", { class: "how muted" }, `${how}.`) : null,
     ),
     revert
-      ? h("p", { class: "command revert" }, h("span", { class: "muted" }, ACTION_TEXTS.revert), h("code", null, revert))
+      ? h(
+          "p",
+          { class: "command revert" },
+          h("span", { class: "muted" }, ACTION_TEXTS.revert),
+          h("code", null, unbrokenWords(revert)),
+        )
       : null,
   ];
 };

@@ -81,9 +81,9 @@ const incidentTools = (incident) =>
         "data-time": "replay",
         "data-from": Math.round(Math.min(incident.since, incident.opened) - REPLAY_LEAD_SECONDS),
       },
-      "▶ Replay",
+      "▶ Play cascade",
     ),
-    h("a", { href: reportHref(incident.id), download: "" }, "Download postmortem"),
+    h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
     slowestTracesLink(incident.service, "Slowest traces"),
     incident.resolved ? null : link(pageHref("/"), "Action and evidence"),
   );

@@ -2,7 +2,7 @@
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, fact, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { formatDuration, formatPercent, formatValue, inWords, uncapitalized } from "#web/assets/format.js";
+import { capitalized, formatDuration, formatPercent, formatValue, inWords, uncapitalized } from "#web/assets/format.js";
 import {
   actionCard,
   causeText,
@@ -16,16 +16,7 @@ import {
 import { responseLine } from "#web/assets/timeline/response.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
-import {
-  CONFIDENCE_LEVELS,
-  EMPTY,
-  NOW_TEXTS,
-  QUALITIES,
-  SEVERITIES,
-  SIGNAL_MEANINGS,
-  SIGNAL_NOTES,
-  STATES,
-} from "#web/assets/words.js";
+import { EMPTY, NOW_TEXTS, QUALITIES, SEVERITIES, SIGNAL_MEANINGS, SIGNAL_NOTES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").Evidence} Evidence */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -57,7 +48,7 @@ const incidentLinks = (incident, isShown = false) => {
     isShown ? null : link(pageHref("/cascade", params), "Cascade"),
     slowestTracesLink(service, "Slowest traces"),
     resolved || isShown ? null : h("a", { href: runbookHref(incident) }, "Runbook"),
-    isShown ? null : h("a", { href: reportHref(id), download: "" }, "Report"),
+    isShown ? null : h("a", { href: reportHref(id), download: "" }, "Postmortem"),
   );
 };
 
@@ -169,10 +160,7 @@ const suspectFacts = ({ cause, suspect, candidates, confidence_level, confidence
           others.map((candidate, i) => [i ? ", " : "", candidateText(candidate)]),
         )
       : null,
-    fact(
-      "Confidence",
-      h("span", { class: "level", title: formatPercent(confidence) }, CONFIDENCE_LEVELS[confidence_level]),
-    ),
+    fact("Confidence", h("span", { class: "level", title: formatPercent(confidence) }, capitalized(confidence_level))),
     fact("Data quality", QUALITIES[quality]),
     suspect.gpus.length
       ? fact(

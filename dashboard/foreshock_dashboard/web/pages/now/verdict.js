@@ -210,7 +210,7 @@ const resolvedIncident = (incident, now) => {
     ),
     suspect && suspect !== service ? ` (suspected: ${inWords(suspect)})` : "",
     `, ${NOW_TEXTS.open_for} ${formatDuration((resolved ?? now) - since)}. `,
-    h("a", { href: reportHref(id), download: "" }, "Report"),
+    h("a", { href: reportHref(id), download: "" }, "Postmortem"),
   ];
 };
 
@@ -223,7 +223,7 @@ const links = ({ incident, others }) =>
     h("a", { href: "#evidence-panel" }, `Evidence (${plural(incident.evidence.length, "signal")})`),
     link(incidentHref(incident.id), "Cascade"),
     h("a", { href: runbookHref(incident) }, "Runbook"),
-    h("a", { href: reportHref(incident.id), download: "" }, "Report"),
+    h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
   );
 
 /**
