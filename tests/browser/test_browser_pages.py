@@ -216,7 +216,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     site.hub.snapshot = SCENES["blind"]()
     page = visit().page
     ready(page)
-    expect(page.locator("#figures b")).to_have_text(["? –"] * 5)
+    expect(page.locator("#figures b")).to_have_text(["–"] * 5)
     expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, no data on GPU wait, 32 without data")
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
