@@ -44,6 +44,7 @@ OTHERS = (
         "forecast",
         "health/{service}",
         "report/{incident}",
+        "shard",
     ),
     *("user", "webhooks/argocd", "webhooks/github"),
 )
