@@ -30,13 +30,14 @@ from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Edge
+from foreshock_dashboard.model.world_sections import Hardware, XidCounter
 from foreshock_dashboard.notify.alerts import alerts
 from foreshock_dashboard.render.notification import open_message
 from foreshock_dashboard.web.api.by_cluster import ClusterViews
 from foreshock_dashboard.web.documents.postmortem import report
 from foreshock_dashboard.web.pages.now.data import now
 from foreshock_dashboard.web.panels.timeline import chosen_incidents
-from foreshock_dashboard.web.state.one_cluster import capacity_of, snapshot_of
+from foreshock_dashboard.web.state.one_cluster import capacity_of, snapshot_of, world_of
 from foreshock_dashboard.web.state.parameters import cluster_of
 
 PAGES = ("now", *(f"pages/{name}" for name in ("contention", "cascade", "fleet", "services", "status")))
@@ -66,6 +67,30 @@ def test_a_capacity_forecast_has_what_is_of_the_named_cluster() -> None:
     found = capacity_of(replace(FORECAST, loads=tuple(loads), slow_burns=burns), "us")
     assert [item.subject for item in found.loads] == [Subject(Service("us//", "chat"), ""), Subject(None, "us//chat")]
     assert (found.shortages, [item.name for item in found.slow_burns]) == ((), ["us//host-3"])
+
+
+@pytest.mark.parametrize(("cluster", "counters"), [("eu", ["eu//host-1/gpu-0"]), ("us", ["us//host-2/gpu-0"] * 2)])
+def test_a_cluster_has_the_health_and_xid_errors_of_its_gpus(cluster: str, counters: list[str]) -> None:
+    """Errors have a row per GPU, XID, and service instead of one per GPU."""
+    world = fleet().world
+    assert world is not None
+    health = Hardware.empty(len(world.gpus), len(world.times))
+    xids = (XidCounter("eu//host-1/gpu-0", 79), XidCounter("us//host-2/gpu-0", 13), XidCounter("us//host-2/gpu-0", 79))
+    errors = np.arange(3.0)[:, np.newaxis].repeat(len(world.times), axis=1)
+    found = world_of(replace(world, hardware=replace(health, xids=xids, xid_errors=errors)), {cluster}).hardware
+    assert found is not None
+    assert found.lost.shape == (sum(gpu.host.startswith(cluster) for gpu in world.gpus), len(world.times))
+    assert [counter.gpu for counter in found.xids] == counters
+    assert found.xid_errors[:, 0].tolist() == [row for row, xid in enumerate(xids) if xid.gpu in counters]
+
+
+@pytest.mark.parametrize("cluster", ["eu", "us"])
+def test_a_cluster_keeps_gpus_without_xid_errors(cluster: str) -> None:
+    world = fleet().world
+    assert world is not None
+    found = world_of(replace(world, hardware=Hardware.empty(len(world.gpus), len(world.times))), {cluster}).hardware
+    assert found is not None
+    assert (found.xids, len(found.xid_errors)) == ((), 0)
 
 
 def test_a_call_between_two_clusters_is_shown_in_both(two: Caller) -> None:

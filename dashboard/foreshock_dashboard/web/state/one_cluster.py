@@ -24,8 +24,8 @@ from foreshock_dashboard.model.service import Ownership, Service, split_cluster
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Network, Resources
+from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.model.world_sections import Capacity, Hardware, ModelServers, Network, Resources
 from foreshock_dashboard.web.state.one_cluster_traces import OneClusterTraces
 
 Key = TypeVar("Key")
@@ -186,7 +186,7 @@ def world_of(world: World, clusters: Collection[str]) -> World:
         attempts=world.attempts[edges],
         gpus=_chosen(world.gpus, gpus),
         pool=_chosen(world.pool, gpus) if world.pool else (),
-        hardware=world.hardware and _taken(world.hardware, gpus),
+        hardware=world.hardware and _hardware(world.hardware, world.gpus, gpus),
         tenants=_chosen(world.tenants, tenants),
         gpu_wait_pairs=_chosen(world.gpu_wait_pairs, pairs),
         gpu_wait_by=world.gpu_wait_by[pairs],
@@ -205,6 +205,17 @@ def world_of(world: World, clusters: Collection[str]) -> World:
         change_tracked=frozenset(filter(has, world.change_tracked)),
         **{name: getattr(world, name)[gpus] for name in per_gpu},
         **{name: getattr(world, name)[tenants] for name in ("busy", "gpu_wait", "memory")},
+    )
+
+
+def _hardware(hardware: Hardware, gpus: Sequence[Gpu], rows: list[int]) -> Hardware:
+    labels = {gpus[row].label for row in rows}
+    xids = _rows(hardware.xids, lambda counter: counter.gpu in labels)
+    return replace(
+        hardware,
+        xids=_chosen(hardware.xids, xids),
+        xid_errors=hardware.xid_errors[xids],
+        **{name: getattr(hardware, name)[rows] for name in ("clock", "throttled", "errors", "lost")},
     )
 
 
