@@ -19,7 +19,7 @@ from tests.web.two_clusters import fleet
 from tests.web.worlds import SCENES, FakeHub, NoMetrics, request
 
 from foreshock_dashboard.access.tokens import Tokens, token_line
-from foreshock_dashboard.cli.get import SHARED_COLUMNS
+from foreshock_dashboard.cli.get.pools import SHARED_COLUMNS
 from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.cli.output import table
 from foreshock_dashboard.cli.source import AnswerError, Source

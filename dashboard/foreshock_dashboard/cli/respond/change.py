@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from foreshock_dashboard.cli.get import CHANGE_COLUMNS, CHANGE_FIELDS
+from foreshock_dashboard.cli.get.incidents import CHANGE_COLUMNS, CHANGE_FIELDS
 from foreshock_dashboard.cli.options import GroupedCommand, output_option
 from foreshock_dashboard.cli.output import show
 from foreshock_dashboard.cli.respond.incident import user_name
