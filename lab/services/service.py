@@ -17,6 +17,7 @@ from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from prometheus_client import start_http_server
 
 from behavior import Behavior, Json, strikes
@@ -48,8 +49,7 @@ def application(spec: Json, behavior: Behavior) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if database:
-            await database.open()
+        await steps.open()
         batches = asyncio.create_task(engine.run()) if engine else None
         yield
         if batches:
@@ -63,6 +63,7 @@ def application(spec: Json, behavior: Behavior) -> FastAPI:
         else:
             handler = handling(steps, operation, behavior, workers)
         app.add_api_route(f"/{operation['name']}", handler, methods=["GET", "POST"])
+    FastAPIInstrumentor.instrument_app(app, exclude_spans=["receive", "send"])  # three internal spans per request
     return app
 
 

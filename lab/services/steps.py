@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import httpx
+import aiohttp
 import redis.asyncio as redis
 
 from behavior import Json, strikes
@@ -36,9 +36,15 @@ class Steps:
 
     def __init__(self, spec: Json, database: Database | None, cache: redis.Redis | None, volume: Path) -> None:
         self._spec, self._database, self._cache, self._volume = spec, database, cache, volume
-        limits = httpx.Limits(max_connections=200, max_keepalive_connections=8, keepalive_expiry=20.0)
-        self._client = httpx.AsyncClient(limits=limits)
+        self._client: aiohttp.ClientSession | None = None
         self._kept: list[bytearray] = []
+
+    async def open(self) -> None:
+        """Connect to the database, and make the client of other services: both belong to the running event loop."""
+        if self._database:
+            await self._database.open()
+        connector = aiohttp.TCPConnector(limit=200, keepalive_timeout=20.0, use_dns_cache=False)
+        self._client = aiohttp.ClientSession(connector=connector)
 
     async def run(self, steps: list[Json], request: dict[str, str], behavior: Json) -> None:
         """Run steps one after another.
@@ -110,21 +116,23 @@ class Steps:
                 raise
 
     async def _call(self, step: Json, request: dict[str, str], behavior: Json) -> None:
+        assert self._client is not None
         url = f"http://{step['service']}:8080/{step['operation']}"
-        timeout = behavior.get("timeout_seconds", self._spec["timeout"])
+        timeout = aiohttp.ClientTimeout(total=behavior.get("timeout_seconds", self._spec["timeout"]))
         attempts = 1 + int(behavior["retries"] if "retries" in behavior else self._spec["retries"])
         problem = ""
         for attempt in range(attempts):
             if attempt:
                 await asyncio.sleep(RETRY_SECONDS * attempt)
             try:
-                answer = await self._client.get(url, params=request, timeout=timeout)
-            except httpx.HTTPError as error:
+                async with self._client.get(url, params=request, timeout=timeout) as answer:
+                    await answer.read()
+            except (aiohttp.ClientError, TimeoutError) as error:
                 problem = f"{type(error).__name__}"
                 continue
-            if answer.status_code < 500:
+            if answer.status < 500:
                 return
-            problem = f"status {answer.status_code}"
+            problem = f"status {answer.status}"
         raise CallError(f"{step['service']}: {problem}")
 
 

@@ -57,6 +57,18 @@ def test_the_next_fault_waits_until_users_see_nothing_of_the_last_one(tmp_path: 
     assert ended + 100 <= until <= truth["onset"] - HISTORY
 
 
+def test_what_users_expect_is_set_by_their_healthy_requests(tmp_path: Path) -> None:
+    """A fault with 1 s does not make 0.3 s acceptable, although it is within the half hour before the next one."""
+    system = System(tmp_path)
+    first, second = planned(system, "exception"), planned(system, "failing-handler")
+    ended = FIRST + first.kind.duration
+    system.seen = lambda time: 1.0 if FIRST <= time < ended else 0.3 if ended + 400 <= time < ended + 500 else 0.02
+
+    assert Campaign(system, tmp_path, HISTORY, system.clock).run([first, second], START + 7200) == 2
+
+    assert orjson.loads((tmp_path / second.name / "truth.json").read_bytes())["noticed"] is not None
+
+
 def test_healthy_data_of_the_last_hour_suffice_for_the_analysis(tmp_path: Path) -> None:
     """After some faults, half of the hour before an onset may be left out, and no more."""
     system = System(tmp_path)

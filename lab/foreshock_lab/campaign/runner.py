@@ -20,11 +20,14 @@ from foreshock_lab.campaign.plan import PlannedFault
 from foreshock_lab.campaign.truth import Times, truth_of
 from foreshock_lab.faults import target
 from foreshock_lab.faults.injection import Injection
-from foreshock_lab.record.record import Range
+from foreshock_lab.record.record import Range, kept_ranges
 from foreshock_lab.topology.model import Json
 
-HISTORY_SECONDS = 300.0
-"""Healthy time right before each fault."""
+HISTORY_SECONDS = 180.0
+"""Healthy time right before each fault: a minute in which rates fill up after the time that is left out, and two in
+which incidents could open. The analysis has its baseline from earlier times."""
+TARGET_SECONDS = 1800.0
+"""Time whose healthy requests set the latency targets of users."""
 LOOKBACK_SECONDS, LEARNED_SECONDS = 3600.0, 1900.0
 """A recording begins so long before its fault, and has healthy data of so much of it: the analysis needs half an hour
 of the last hour before it opens incidents."""
@@ -112,8 +115,8 @@ class Campaign:
         """Wait for the healthy time before a fault, and return its end; None if that is later than `latest`."""
         while (end := max(self._clock.now(), since + self._history)) <= latest:
             self._sleep_until(end)
+            self._targets = latency_targets(self._healthy_requests(end - TARGET_SECONDS, end))
             requests = self._system.user_requests(end - self._history, end)
-            self._targets = latency_targets(requests)
             if (breach := first_breach(requests, self._targets, end - self._history, end)) is not None:
                 since = breach + WINDOW_SECONDS
             elif self._learned(end) >= LEARNED_SECONDS:
@@ -121,6 +124,10 @@ class Campaign:
             else:
                 self._clock.sleep(STEP_SECONDS)
         return None
+
+    def _healthy_requests(self, start: float, end: float) -> list[UserRequest]:
+        """Requests of users outside the times of faults."""
+        return [item for kept in kept_ranges(start, end, self._faulty) for item in self._system.user_requests(*kept)]
 
     def _learned(self, now: float) -> float:
         """Seconds of healthy data in the last `LOOKBACK_SECONDS`."""

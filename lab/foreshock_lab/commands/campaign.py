@@ -28,7 +28,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--seed", type=int, default=1, help=f"first seed of dev; held-out adds {HELD_OUT_SEED} (default: 1)")
     add("--systems", type=int, default=1, help="number of systems, one after another (default: 1)")
     add("--minutes", type=float, default=240.0, help="time of each system (default: 240)")
-    add("--history", type=float, default=HISTORY_SECONDS, help="healthy seconds before a fault (default: 300)")
+    add("--history", type=float, default=HISTORY_SECONDS, help="healthy seconds before a fault (default: 180)")
     add("--kinds", type=lambda text: text.split(","), default=[], help="comma-separated (default: all)")
     add("--output-dir", type=Path, required=True, help="folder of the recordings, in dev/ and heldout/")
     add("--list", action="store_true", help="print the plan only")

@@ -11,6 +11,7 @@ import json
 import random
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +37,7 @@ class Users:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         self._client = httpx.AsyncClient(limits=limits, timeout=TIMEOUT_SECONDS, trust_env=False)
         self._pending: set[asyncio.Task[None]] = set()
+        self._control_path = Path(config["control"])
         self._control, self._modified = {"rate_factor": 1.0, "prompt_factor": 1.0, "output_factor": 1.0}, 0
 
     async def run(self) -> None:
@@ -73,10 +75,10 @@ class Users:
         self._results.write(f"{began:.3f},{operation},{time.monotonic() - clock:.4f},{int(succeeded)}\n")
 
     def _read_control(self) -> dict[str, float]:
-        path = Path(self._config["control"])
-        if path.exists() and (modified := path.stat().st_mtime_ns) != self._modified:
-            self._control |= json.loads(path.read_text())
-            self._modified = modified
+        with suppress(FileNotFoundError):
+            if (modified := self._control_path.stat().st_mtime_ns) != self._modified:
+                self._control |= json.loads(self._control_path.read_text())
+                self._modified = modified
         return self._control
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from foreshock_lab.topology.draft import AI_NAMES, COMPLETIONS, Draft
+from foreshock_lab.topology.draft import AI_NAMES, COMPLETIONS, USER_RATES, Draft
 from foreshock_lab.topology.model import Cache, Compute, Entry, Operation, Query, Sleep, Step, Topology
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -66,7 +66,7 @@ def draw_desk(seed: int, rng: random.Random) -> Topology:
     missing = {role for role in ("files", "audit") if not has(role)}
     present = tuple(item for item in services if item.role not in missing)
     entries = (
-        *(Entry("overview", 0.35), Entry("open", 0.3), Entry("reply", 0.15)),
-        *(Entry("new", 0.06), Entry("suggest", 0.14)),
+        *(Entry("overview", 0.26), Entry("open", 0.24), Entry("reply", 0.2)),
+        *(Entry("new", 0.1), Entry("suggest", 0.2)),
     )
-    return Topology(f"desk-{seed}", seed, present, entries, rate=rng.uniform(5.0, 8.0))
+    return Topology(f"desk-{seed}", seed, present, entries, rate=rng.uniform(*USER_RATES))

@@ -28,6 +28,8 @@ AI_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 NEIGHBORS = "select id, text from documents where topic = mod($1, 50) order by abs(id - $1) limit 5"
 COMPLETIONS = "v1/chat/completions"
+USER_RATES = 4.0, 6.0
+"""Bounds of the mean requests of users per second: half of the operations have 40 a minute, enough for their p95."""
 PAGE_SECONDS, CALL_SECONDS, MODEL_SECONDS = 30.0, 5.0, 60.0
 """Timeouts of services in front of an AI path, of others, and of model servers."""
 

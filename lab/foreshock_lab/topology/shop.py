@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from foreshock_lab.topology.draft import AI_NAMES, Draft
+from foreshock_lab.topology.draft import AI_NAMES, USER_RATES, Draft
 from foreshock_lab.topology.model import Cache, Compute, Entry, Operation, Query, Sleep, Step, Topology
 
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -77,5 +77,5 @@ def draw_shop(seed: int, rng: random.Random) -> Topology:
     ]
     missing = {role for role in ("auth", "pricing", "reviews") if not has(role)}
     present = tuple(item for item in services if item.role not in missing)
-    entries = (Entry("home", 0.3), Entry("product", 0.3), Entry("add", 0.13), Entry("buy", 0.12), Entry("ask", 0.15))
-    return Topology(f"shop-{seed}", seed, present, entries, rate=rng.uniform(5.0, 8.0))
+    entries = (Entry("home", 0.24), Entry("product", 0.24), Entry("add", 0.16), Entry("buy", 0.16), Entry("ask", 0.2))
+    return Topology(f"shop-{seed}", seed, present, entries, rate=rng.uniform(*USER_RATES))
