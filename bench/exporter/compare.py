@@ -15,12 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.nvml.double import Double, compile_library
 
-from bench.exporter.gpus import GPUS, SERVICES, calls, playing, tenants
+from bench.exporter.gpus import Size, calls, playing, tenants
 from bench.exporter.nvml import seconds_per_call
 from bench.exporter.peers import Running, exporters, running, sink
 from bench.support.figures import Figure, report
@@ -51,7 +51,7 @@ def side_by_side(all_running: Sequence[Running], seconds: float, costs: Mapping[
         exporter.library.append(
             100 * sum(count * costs.get(name, costs[""]) for name, count in since.items()) / duration
         )
-        exporter.passes.append(since[PASS[exporter.peer]] / GPUS / duration)
+        exporter.passes.append(since[PASS[exporter.peer]] / exporter.gpus / duration)
 
 
 def alone(all_running: Sequence[Running], blocks: int) -> None:
@@ -133,25 +133,40 @@ def cpu_percent(exporter: Running) -> float:
     return statistics.median(exporter.own())
 
 
-def compare(windows: int, seconds: float, blocks: int) -> list[Figure]:
-    """Run all exporters, print their table, and return the figures."""
+Command = tuple[str, float, bool, list[str]]
+"""As `exporters` gives them."""
+
+
+@contextmanager
+def measured(
+    commands: Sequence[Command], size: Size, windows: int, seconds: float, blocks: int
+) -> Iterator[list[Running]]:
+    """The exporters, which have run side by side for the windows, and then have been scraped alone."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-bench-")))
         library = compile_library(folder)
-        pids = stack.enter_context(tenants())
-        wanted_exporters = list(exporters(stack.enter_context(sink())))
-        doubles = [Double(library, folder / str(number)) for number in range(len(wanted_exporters) + 1)]
+        pids = stack.enter_context(tenants(size))
+        doubles = [Double(library, folder / str(number)) for number in range(len(commands) + 1)]
         stack.enter_context(playing(doubles, pids))
         costs = seconds_per_call(doubles.pop())
         all_running = [
-            stack.enter_context(running(*exporter, double))
-            for exporter, double in zip(wanted_exporters, doubles, strict=True)
+            stack.enter_context(running(*command, double, size.gpus))
+            for command, double in zip(commands, doubles, strict=True)
         ]
-        print(f"{GPUS} GPUs, {len(SERVICES)} processes on each; {os.cpu_count()} cores; {windows} times {seconds:g} s")
         time.sleep(WARM_UP_SECONDS)
         for _ in range(windows):
             side_by_side(all_running, seconds, costs)
         alone(all_running, blocks)
+        yield all_running
+
+
+def compare(windows: int, seconds: float, blocks: int) -> list[Figure]:
+    """Run all exporters, print their table, and return the figures."""
+    size = Size()
+    print(
+        f"{size.gpus} GPUs, {size.processes} processes on each; {os.cpu_count()} cores; {windows} times {seconds:g} s"
+    )
+    with sink() as url, measured(list(exporters(url)), size, windows, seconds, blocks) as all_running:
         print(HEAD, *map(row, all_running), sep="\n")
         print("CPU and library: medians; library: what the played NVML itself takes, which the figures below leave out")
         return list(figures(all_running))

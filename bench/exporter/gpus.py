@@ -1,4 +1,4 @@
-"""Host with eight H100s for `make bench`: real processes that use the GPUs, and their simulated load.
+"""Host with H100s for `make bench`: real processes that use the GPUs, and their simulated load.
 
 The GPUs are the C library of tests/nvml, updated in real time. As a program, this module updates state files until its
 standard input ends.
@@ -17,7 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
+from itertools import cycle, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.nvml import layout, packing
 from tests.nvml.double import Double
@@ -26,9 +28,10 @@ from tests.nvml.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
 from foreshock_exporter.model.device import ProcessUtilization, UtilizationSample
 
-GPUS = 8
 SERVICES = ("train", "embed", "rerank", "chat", "batch")
-"""Services; each has a process on each GPU."""
+"""Services, whose processes take turns on each GPU."""
+MAX_ACTIVE = 5
+"""Processes that use a GPU in a sampling period."""
 KEPT_SAMPLES = 18
 """Samples kept by the driver: three seconds; exporters read up to one second at a time."""
 PLAY_INTERVAL_SECONDS = SAMPLE_US / 2e6
@@ -42,16 +45,23 @@ Pids = Sequence[Sequence[int]]
 """PIDs by GPU."""
 
 
+class Size(NamedTuple):
+    """Number of GPUs, and of processes on each."""
+
+    gpus: int = 8
+    processes: int = 5
+
+
 @contextmanager
-def tenants() -> Iterator[Pids]:
+def tenants(size: Size) -> Iterator[Pids]:
     """Processes that use the GPUs. They wait on a pipe, and so end with this process."""
     reading, writing = os.pipe()
     started = [
         [
             subprocess.Popen(["cat"], stdin=reading, env={**os.environ, "OTEL_SERVICE_NAME": service})
-            for service in SERVICES
+            for service in islice(cycle(SERVICES), size.processes)
         ]
-        for _ in range(GPUS)
+        for _ in range(size.gpus)
     ]
     os.close(reading)
     try:
@@ -92,7 +102,7 @@ def host(now: float, began: float, pids: Pids) -> ScriptedHost:
 def _gpu(base: ScriptedGpu, now: float, index: int, pids: Sequence[int]) -> ScriptedGpu:
     newest = int(now * 1e6) // SAMPLE_US
     periods = range(newest - KEPT_SAMPLES, newest)
-    busy = sum(shares(index, newest - 1))
+    busy = sum(shares(index, newest - 1, len(pids)).values())
     identity = replace(base.identity, gpu=str(index), uuid=f"GPU-{index}", pci_bus_id=f"00000000:{index + 1:02X}:00.0")
     reading = replace(
         base.reading, utilization_ratio=busy, memory_busy_ratio=round(busy / 2, 2), power_watts=90.0 + 600.0 * busy
@@ -102,26 +112,28 @@ def _gpu(base: ScriptedGpu, now: float, index: int, pids: Sequence[int]) -> Scri
         identity=identity,
         reading=reading,
         processes=tuple(
-            ScriptedProcess(pid, ("", service), 2.0**30 * (2 + position))
-            for position, (pid, service) in enumerate(zip(pids, SERVICES, strict=True))
+            ScriptedProcess(pid, ("", service), 2.0**30 * (2 + position) / max(1, len(pids) // len(SERVICES)))
+            for position, (pid, service) in enumerate(zip(pids, cycle(SERVICES), strict=False))
         ),
-        samples=tuple(UtilizationSample((n + 1) * SAMPLE_US, sum(shares(index, n))) for n in periods),
+        samples=tuple(
+            UtilizationSample((n + 1) * SAMPLE_US, sum(shares(index, n, len(pids)).values())) for n in periods
+        ),
         process_samples=tuple(
-            ProcessUtilization(pid, (n + 1) * SAMPLE_US, share)
+            ProcessUtilization(pids[position], (n + 1) * SAMPLE_US, share)
             for n in periods
-            for pid, share in zip(pids, shares(index, n), strict=True)
-            if share
+            for position, share in shares(index, n, len(pids)).items()
         ),
     )
 
 
-@lru_cache(maxsize=4 * GPUS * KEPT_SAMPLES)
-def shares(gpu: int, number: int) -> Sequence[float]:
-    """SM time by process in a sampling period: three or four active processes, in hundredths."""
+@lru_cache(maxsize=4 * layout.MAX_GPUS * KEPT_SAMPLES)
+def shares(gpu: int, number: int, processes: int) -> Mapping[int, float]:
+    """SM time in a sampling period by position of the process, in hundredths: at most `MAX_ACTIVE` of them."""
     if (number + 5 * gpu) % (BUSY_SAMPLES + IDLE_SAMPLES) < IDLE_SAMPLES:
-        return (0.0,) * len(SERVICES)
+        return {}
     generator = random.Random(1000 * number + gpu)  # noqa: S311 made-up load, no secret
-    return tuple(generator.choice((0, 5, 12, 19)) / 100 for _ in SERVICES)
+    active = sorted(generator.sample(range(processes), min(processes, MAX_ACTIVE)))
+    return {position: share / 100 for position in active if (share := generator.choice((0, 5, 12, 19)))}
 
 
 def _play(states: Sequence[str], pids: Pids) -> None:

@@ -18,7 +18,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.nvml.double import Double
 
-from bench.exporter.gpus import GPUS
 from bench.support.process import BIN, MeasuredProcess, free_ports
 
 
@@ -44,6 +43,7 @@ class Running(MeasuredProcess):
     peer: bool
     port: int
     double: Double
+    gpus: int
     cpu: list[float] = field(default_factory=list)
     library: list[float] = field(default_factory=list)
     passes: list[float] = field(default_factory=list)
@@ -85,7 +85,9 @@ def exporters(sink: str) -> Iterator[tuple[str, float, bool, list[str]]]:
 
 
 @contextmanager
-def running(name: str, period: float, peer: bool, command: Sequence[str], double: Double) -> Iterator[Running]:
+def running(
+    name: str, period: float, peer: bool, command: Sequence[str], double: Double, gpus: int
+) -> Iterator[Running]:
     """Start an exporter over the library, and wait until it has metrics of all GPUs."""
     port = free_ports(1)[0]
     address = (
@@ -98,7 +100,7 @@ def running(name: str, period: float, peer: bool, command: Sequence[str], double
     output: list[bytes] = []
     reader = threading.Thread(target=lambda: output.extend(process.stderr or ()), daemon=True)
     reader.start()
-    exporter = Running(name=name, period=period, peer=peer, port=port, double=double, pid=process.pid)
+    exporter = Running(name=name, period=period, peer=peer, port=port, double=double, gpus=gpus, pid=process.pid)
     try:
         if not _has_metrics(exporter, process):
             raise RuntimeError(f"{name} does not report its GPUs; output: {b''.join(output).decode()}")
@@ -115,7 +117,7 @@ def _has_metrics(exporter: Running, process: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if len(power.findall(exporter.scrape().text)) >= GPUS:
+            if len(power.findall(exporter.scrape().text)) >= exporter.gpus:
                 return True
         except OSError:
             pass

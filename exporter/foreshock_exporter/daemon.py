@@ -243,7 +243,7 @@ def _collectors(options: Options) -> dict[str, Collector]:
 
 
 def _service_cpu(options: Options, gpus: Callable[[], GpuSnapshot | None]) -> Collector:
-    """The collector of the CPU waits of services. The cgroups are below --path.rootfs or in --path.sysfs."""
+    """The collector of the waits of services for their host. The cgroups are below --path.rootfs or in --path.sysfs."""
     from foreshock_exporter.host.service_cpu import HostTenant, ServiceCpu
 
     def tenants() -> Sequence[HostTenant]:

@@ -156,7 +156,9 @@ class Options:
     netstat: bool = _collects("true", "node_netstat_* host metrics (TCP)", flag="--collector.netstat")
     pressure: bool = _collects("true", "node_pressure_* host metrics", flag="--collector.pressure")
     service_cpu: bool = _collects(
-        "true", "CPU pressure, CPU limit, and NUMA distance of services with a GPU", flag="--collector.service-cpu"
+        "true",
+        "CPU, storage, and memory pressure, CPU limit, page cache, and NUMA distance of services with a GPU",
+        flag="--collector.service-cpu",
     )
     pod_resources: str = _collector(
         one_of(HOST_MODES),

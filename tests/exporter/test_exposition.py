@@ -17,7 +17,7 @@ from foreshock_exporter.exporter import Exporter
 from foreshock_exporter.exposition.families import FEATURES
 from foreshock_exporter.exposition.text_format import render
 from foreshock_exporter.host import metrics as host_metrics
-from foreshock_exporter.model import metrics
+from foreshock_exporter.model import metric_sources, metrics
 from foreshock_exporter.model.device import Counters, DeviceError, Instance, LinkBytes, Reading
 from foreshock_exporter.model.family import Family, Sample
 from foreshock_exporter.model.service import AttributedService
@@ -149,8 +149,12 @@ def documented(golden: bool) -> str:
 
 def tables() -> str:
     """Metrics of the code as Markdown tables."""
-    parts = (("GPUs", metrics), ("The host", host_metrics), ("Pushes over OTLP", otlp_metrics))
-    return "".join(f"\n### {title}\n\n{table(part.FAMILIES, part.SOURCES)}" for title, part in parts) + "\n"
+    parts = (
+        ("GPUs", metrics.FAMILIES, metric_sources.SOURCES),
+        ("The host", host_metrics.FAMILIES, host_metrics.SOURCES),
+        ("Pushes over OTLP", otlp_metrics.FAMILIES, otlp_metrics.SOURCES),
+    )
+    return "".join(f"\n### {title}\n\n{table(families, sources)}" for title, families, sources in parts) + "\n"
 
 
 def table(families: Iterable[Family], sources: Mapping[Family, str]) -> str:

@@ -1,4 +1,4 @@
-"""CPU waits of services: pressure and limits of cgroups, NUMA distance, and steal, from trees and a real cgroup."""
+"""Waits of services for their host: files of cgroups, NUMA distance, and steal, from trees and a real cgroup."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foreshock_exporter.host.service_cgroup import cgroup_folders, read_cgroup
 from foreshock_exporter.host.service_cpu import (
     HostTenant,
     ServiceCpu,
     Wait,
     add_readings,
     add_steal,
-    cgroup_folders,
     local_cpus,
     parse_cpu_list,
-    read_cgroup,
     steal_by_cpu,
 )
 
@@ -49,6 +48,9 @@ def host(some: int, full: int, throttled: int, **files: str) -> dict[str, str]:
         "proc/stat": stat(some // 10_000, throttled // 10_000),
         f"cgroup/{POD}/cpu.pressure": PRESSURE.format(some, full),
         f"cgroup/{POD}/cpu.stat": f"usage_usec 5\nnr_periods 1\nnr_throttled 1\nthrottled_usec {throttled}\n",
+        f"cgroup/{POD}/io.pressure": PRESSURE.format(some // 2, 0),
+        f"cgroup/{POD}/memory.pressure": PRESSURE.format(full // 2, 0),
+        f"cgroup/{POD}/memory.stat": f"workingset_refault_anon 7\nworkingset_refault_file {throttled // 1000}\n",
         f"{GPU}/numa_node": "1\n",
         f"{GPU}/local_cpulist": "2-5\n",
         **files,
@@ -79,6 +81,9 @@ def test_a_service_has_the_pressure_the_throttled_time_and_the_distance_of_its_p
         "gpu_service_cpu_waiting_seconds_total": {TRAIN: 4.0},
         "gpu_service_cpu_stalled_seconds_total": {TRAIN: 2.0},
         "gpu_service_cpu_throttled_seconds_total": {TRAIN: 10.0},
+        "gpu_service_io_waiting_seconds_total": {TRAIN: 2.0},
+        "gpu_service_memory_waiting_seconds_total": {TRAIN: 1.0},
+        "gpu_service_page_cache_refaults_total": {TRAIN: 60_000.0},
         "gpu_service_local_cpus_ratio": {("0", "GPU-a", *TRAIN): 0.4},
         "gpu_host_cpu_steal_seconds_total": {(): pytest.approx((400 + 6000) / TICKS / 2)},
     }
@@ -159,6 +164,24 @@ def test_without_the_cgroups_of_the_host_nothing_is_reported_but_the_reason(
     assert "mount the host's /sys/fs/cgroup" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        ({"a/memory.stat": "workingset_refault 5\n"}, {"refaults": 5.0}),
+        ({"a/memory.stat": "workingset_refault_file x\nfile 3\n"}, {}),
+        ({"a/io.pressure": "some total=x\n"}, {}),
+        ({"a/io.pressure": PRESSURE.format(3, 2), "a/memory.pressure": ""}, {"io": 3e-6}),
+        ({}, {}),
+    ],
+    ids=["before Linux 5.9", "no number", "malformed", "storage alone", "no file"],
+)
+def test_a_kind_that_a_cgroup_does_not_have_is_absent(
+    files: Mapping[str, str], found: Mapping[str, float], tree: Tree
+) -> None:
+    root = tree({"b": "", **files})
+    assert read_cgroup(root / "a") == found
+
+
 def test_throttled_time_of_version_1_is_in_nanoseconds(tree: Tree) -> None:
     root = tree({"a/cpu.stat": "nr_periods 9\nnr_throttled 3\nthrottled_time 2500000000\n"})
     assert read_cgroup(root / "a") == {"throttled": 2.5}
@@ -184,7 +207,7 @@ def test_a_gpu_without_a_numa_node_is_close_to_no_cpu_that_is_known(tree: Tree) 
             st.floats(0, 60),
             st.dictionaries(
                 st.sampled_from([Path("/a"), Path("/b")]),
-                st.dictionaries(st.sampled_from(["some", "full", "throttled"]), st.floats(0, 1e6)),
+                st.dictionaries(st.sampled_from(["some", "full", "throttled", "io"]), st.floats(0, 1e6)),
             ),
         ),
         max_size=8,
@@ -225,6 +248,7 @@ def test_a_real_cgroup_has_pressure_and_is_found_by_its_process(cgroup: Path) ->
         assert cgroup in roots
         if (cgroup / "cpu.pressure").exists():
             assert read_cgroup(cgroup)["some"] >= 0.0
+            assert read_cgroup(cgroup)["io"] >= 0.0
     finally:
         process.kill()
         process.wait()

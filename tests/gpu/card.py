@@ -9,6 +9,7 @@ from tests.exporter.whole.exposition import Values
 from foreshock_exporter.exposition.families import FEATURES
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.family import Family
+from foreshock_exporter.model.metric_sources import SOURCES
 
 EVENTS = frozenset({metrics.XID_ERRORS, metrics.XID_LAST})
 """Absent until something happens."""
@@ -18,7 +19,7 @@ REQUESTED = frozenset(
     {
         metrics.NVLINK_PORT_TRANSMIT,
         metrics.NVLINK_PORT_RECEIVE,
-        *(family for family, source in metrics.SOURCES.items() if source == "--pool"),
+        *(family for family, source in SOURCES.items() if source == "--pool"),
         metrics.POOL_UNMATCHED,
     }
 )

@@ -11,7 +11,7 @@ CALLS: tuple[str, ...] = tuple(re.findall(r"^\s+X\((\w+)\)", (LIBRARY / "calls.h
 """The functions that can be counted, slowed down and made to fail; their order is that of the answers."""
 
 MAX_GPUS, MAX_VALUES, MAX_FIELDS, MAX_SAMPLES = 16, 8, 320, 256
-MAX_PROCESS_SAMPLES, MAX_PROCESSES, MAX_INSTANCES = 2048, 64, 7
+MAX_PROCESS_SAMPLES, MAX_PROCESSES, MAX_INSTANCES = 2048, 128, 7
 MAX_EVENTS, MAX_SINCE, MAX_GPM, TEXT = 64, 512, 384, 96
 ABSENT = 2**64 - 1
 """The value of an argument that a GPU does not support, and of memory that is not known."""
@@ -84,6 +84,8 @@ class Instance(ctypes.Structure):
         ("gpu_instance", _u32),
         ("compute_instance", _u32),
         ("slices", _u32),
+        ("placement_start", _u32),
+        ("placement_size", _u32),
         ("total", _u64),
         ("used", _u64),
         ("uuid", _text),

@@ -171,6 +171,7 @@ def _pack_gpu(to: layout.Gpu, gpu: ScriptedGpu, index: int, dialect: Dialect, ti
     device.uuid, device.name = identity.uuid.encode(), identity.model.encode()
     device.bus_id, device.serial = identity.pci_bus_id.encode(), f"{index:013d}".encode()
     said = _answers(gpu, index)
+    said["nvmlDeviceGetGpuInstanceById"] = _placements(gpu)
     said["nvmlGpmQueryDeviceSupport"] = Said(0, (int(dialect.gpm),))
     said["nvmlGpmMetricsGet"] = Said(0, () if dialect.gpm_max is None else (dialect.gpm_max,))
     said.update({call: Said(code) for call, code in _refusals(gpu, dialect).items()})
@@ -359,7 +360,15 @@ def _pack_instances(to: layout.Gpu, gpu: ScriptedGpu) -> None:
         )
         packed.slices = int(instance.profile.partition("g")[0].rpartition(".")[2].rpartition("c")[2] or 1)
         packed.total, packed.used = round(instance.memory_total_bytes or 0), round(instance.memory_used_bytes or 0)
+        packed.placement_start, packed.placement_size = instance.placement_start or 0, instance.placement_size or 0
         packed.uuid, packed.profile = instance.uuid.encode(), instance.profile.encode()
+
+
+def _placements(gpu: ScriptedGpu) -> Said:
+    """Whether NVML gives access to GPU instances, whose placement it has."""
+    reading = gpu.reading
+    known = all(part.placement_start is not None and part.placement_size is not None for part in reading.instances)
+    return Said(0 if known else CODES[reading.absent.get("placement_start", "not_supported")])
 
 
 def _pack_processes(to: layout.Gpu, gpu: ScriptedGpu) -> None:

@@ -169,9 +169,9 @@ def _a100(time: float) -> ScriptedHost:
     identity = Identity("0", "GPU-a100", "NVIDIA A100-SXM4-80GB", "00000000:07:00.0", "550.163.01", "12.4", "mig")
     half, quarter = 39.5 * 2.0**30, 19.5 * 2.0**30
     instances = (
-        Instance("MIG-a", 2, 0, "1c.3g.40gb", 9 * 2.0**30, half),
-        Instance("MIG-b", 2, 1, "1c.3g.40gb", 9 * 2.0**30, half),
-        Instance("MIG-c", 5, 0, "2g.20gb", 2 * 2.0**30, quarter),
+        Instance("MIG-a", 2, 0, "1c.3g.40gb", 9 * 2.0**30, half, 4, 4),
+        Instance("MIG-b", 2, 1, "1c.3g.40gb", 9 * 2.0**30, half, 4, 4),
+        Instance("MIG-c", 5, 0, "2g.20gb", 2 * 2.0**30, quarter, 0, 2),
     )
     reading = replace(
         _memory(81_920, 627),

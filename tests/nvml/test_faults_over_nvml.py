@@ -9,7 +9,7 @@ import pytest
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 from tests.nvml.packing import UNLOADED, Loading
-from tests.nvml.profiles import PROFILES
+from tests.nvml.profiles import PROFILES, START
 from tests.nvml.scene import Scene, SceneOf, total
 from tests.nvml.scripted import ScriptedGpu, ScriptedHost
 
@@ -107,6 +107,71 @@ def test_a_gpu_that_comes_late_is_seen_wherever_it_stands_on_the_bus(late: int, 
     after = scene.scrape()
     assert after["gpus_present"][()] == 3
     assert sorted(uuid for _, uuid in after["gpu_busy_seconds_total"]) == ["GPU-0", "GPU-1", "GPU-2"]
+
+
+@pytest.mark.parametrize("unbound", [0, 1, 2])
+def test_a_gpu_that_is_unbound_is_lost_and_counts_on_when_it_is_bound_again(unbound: int, scene_of: SceneOf) -> None:
+    """Those behind it move to other indexes and back; each keeps its counters by its UUID."""
+    scene = scene_of("h100")
+    hosts(scene, "", "", "")
+    scene.run(5.0)
+    before = scene.scrape()
+    faults: list[Fault] = ["", "", ""]
+    faults[unbound] = "late"
+    hosts(scene, *faults)
+    scene.run(90.0, 0.5)
+    during = scene.scrape()
+    assert (during["gpus_expected"][()], during["gpus_present"][()]) == (3, 2)
+    assert {uuid: is_lost for (_, _, uuid), is_lost in during["gpu_lost"].items()} == {
+        f"GPU-{gpu}": gpu == unbound for gpu in range(3)
+    }
+    hosts(scene, "", "", "")
+    scene.run(90.0, 0.5)
+    after = scene.scrape()
+    assert (after["gpus_present"][()], set(after["gpu_lost"].values())) == (3, {0})
+    busy = [
+        {uuid: value for (_, uuid), value in seen["gpu_busy_seconds_total"].items()} for seen in (before, during, after)
+    ]
+    assert f"GPU-{unbound}" not in busy[1]
+    for uuid, seconds in busy[0].items():
+        assert seconds < busy[1].get(uuid, busy[2][uuid]) <= busy[2][uuid], uuid
+    assert not scene.double.misused()
+
+
+def test_a_gpu_that_is_reset_counts_on_although_its_own_counters_begin_again(scene_of: SceneOf) -> None:
+    """It answers RESET_REQUIRED to every call, and returns with counters of 0 and repaired memory."""
+    scene = scene_of("h100")
+    hosts(scene, "", "")
+    scene.run(12.0)
+    before = scene.scrape()
+    assert before["gpu_row_remap_pending"]["0", "GPU-0"] == 1
+    by_call = dict.fromkeys((call for call in layout.CALLS if call.startswith("nvmlDevice")), 16)
+    scene.double.dialects = (Dialect(codes=by_call), Dialect())
+    scene.run(15.0)
+    during = scene.scrape()
+    assert (during["gpus_present"][()], during["gpus_expected"][()]) == (1, 2)
+    reset_at = scene.time
+    scene.double.dialects = ()
+
+    def at(time: float) -> ScriptedHost:
+        gpu, fresh = PROFILES["h100"].at(time).gpus[0], PROFILES["h100"].at(START + time - reset_at).gpus[0]
+        repaired = replace(gpu.health, row_remap_pending=False, ecc_errors={"corrected": 0.0, "uncorrected": 0.0})
+        reset = replace(gpu, counters=fresh.counters, activity=fresh.activity, health=repaired)
+        return ScriptedHost(time, (named(reset, 0), named(gpu, 1)))
+
+    scene.at = at
+    scene.run(20.0)
+    after = scene.scrape()
+    assert (after["gpus_present"][()], set(after["gpu_lost"].values())) == (2, {0})
+    assert after["gpu_row_remap_pending"]["0", "GPU-0"] == 0
+    for family in (
+        *("gpu_busy_seconds_total", "gpu_energy_joules_total", "gpu_pcie_transmit_bytes_total"),
+        *("gpu_nvlink_transmit_bytes_total", "gpu_sm_active_seconds_total"),
+    ):
+        assert of(after, family, 0) > of(before, family, 0), family
+    errors = [seen["gpu_ecc_errors_total"]["corrected", "0", "GPU-0"] for seen in (before, after)]
+    assert errors[0] == errors[1], "none was added, and none forgotten"
+    assert not scene.double.misused()
 
 
 def test_xids_are_counted_with_the_time_of_the_last(scene_of: SceneOf) -> None:

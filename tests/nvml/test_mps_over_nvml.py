@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
+import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 import pytest
+from tests.nvml.dialect import Dialect
 from tests.nvml.profiles import BUSY, PROFILES, SHARES
 from tests.nvml.scene import Scene, SceneOf, total
 from tests.nvml.scripted import ScriptedHost, ScriptedProcess
@@ -39,9 +41,9 @@ def by_name(series: dict[tuple[str, ...], Any]) -> dict[str, float]:
     return {name: value for (_, name, *_), value in series.items()}
 
 
-def reasons(seen: dict[str, Any]) -> dict[str, str]:
+def reasons(seen: dict[str, Any], *families: str) -> dict[str, str]:
     rows = seen["foreshock_exporter_metric_unavailable"]
-    return {metric: reason for _, metric, reason, _, _ in rows if metric == BUSY_FAMILY}
+    return {metric: reason for _, metric, reason, _, _ in rows if metric in (families or (BUSY_FAMILY,))}
 
 
 def test_clients_have_their_time_where_the_driver_reports_it(scene_of: SceneOf) -> None:
@@ -82,3 +84,66 @@ def test_time_that_the_driver_does_not_divide_is_unknown_for_services_with_the_r
     show(scene, "clients")
     scene.run(20.0)
     assert by_name(scene.scrape()[BUSY_FAMILY])["train"] > 0.0, "another driver, or the sole process left MPS"
+
+
+CLIENT_FAMILIES = (
+    "gpu_mps_clients",
+    "gpu_service_mps_clients",
+    "gpu_service_mps_sm_limit_ratio",
+    "gpu_service_mps_memory_limit_bytes",
+)
+SERVER_FAMILIES = ("gpu_mps_servers", "gpu_mps_servers_ended_total")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "sharing"),
+    [
+        (pynvml.NVML_ERROR_UNKNOWN, "driver", "unknown"),
+        (pynvml.NVML_ERROR_NO_PERMISSION, "no_permission", "unknown"),
+        (pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, "not_supported", "time-slicing"),
+    ],
+)
+def test_a_list_of_clients_that_fails_is_no_list_of_no_clients(
+    code: int, reason: str, sharing: str, scene_of: SceneOf
+) -> None:
+    """Clients are in the list of compute processes, too, so their processes, memory, and time stay known."""
+    scene = scene_of("h100")
+    show(scene, "clients")
+    scene.run(5.0)
+    assert total(scene.scrape()["gpu_mps_clients"]) == 3.0
+    processes = scene.scrape()["gpu_service_processes"]
+    scene.double.dialects = (Dialect(codes={"nvmlDeviceGetMPSComputeRunningProcesses_v3": code}),)
+    scene.run(5.0)
+    seen = scene.scrape()
+    assert not set(CLIENT_FAMILIES) & seen.keys()
+    assert reasons(seen, *CLIENT_FAMILIES) == dict.fromkeys(CLIENT_FAMILIES, reason)
+    assert [total(seen[family]) for family in SERVER_FAMILIES] == [1.0, 0.0], "it is in the list of compute processes"
+    assert seen["gpu_service_processes"] == processes
+    assert {labels[-3] for labels in seen["gpu_info"]} == {sharing}
+    scene.double.dialects = ()
+    scene.run(5.0)
+    assert total(scene.scrape()["gpu_mps_clients"]) == 3.0
+    assert reasons(scene.scrape(), "gpu_mps_clients") == {}
+
+
+def test_processes_that_cannot_be_listed_are_a_reason_for_missing_clients_and_servers(scene_of: SceneOf) -> None:
+    scene = scene_of("h100")
+    show(scene, "clients")
+    scene.run(5.0)
+    code = pynvml.NVML_ERROR_NO_PERMISSION
+    scene.double.dialects = (Dialect(codes={"nvmlDeviceGetComputeRunningProcesses_v3": code}),)
+    scene.run(5.0)
+    seen = scene.scrape()
+    families = (*CLIENT_FAMILIES, *SERVER_FAMILIES)
+    assert not set(families) & seen.keys()
+    assert reasons(seen, *families) == dict.fromkeys(families, "no_permission")
+
+
+def test_a_driver_that_cannot_list_clients_is_no_sign_of_mps(scene_of: SceneOf) -> None:
+    scene = scene_of("h100")
+    code = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
+    scene.double.dialects = (Dialect(codes={"nvmlDeviceGetMPSComputeRunningProcesses_v3": code}),)
+    scene.run(5.0)
+    seen = scene.scrape()
+    assert not {"gpu_mps_clients", "gpu_mps_servers"} & seen.keys()
+    assert reasons(seen, *CLIENT_FAMILIES, *SERVER_FAMILIES) == {}

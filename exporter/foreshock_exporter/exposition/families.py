@@ -104,6 +104,12 @@ _MIG_ACTIVITY: tuple[tuple[Family, str], ...] = (
 )
 """Families of a field of `Activity` of each GPU instance: shares of the instance, of which a sum means nothing."""
 
+_MIG_PLACEMENT: tuple[tuple[Family, str], ...] = (
+    (metrics.MIG_PLACEMENT_START, "placement_start"),
+    (metrics.MIG_PLACEMENT_SIZE, "placement_size"),
+)
+"""Families of a field of `Instance` that GPU instances have."""
+
 
 def snapshot_families(snapshot: Snapshot) -> Families:
     """All families of a snapshot; some may have no sample."""
@@ -141,6 +147,7 @@ def _gpus(snapshot: GpuSnapshot) -> Families:
             metrics.MIG_POOL_INFO,
             [_mig(gpu, part, 1.0, pools[part.uuid]) for gpu, part in instances if part.uuid in pools],
         ),
+        *((family, _mig_placement(gpus, field)) for family, field in _MIG_PLACEMENT),
         *((family, _mig_activity(gpus, field)) for family, field in _MIG_ACTIVITY),
         *((family, _values(gpus, part, field)) for family, part, field in (*_VALUES, *FEATURES)),
         *_by_gpu(gpus, _ACTIVITY),
@@ -198,6 +205,15 @@ def _mig_values(gpu: GpuState, field: str) -> Iterator[Sample]:
             yield _mig(gpu, instance, value)
 
 
+def _mig_placement(gpus: Iterable[GpuState], field: str) -> list[Sample]:
+    return [
+        Sample((*_ids(gpu), str(gpu_instance)), value)
+        for gpu in gpus
+        for gpu_instance, value in {part.gpu_instance: getattr(part, field) for part in gpu.reading.instances}.items()
+        if value is not None
+    ]
+
+
 def _mig_activity(gpus: Iterable[GpuState], field: str) -> list[Sample]:
     return [
         sample
@@ -223,9 +239,14 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
     if gpu.mps is not None:
         unknown = [family.name for family, field in _MPS if getattr(gpu.mps, field) is None]
         reasons |= dict.fromkeys(unknown, "not_found")
+        if gpu.mps.clients_unknown:
+            reasons |= dict.fromkeys((family.name for family in metrics.MPS_CLIENT_FAMILIES), gpu.mps.clients_unknown)
     for family, part, field in parts:
         if part is not None and getattr(part, field) in (None, {}):
             reasons[family.name] = part.absent.get(field, "not_supported")
+    for family, field in _MIG_PLACEMENT:
+        if any(getattr(instance, field) is None for instance in gpu.reading.instances):
+            reasons[family.name] = gpu.reading.absent.get(field, "not_supported")
     for family, name, field in FEATURES:
         reason = getattr(getattr(gpu, name), "absent", {}).get(field, "not_supported")
         if reason != "not_supported":

@@ -36,6 +36,7 @@ HEALTH_INTERVAL_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 1.0
 """Delay before a GPU that failed twice in a row is tried again."""
 _PROCESS_METRICS = (metrics.SERVICE_MEMORY.name, metrics.SERVICE_PROCESSES.name)
+_MPS_METRICS = tuple(family.name for family in metrics.MPS_FAMILIES)
 _ATTRIBUTED_METRICS = (*SERVICE_TIME_METRICS, *_PROCESS_METRICS, metrics.SERVICE_RESOURCE_WAIT.name)
 _COUNTER_FIELDS = tuple(part.name for part in fields(Counters) if part.name not in ("wraps", "absent"))
 _ACTIVITY_FIELDS = tuple(part.name for part in fields(Activity) if part.name not in ("instances", "absent"))
@@ -249,7 +250,8 @@ class GpuCollector:
         """Update tenants and holdings from the processes that use the GPU."""
         result = self._call_driver(self._driver.processes, "processes")
         processes = None if isinstance(result, DeviceError) else result
-        session.absent = dict.fromkeys(_PROCESS_METRICS, result.reason) if isinstance(result, DeviceError) else {}
+        names = (*_PROCESS_METRICS, *(_MPS_METRICS if session.record.tenants.used_mps else ()))
+        session.absent = dict.fromkeys(names, result.reason) if isinstance(result, DeviceError) else {}
         session.record.tenants.update(processes, time)
         session.sampler.match_tenants(time)
         session.holdings = session.record.tenants.holdings(processes or ())

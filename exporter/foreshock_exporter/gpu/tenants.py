@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from foreshock_exporter.gpu.contention import ServiceKey
-from foreshock_exporter.model.device import GpuProcess, ProcessUtilization
+from foreshock_exporter.model.device import GpuProcess, ProcessUtilization, Reason
 from foreshock_exporter.model.service import AttributedService, MpsProcess, Resolver, Source
 
 EXPIRE_AFTER_SECONDS = 900.0
@@ -40,13 +40,15 @@ class Shares(NamedTuple):
 class MpsState:
     """MPS on one GPU; a count is None if it is unknown.
 
-    clients: number of client processes; by_service: those of each service. servers: number of servers, unknown before
+    clients: number of client processes; by_service: those of each service. clients_unknown: why neither they nor their
+    limits are known. servers: number of servers, unknown before
     one was seen. servers_ended: servers that left the GPU. has_daemon: whether the control daemon of a server that is
     seen still runs. sm_limits, memory_limits: smallest limit of a client of the service: share of the SMs, and bytes.
     """
 
-    clients: int = 0
+    clients: int | None = None
     by_service: Mapping[ServiceKey, int] = field(default_factory=dict)
+    clients_unknown: Reason | None = None
     servers: int | None = None
     servers_ended: int | None = None
     has_daemon: bool | None = None
@@ -72,9 +74,14 @@ class MpsServers:
         """Forget the servers of a GPU that does not respond; they do not count as ended."""
         self._servers = {}
 
-    def state(self, clients: Collection[tuple[ServiceKey | None, MpsProcess]]) -> MpsState | None:
-        """State with these clients, each with its service and what it says; None for a GPU that never used MPS."""
-        if not clients and not self._seen:
+    def state(
+        self, clients: Collection[tuple[ServiceKey | None, MpsProcess]], unknown: Reason | None
+    ) -> MpsState | None:
+        """State with these clients, each with its service and what it says; None for a GPU that never used MPS.
+
+        `unknown`: why the driver does not list clients. One that cannot is no sign of MPS.
+        """
+        if not clients and not self._seen and unknown in (None, "not_supported"):
             return None
         by_service: dict[ServiceKey, list[MpsProcess]] = {}
         for service, client in clients:
@@ -85,7 +92,8 @@ class MpsServers:
         sm_limits = {key: [client.sm_limit for client in members] for key, members in by_service.items()}
         memory_limits = {key: [client.memory_limit for client in members] for key, members in by_service.items()}
         return MpsState(
-            clients=len(clients),
+            clients=len(clients) if unknown is None else None,
+            clients_unknown=unknown,
             by_service={key: len(members) for key, members in by_service.items()},
             servers=len(servers) if self._seen else None,
             servers_ended=self._ended if self._seen else None,
@@ -111,7 +119,9 @@ class Tenants:
         self.jobs: dict[ServiceKey, tuple[str, ...]] = {}
         """Ids of the jobs of each service at the last update, of services that have some."""
         self.mps: MpsState | None = None
-        """MPS at the last update; None for a GPU that never used it."""
+        """MPS at the last update; None for a GPU that never used it, or whose processes are unknown."""
+        self.used_mps = False
+        """Whether `mps` has ever been known."""
         self._mps_clients: frozenset[int] = frozenset()
         self._mps_servers: dict[int, MpsProcess] = {}
         self._servers_over_time = MpsServers()
@@ -136,7 +146,9 @@ class Tenants:
             self.mps = None
         else:
             self._servers_over_time.update(self._mps_servers)
-            self.mps = self._servers_over_time.state([self._client(pid) for pid in self._mps_clients])
+            unknown = next((process.mps_unknown for process in known if process.mps_unknown), None)
+            self.mps = self._servers_over_time.state([self._client(pid) for pid in self._mps_clients], unknown)
+            self.used_mps |= self.mps is not None
 
     def _admit_present(self, before: Mapping[int, AttributedService], time: float) -> None:
         """Record the services of the processes after those of `before`."""
@@ -206,7 +218,7 @@ class Tenants:
     def holdings(self, held: Sequence[GpuProcess]) -> dict[ServiceKey, Holding]:
         """Processes and memory of each service, including idle ones."""
         holdings: dict[ServiceKey, Holding] = {}
-        for pid, memory, _ in held:
+        for pid, memory, *_ in held:
             service = self._by_pid.get(pid)
             if service is not None:
                 before = holdings.get(_key(service), Holding(0, 0.0))

@@ -1,11 +1,11 @@
-"""How services with a GPU wait for the CPUs of the host: pressure and limits of their cgroups, NUMA distance, steal.
+"""How services with a GPU wait for their host: pressure and limits of their cgroups, NUMA distance, steal.
 
-Formats: Linux, Documentation/admin-guide/cgroup-v2.rst (cpu.pressure, cpu.stat), cgroup-v1/ and scheduler/sched-bwc.rst
-(throttled_time), and Documentation/ABI/testing/sysfs-bus-pci (local_cpulist).
+Format: Linux, Documentation/ABI/testing/sysfs-bus-pci (local_cpulist).
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.host.network import read_text
-from foreshock_exporter.host.pressure import parse_totals
+from foreshock_exporter.host.service_cgroup import PAGE_KINDS, cgroup_folders, read_cgroup
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.family import Families, Family, Sample
 from foreshock_exporter.model.xid import pci_address
@@ -30,13 +30,15 @@ MAX_PIDS = 16
 """Processes of a service on a GPU that are looked at."""
 MAX_CPUS = 1 << 16
 """CPUs that are believed."""
-MAX_HIDDEN_LEVELS = 4
-"""Levels of the cgroup tree above the exporter's own that are searched: its paths in /proc do not name them."""
 _KINDS: Mapping[str, Family] = {
     "some": metrics.SERVICE_CPU_WAITING,
     "full": metrics.SERVICE_CPU_STALLED,
     "throttled": metrics.SERVICE_CPU_THROTTLED,
+    "io": metrics.SERVICE_IO_WAITING,
+    "memory": metrics.SERVICE_MEMORY_WAITING,
+    "refaults": metrics.SERVICE_CACHE_REFAULTS,
 }
+"""Families by kind of `read_cgroup`."""
 ServiceNames = tuple[str, str]
 """Name and namespace."""
 
@@ -57,7 +59,7 @@ class HostTenant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Cumulative seconds of a service by kind, the last readings of its cgroups, and their time."""
+    """Cumulative seconds or pages of a service by kind, the last readings of its cgroups, and their time."""
 
     time: float
     cgroups: Mapping[Path, Mapping[str, float]]
@@ -65,7 +67,7 @@ class Wait:
 
 
 def add_readings(before: Wait | None, cgroups: Mapping[Path, Mapping[str, float]], now: float) -> Wait:
-    """Totals after one more reading: of each kind the largest increase of a cgroup, at most the time that passed.
+    """Totals after one more reading: of each kind the largest increase of a cgroup; seconds grow at most as time does.
 
     A cgroup that is new counts from its next reading; a kind that is missing keeps its total. Throttled time is a sum
     over CPUs, so it may grow faster than time; the smaller of both is an upper bound.
@@ -81,7 +83,7 @@ def add_readings(before: Wait | None, cgroups: Mapping[Path, Mapping[str, float]
             for path, values in cgroups.items()
             if kind in values and kind in before.cgroups.get(path, {})
         ]
-        totals[kind] += min(elapsed, max(0.0, *steps, 0.0))
+        totals[kind] += min(math.inf if kind in PAGE_KINDS else elapsed, max(0.0, *steps, 0.0))
     return Wait(now, cgroups, totals)
 
 
@@ -102,7 +104,7 @@ def add_steal(before: Steal | None, by_cpu: Mapping[str, float]) -> Steal:
 
 
 class ServiceCpu:
-    """Collector of the CPU waits of services; those of its last reading, at most `READ_SECONDS` old.
+    """Collector of the waits of services for their host; those of its last reading, at most `READ_SECONDS` old.
 
     A service has one series on the host, with the first source that its name had on a GPU. Its totals outlast
     `EXPIRE_AFTER_SECONDS` without processes.
@@ -197,45 +199,6 @@ class ServiceCpu:
             )
         else:
             self._problems.resolve(subject)
-
-
-def cgroup_folders(cgroupfs: Path, process: Path) -> Iterator[Path]:
-    """Folders with the CPU files of the cgroup of a process: of version 2, else of version 1. Not the root cgroup."""
-    lines = [line.split(":", 2) for line in (read_text(process / "cgroup") or "").split("\n")]
-    by_controllers = {fields[1]: fields[2] for fields in lines if len(fields) == 3}
-    hybrid = cgroupfs / "unified"
-    roots = [(hybrid if hybrid.is_dir() else cgroupfs, by_controllers.get("", "/"))]
-    roots += [(cgroupfs / names, path) for names, path in by_controllers.items() if "cpu" in names.split(",")]
-    for root, path in roots:
-        folder = _folder(root, path)
-        if folder is not None:
-            yield folder
-
-
-def _folder(root: Path, path: str) -> Path | None:
-    """Folder of a cgroup path as /proc has it: a namespace shows cgroups outside of it as `/../NAME`."""
-    parts = [part for part in path.split("/") if part]
-    below = "/".join(part for part in parts if part != "..")
-    if not below:
-        return None
-    if ".." not in parts:
-        return root / below if (root / below).is_dir() else None
-    levels = ("*/" * level for level in range(MAX_HIDDEN_LEVELS))
-    return next((folder for level in levels for folder in root.glob(level + below)), None)
-
-
-def read_cgroup(folder: Path) -> dict[str, float]:
-    """Seconds of pressure, `some` and `full`, and of throttled time, of a cgroup; only those that it has."""
-    found: dict[str, float] = {}
-    try:
-        found.update(parse_totals(read_text(folder / "cpu.pressure") or "", str(folder)))
-    except ValueError:
-        found = {}
-    for line in (read_text(folder / "cpu.stat") or "").split("\n"):
-        name, _, number = line.partition(" ")
-        if name in ("throttled_usec", "throttled_time") and number.isdecimal():
-            found["throttled"] = int(number) / (1e6 if name == "throttled_usec" else 1e9)
-    return found
 
 
 def parse_cpu_list(text: str) -> frozenset[int]:

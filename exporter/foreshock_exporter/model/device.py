@@ -87,7 +87,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """MIG compute instance. Memory in bytes belongs to the GPU instance, which siblings share."""
+    """MIG compute instance. Memory in bytes and placement belong to the GPU instance, which siblings share.
+
+    placement_start: index of its first memory slice. placement_size: number of its memory slices.
+    """
 
     uuid: str
     gpu_instance: int
@@ -95,13 +98,15 @@ class Instance:
     profile: str
     memory_used_bytes: float | None = None
     memory_total_bytes: float | None = None
+    placement_start: int | None = None
+    placement_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """State of a GPU at one instant in base units; None if the device does not report a value.
 
-    `absent` has the reason of a field that is None or empty, unless it is "not_supported".
+    `absent` has the reason of a field that is None or empty, here or in `instances`, unless it is "not_supported".
     """
 
     utilization_ratio: float | None = None
@@ -243,11 +248,15 @@ class Health:
 
 
 class GpuProcess(NamedTuple):
-    """Process that uses a GPU. Memory in bytes, None if not reported. `is_mps_client`: whether by way of MPS."""
+    """Process that uses a GPU. Memory in bytes, None if not reported. `is_mps_client`: whether by way of MPS.
+
+    mps_unknown: why the driver does not say whether it is a client of MPS.
+    """
 
     pid: int
     memory_used_bytes: float | None
     is_mps_client: bool = False
+    mps_unknown: Reason | None = None
 
 
 class UtilizationSample(NamedTuple):

@@ -1,10 +1,11 @@
-"""Metric families of the GPUs and of the exporter itself. docs/reference/metrics.md is compared with this module."""
+"""Metric families of the GPUs and of the exporter itself. docs/reference/metrics.md is compared with it."""
 
 from __future__ import annotations
 
 from foreshock_exporter.model.family import Family
 
 _GPU = ("gpu", "uuid")
+_MIG = (*_GPU, "gpu_instance")
 _SERVICE = (*_GPU, "service_name", "service_namespace", "source")
 _BY = (*_SERVICE, "aggressor_name", "aggressor_namespace")
 
@@ -35,6 +36,10 @@ MIG_MEMORY_USED = _gauge(
 MIG_MEMORY_TOTAL = _gauge(
     "gpu_mig_memory_total_bytes", "Memory size of the GPU instance that contains the MIG instance.", (*_GPU, "mig_uuid")
 )
+MIG_PLACEMENT_START = _gauge(
+    "gpu_mig_placement_start", "Index of the first memory slice of the GPU instance, from 0.", _MIG
+)
+MIG_PLACEMENT_SIZE = _gauge("gpu_mig_placement_size", "Number of memory slices of the GPU instance.", _MIG)
 GPU_UTILIZATION = _gauge(
     "gpu_utilization_ratio", "Fraction of the last fast sample during which a kernel was running, 0 to 1."
 )
@@ -79,7 +84,6 @@ ENGINE_ACTIVE = _counter(
     (*_GPU, "engine"),
 )
 CONTEXT_SWITCH = _counter("gpu_context_switch_seconds_total", "Seconds during which the GPU switched between contexts.")
-_MIG = (*_GPU, "gpu_instance")
 MIG_SM_ACTIVE = _counter("gpu_mig_sm_active_seconds_total", "Seconds of SM activity of the GPU instance.", _MIG)
 MIG_SM_OCCUPANCY = _counter("gpu_mig_sm_occupancy_seconds_total", "Seconds of SM occupancy of the GPU instance.", _MIG)
 MIG_TENSOR_ACTIVE = _counter(
@@ -301,6 +305,23 @@ SERVICE_CPU_THROTTLED = _counter(
     "Upper bound on the seconds during which the CPU limit stopped tasks of the service, in its cgroup with most.",
     _HOST_SERVICE,
 )
+SERVICE_IO_WAITING = _counter(
+    "gpu_service_io_waiting_seconds_total",
+    "Seconds during which a task of the service's cgroup waited for storage, as for a page that is not in the page "
+    "cache, in its cgroup with most pressure.",
+    _HOST_SERVICE,
+)
+SERVICE_MEMORY_WAITING = _counter(
+    "gpu_service_memory_waiting_seconds_total",
+    "Seconds during which a task of the service's cgroup waited for memory, as for a page that had been evicted, in "
+    "its cgroup with most pressure.",
+    _HOST_SERVICE,
+)
+SERVICE_CACHE_REFAULTS = _counter(
+    "gpu_service_page_cache_refaults_total",
+    "Pages that the service's cgroup read again after their eviction from the page cache, in its cgroup with most.",
+    _HOST_SERVICE,
+)
 SERVICE_LOCAL_CPUS = _gauge(
     "gpu_service_local_cpus_ratio",
     "Share of the CPUs of the service that are on the NUMA node of the GPU, 0 to 1; the lowest of its processes.",
@@ -338,6 +359,8 @@ MPS_SERVERS_ENDED = _counter(
 MPS_DAEMON_UP = _gauge(
     "gpu_mps_control_daemon_up", "1 if the control daemon that started the MPS servers of the GPU still runs, else 0."
 )
+MPS_CLIENT_FAMILIES = (SERVICE_MPS_SM_LIMIT, SERVICE_MPS_MEMORY_LIMIT, SERVICE_MPS_CLIENTS, MPS_CLIENTS)
+MPS_FAMILIES = (*MPS_CLIENT_FAMILIES, MPS_SERVERS, MPS_SERVERS_ENDED, MPS_DAEMON_UP)
 ALLOCATION_INFO = _gauge(
     "gpu_allocation_info",
     "GPU or MIG instance that the kubelet allocated to a container, whether in use or not; always 1.",
@@ -407,106 +430,3 @@ SERVICES_DROPPED = _gauge(
 
 FAMILIES: tuple[Family, ...] = tuple(value for value in globals().values() if isinstance(value, Family))
 """All families of this module."""
-
-_FAMILIES_BY_SOURCE = {
-    "nvmlDeviceGetUUID, …Name, …PciInfo, …MigMode, nvmlSystemGetDriverVersion, …CudaDriverVersion": (GPU_INFO,),
-    "nvmlDeviceGetMigDeviceHandleByIndex, …GpuInstanceId, …ComputeInstanceId": (MIG_INFO,),
-    "--pool": (POOL_INFO, MIG_POOL_INFO),
-    "nvmlDeviceGetMemoryInfo of the MIG device": (MIG_MEMORY_USED, MIG_MEMORY_TOTAL),
-    "nvmlDeviceGetUtilizationRates": (GPU_UTILIZATION, GPU_MEMORY_ACTIVE),
-    "nvmlDeviceGetSamples, else nvmlDeviceGetUtilizationRates": (GPU_BUSY, GPU_UTILIZATION_SAMPLES),
-    "nvmlDeviceGetMemoryInfo_v2": (GPU_MEMORY_USED, GPU_MEMORY_FREE, GPU_MEMORY_RESERVED, GPU_MEMORY_TOTAL),
-    "GPM metric 2": (SM_ACTIVE,),
-    "GPM metric 3": (SM_OCCUPANCY,),
-    "GPM metric 5": (TENSOR_ACTIVE,),
-    "GPM metrics 4, 6 to 9, 11 to 13": (PIPE_ACTIVE,),
-    "GPM metric 10": (DRAM_ACTIVE,),
-    "GPM metrics 1, 30 to 51, 166 to 169, else nvmlDeviceGet{Decoder,Encoder,Jpg,Ofa}Utilization": (ENGINE_ACTIVE,),
-    "GPM metric 174": (CONTEXT_SWITCH,),
-    "GPM metrics of the GPU instance": (
-        MIG_SM_ACTIVE,
-        MIG_SM_OCCUPANCY,
-        MIG_TENSOR_ACTIVE,
-        MIG_PIPE_ACTIVE,
-        MIG_DRAM_ACTIVE,
-        MIG_ENGINE_ACTIVE,
-        MIG_CONTEXT_SWITCH,
-    ),
-    "nvmlDeviceGetPowerUsage": (GPU_POWER,),
-    "nvmlDeviceGetEnforcedPowerLimit": (GPU_POWER_LIMIT,),
-    "field 83": (GPU_ENERGY,),
-    "nvmlDeviceGetTemperature; field 82 for memory": (GPU_TEMPERATURE,),
-    "nvmlDeviceGetClockInfo": (GPU_CLOCK,),
-    "nvmlDeviceGetMaxClockInfo": (GPU_CLOCK_MAX,),
-    "nvmlDeviceGetApplicationsClock": (GPU_CLOCK_APPLICATION,),
-    "fields 74 to 79; 269 to 271, or 251 to 253 before driver 580.82 (assumed from 580.66 on)": (GPU_THROTTLED,),
-    "field 197, else GPM metric 20": (PCIE_TRANSMIT,),
-    "field 198, else GPM metric 21": (PCIE_RECEIVE,),
-    "field 94": (PCIE_REPLAYS,),
-    "nvmlDeviceGetCurrPcieLinkWidth": (PCIE_WIDTH,),
-    "nvmlDeviceGetMaxPcieLinkWidth": (PCIE_WIDTH_MAX,),
-    "nvmlDeviceGetCurrPcieLinkGeneration": (PCIE_GENERATION,),
-    "nvmlDeviceGetMaxPcieLinkGeneration": (PCIE_GENERATION_MAX,),
-    "field 138; 202 on NVLink 5": (NVLINK_TRANSMIT,),
-    "field 139; 204 on NVLink 5": (NVLINK_RECEIVE,),
-    "field 138 or 202 of the link": (NVLINK_PORT_TRANSMIT,),
-    "field 139 or 204 of the link": (NVLINK_PORT_RECEIVE,),
-    "fields 161 to 163; 207, 208, 211, 212, 214, 215, 219, 221 on NVLink 5": (NVLINK_ERRORS,),
-    "fields 220, 222": (NVLINK_BIT_ERRORS,),
-    "field 170": (C2C_LINKS,),
-    "field 171": (C2C_LINKS_UP,),
-    "field 172": (C2C_SPEED,),
-    "GPM metric 102": (C2C_TRANSMIT,),
-    "GPM metric 103": (C2C_RECEIVE,),
-    "fields 231 to 233": (C2C_ERRORS,),
-    "nvmlDeviceGetPlatformInfo": (PLATFORM_INFO,),
-    "field 186, scope 1": (MODULE_POWER,),
-    "field 190, scope 1": (MODULE_POWER_LIMIT,),
-    "nvmlDeviceGetMarginTemperature": (TEMPERATURE_MARGIN,),
-    "nvmlDeviceWorkloadPowerProfileGetCurrentProfiles": (POWER_PROFILE,),
-    "field 251 from driver 580.82 on": (POWER_SMOOTHING,),
-    "field 258 from driver 580.82 on": (POWER_SMOOTHING_LIFETIME,),
-    "nvmlSystemGetConfComputeState": (CONFIDENTIAL_COMPUTING,),
-    "nvmlSystemGetConfComputeGpusReadyState": (CONFIDENTIAL_COMPUTING_READY,),
-    "nvmlDeviceGetSramEccErrorStatus": (SRAM_THRESHOLD,),
-    "nvmlDeviceGetRepairStatus": (REPAIR_PENDING,),
-    "field 303": (BANK_REMAPS,),
-    "field 307": (BANK_REMAP_PENDING,),
-    "field 91": (NVLINK_LINKS,),
-    "nvmlDeviceGetNvLinkState": (NVLINK_LINKS_UP,),
-    "gpu_metrics of amdgpu": (XGMI_TRANSMIT, XGMI_RECEIVE, XGMI_LINKS_UP, XGMI_LINK_SPEED),
-    "nvmlDeviceGetTotalEccErrors, volatile": (ECC_ERRORS,),
-    "fields 7 to 17; nvmlDeviceGetMemoryErrorCounter, volatile": (ECC_LOCATION_ERRORS,),
-    "fields 29, 30": (RETIRED_PAGES,),
-    "field 31": (PAGE_RETIREMENT_PENDING,),
-    "field 230": (RECOVERY_ACTION,),
-    "nvmlDeviceGetGpuFabricInfoV": (FABRIC_STATE, FABRIC_INFO, FABRIC_HEALTH),
-    "/sys/bus/pci/devices/*/aer_dev_*": (PCIE_AER_ERRORS,),
-    "nvmlDeviceGetRemappedRows": (REMAPPED_ROWS, ROW_REMAP_PENDING, ROW_REMAP_FAILED),
-    "nvmlEventSetWait_v2, /dev/kmsg": (XID_ERRORS, XID_LAST),
-    "/dev/kmsg": (SERVICE_XID_ERRORS, NVSWITCH_SXID_ERRORS),
-    "nvmlDeviceGetCount, /sys/bus/pci/devices": (GPUS_EXPECTED,),
-    "nvmlDeviceGetHandleByIndex": (GPUS_PRESENT, GPU_LOST),
-    "nvmlDeviceGetProcessUtilization": (SERVICE_BUSY, SERVICE_WAIT, SERVICE_WAIT_BY_AGGRESSOR),
-    "device samples minus process samples": (UNATTRIBUTED,),
-    "nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses": (SERVICE_MEMORY, SERVICE_PROCESSES),
-    "device and process samples": (CONTENDED,),
-    "GPM metric 10, fields 74, 138 or 202, 197, and their maxima": (RESOURCE_SATURATED, SERVICE_RESOURCE_WAIT),
-    "cpu.pressure of the cgroup": (SERVICE_CPU_WAITING, SERVICE_CPU_STALLED),
-    "cpu.stat of the cgroup": (SERVICE_CPU_THROTTLED,),
-    "Cpus_allowed_list in /proc/PID/status, local_cpulist of the PCI device": (SERVICE_LOCAL_CPUS,),
-    "/proc/stat": (CPU_STEAL,),
-    "cgroup and environment of processes": (SERVICE_JOB_INFO,),
-    "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE of clients and servers": (SERVICE_MPS_SM_LIMIT,),
-    "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT of clients and servers": (SERVICE_MPS_MEMORY_LIMIT,),
-    "nvmlDeviceGetMPSComputeRunningProcesses": (SERVICE_MPS_CLIENTS, MPS_CLIENTS),
-    "nvmlDeviceGetComputeRunningProcesses, /proc": (MPS_SERVERS, MPS_SERVERS_ENDED),
-    "parent of the server in /proc": (MPS_DAEMON_UP,),
-    "kubelet pod-resources API": (ALLOCATION_INFO, ALLOCATABLE),
-    "/etc/machine-id, host name": (TARGET_INFO,),
-    "error returned by the driver": (METRIC_UNAVAILABLE,),
-}
-SOURCES: dict[Family, str] = dict.fromkeys(FAMILIES, "itself") | {
-    family: source for source, families in _FAMILIES_BY_SOURCE.items() for family in families
-}
-"""Origin of each metric: NVML functions and field ids (nvml.h)."""

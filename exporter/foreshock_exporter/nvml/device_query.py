@@ -43,7 +43,7 @@ class DeviceQuery:
         try:
             return self.required(name, *arguments, expected_code=expected_code)
         except DeviceError as error:
-            self._record_failure(fields, error)
+            self.record_failure(fields, error)
             return None
 
     def system_value(self, name: str) -> Any:  # noqa: ANN401 - as pynvml answers
@@ -51,7 +51,7 @@ class DeviceQuery:
         try:
             return self.library.call(name)
         except DeviceError as error:
-            self._record_failure((), error)
+            self.record_failure((), error)
             return None
 
     def field_values(self, subject: str, quantities: Callable[[], Quantities]) -> Mapping[str, FieldValue | Reason]:
@@ -74,11 +74,12 @@ class DeviceQuery:
                 raise self.library.failure(code, self.gpu, device)
         except DeviceError as error:
             if error.reason != "timeout":
-                self._record_failure((), error)
+                self.record_failure((), error)
             return {} if error.reason == "not_supported" else dict.fromkeys(quantities(), error.reason)
         return values
 
-    def _record_failure(self, fields: tuple[str, ...], error: DeviceError) -> None:
+    def record_failure(self, fields: tuple[str, ...], error: DeviceError) -> None:
+        """Record the reason for `fields`. Raises the error if the GPU is lost, timed out, or the driver is gone."""
         if is_fatal(error):
             raise error
         if error.reason != "not_supported":

@@ -14,7 +14,7 @@ from foreshock_exporter.nvml.errors import ReturnCodes
 from foreshock_exporter.nvml.events import XidEvents
 from foreshock_exporter.nvml.library import Library
 from foreshock_exporter.nvml.mig import is_mig, to_text
-from foreshock_exporter.nvml.processes import running_processes, uses_mps
+from foreshock_exporter.nvml.processes import process_sharing, running_processes
 from foreshock_exporter.nvml.samples import Capacity, Function, device_samples, process_samples
 from foreshock_exporter.nvml.state import read_health, read_state
 
@@ -60,7 +60,7 @@ class NvmlDriver:
                 pci_bus_id=to_text(getattr(query.optional("nvmlDeviceGetPciInfo"), "busId", None)),
                 driver_version=to_text(query.system_value("nvmlSystemGetDriverVersion")),
                 cuda_version=_cuda_version(query.system_value("nvmlSystemGetCudaDriverVersion_v2")),
-                sharing=_sharing_mode(query),
+                sharing="mig" if is_mig(query) else process_sharing(query),
                 minor="" if minor is None else str(minor),
             )
 
@@ -115,12 +115,6 @@ class NvmlDriver:
     def _query(self, gpu: int) -> Iterator[DeviceQuery]:
         with self._library.session():
             yield DeviceQuery(self._library, gpu)
-
-
-def _sharing_mode(query: DeviceQuery) -> device.Sharing:
-    if is_mig(query):
-        return "mig"
-    return "mps" if uses_mps(query) else "time-slicing"
 
 
 def _cuda_version(version: int | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from foreshock_exporter.model.device import DeviceError, Instance
@@ -34,12 +35,18 @@ def mig_devices(query: DeviceQuery) -> Iterator[MigQuery]:
 def mig_instances(query: DeviceQuery) -> tuple[Instance, ...]:
     """MIG instances, without those removed meanwhile. Raises as `DeviceQuery.optional`."""
     found_instances: list[Instance] = []
+    placements: dict[int, tuple[int | None, int | None]] = {}
     for device in mig_devices(query):
         try:
-            found_instances.append(_instance(device))
+            instance = _instance(device)
         except DeviceError as error:
             if is_fatal(error):
                 raise
+            continue
+        if instance.gpu_instance not in placements:
+            placements[instance.gpu_instance] = _placement(query, instance.gpu_instance)
+        start, size = placements[instance.gpu_instance]
+        found_instances.append(replace(instance, placement_start=start, placement_size=size))
     return tuple(found_instances)
 
 
@@ -73,6 +80,21 @@ def _instance(device: MigQuery) -> Instance:
         memory_used_bytes=to_base_units(getattr(memory, "used", None)),
         memory_total_bytes=to_base_units(getattr(memory, "total", None)),
     )
+
+
+def _placement(query: DeviceQuery, gpu_instance: int) -> tuple[int | None, int | None]:
+    """First memory slice of a GPU instance and number of its slices; NVML requires root. Raises as `optional`."""
+    fields = ("placement_start", "placement_size")
+    library = query.library
+    try:
+        handle = query.required(
+            "nvmlDeviceGetGpuInstanceById", gpu_instance, expected_code=library.codes.invalid_argument
+        )
+        info = library.call("nvmlGpuInstanceGetInfo", handle, gpu=query.gpu, device=library.device(query.gpu))
+    except DeviceError as error:
+        query.record_failure(fields, error)
+        return None, None
+    return info.placement.start, info.placement.size
 
 
 def _profile(device: MigQuery) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
-from foreshock_exporter.model.device import DeviceError, GpuProcess
+from foreshock_exporter.model.device import DeviceError, GpuProcess, Reason, Sharing
 from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.errors import is_fatal
 from foreshock_exporter.nvml.mig import is_mig, mig_devices
@@ -13,6 +12,14 @@ from foreshock_exporter.nvml.mig import is_mig, mig_devices
 _MAX_RETRIES = 3
 """Attempts to read a list that grows between its two calls."""
 _NO_PID = (0, 0xFFFFFFFF)
+
+
+class _Lists(NamedTuple):
+    """Entries of compute and graphics processes, and of MPS clients with the reason why they are unknown."""
+
+    entries: list[Any]
+    clients: list[Any]
+    mps_unknown: Reason | None
 
 
 def running_processes(query: DeviceQuery) -> tuple[GpuProcess, ...]:
@@ -28,13 +35,24 @@ def running_processes(query: DeviceQuery) -> tuple[GpuProcess, ...]:
             before = found.get(process.pid, process._replace(memory_used_bytes=None))
             memory, used = before.memory_used_bytes, process.memory_used_bytes
             total = used if memory is None else memory + (used or 0.0)
-            found[process.pid] = GpuProcess(process.pid, total, before.is_mps_client or process.is_mps_client)
+            found[process.pid] = GpuProcess(
+                process.pid,
+                total,
+                before.is_mps_client or process.is_mps_client,
+                before.mps_unknown or process.mps_unknown,
+            )
     return tuple(found.values())
 
 
-def uses_mps(query: DeviceQuery) -> bool:
-    """Whether MPS clients run on the GPU. Raises as `DeviceQuery.optional`."""
-    return bool(_entries(query, "MPSCompute"))
+def process_sharing(query: DeviceQuery) -> Sharing:
+    """How processes share a GPU without MIG; a driver that cannot list MPS clients is taken for one without.
+
+    Raises as `DeviceQuery.optional`.
+    """
+    clients, unknown = _mps_clients(query)
+    if unknown not in (None, "not_supported"):
+        return "unknown"
+    return "mps" if clients else "time-slicing"
 
 
 def _entries(query: DeviceQuery, kind: str, *, required: bool = False) -> list[Any]:
@@ -67,21 +85,33 @@ def _process_list(query: DeviceQuery, name: str, *, required: bool) -> list[Any]
     raise DeviceError("driver", "the list of processes grew during every read")
 
 
-def _lists(query: DeviceQuery, *, required: bool = False) -> list[tuple[Any, bool]]:
-    """Entries of all lists, each with whether it is of an MPS client."""
-    return [
-        (entry, kind == "MPSCompute")
-        for kind in ("Compute", "Graphics", "MPSCompute")
-        for entry in _entries(query, kind, required=required and kind == "Compute")
-    ]
+def _mps_clients(query: DeviceQuery) -> tuple[list[Any], Reason | None]:
+    """Entries of MPS clients, or the reason why they are unknown. Raises as `DeviceQuery.optional`."""
+    try:
+        return _entries(query, "MPSCompute", required=True), None
+    except DeviceError as error:
+        if is_fatal(error):
+            raise
+        return [], error.reason
 
 
-def _merge(entries: Iterable[tuple[Any, bool]]) -> tuple[GpuProcess, ...]:
+def _lists(query: DeviceQuery, *, required: bool = False) -> _Lists:
+    """All lists. Only that of compute processes may be `required`, which has the MPS clients, too."""
+    entries = _entries(query, "Compute", required=required) + _entries(query, "Graphics")
+    return _Lists(entries, *_mps_clients(query))
+
+
+def _merge(lists: _Lists) -> tuple[GpuProcess, ...]:
     """Processes without duplicates; one in two lists has the larger memory value, not the sum."""
     found: dict[int, GpuProcess] = {}
-    for entry, is_client in entries:
+    for entry in (*lists.entries, *lists.clients):
         used = None if entry.usedGpuMemory is None else float(entry.usedGpuMemory)
         before = found.get(entry.pid, GpuProcess(entry.pid, None))
         known = before.memory_used_bytes if used is None else max(used, before.memory_used_bytes or 0.0)
-        found[entry.pid] = GpuProcess(entry.pid, known, before.is_mps_client or is_client)
-    return tuple(process for process in found.values() if process.pid not in _NO_PID)
+        found[entry.pid] = before._replace(memory_used_bytes=known)
+    clients = {entry.pid for entry in lists.clients}
+    return tuple(
+        process._replace(is_mps_client=pid in clients, mps_unknown=lists.mps_unknown)
+        for pid, process in found.items()
+        if pid not in _NO_PID
+    )

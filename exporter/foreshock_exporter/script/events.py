@@ -108,6 +108,8 @@ class MigInstance:
     compute_instance: int = key(_index, 0, "compute instance")
     profile: str = key(text, "", "such as 1g.10gb")
     memory_total_bytes: float = key(_positive_bytes, 10 * GIB, "memory of the GPU instance")
+    placement_start: int | None = key(_index, None, "first memory slice of the GPU instance")
+    placement_size: int | None = key(_index, None, "memory slices of the GPU instance")
 
     @property
     def slices(self) -> int:
@@ -118,7 +120,14 @@ class MigInstance:
     def now(self, used: float) -> Instance:
         """Instance as driver value."""
         return Instance(
-            self.uuid, self.gpu_instance, self.compute_instance, self.profile, used, self.memory_total_bytes
+            self.uuid,
+            self.gpu_instance,
+            self.compute_instance,
+            self.profile,
+            used,
+            self.memory_total_bytes,
+            self.placement_start,
+            self.placement_size,
         )
 
 

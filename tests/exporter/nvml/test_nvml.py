@@ -158,7 +158,7 @@ def test_a_list_that_the_driver_lacks_leaves_the_others(driver: Open) -> None:
         {"nvmlDeviceGetMPSComputeRunningProcesses_v3": "FUNCTION_NOT_FOUND",
          "nvmlDeviceGetMPSComputeRunningProcesses_v2": "FUNCTION_NOT_FOUND"}
     )  # fmt: skip
-    assert adapter.processes(0) == (GpuProcess(10, 4000),)
+    assert adapter.processes(0) == (GpuProcess(10, 4000, mps_unknown="not_supported"),)
 
 
 def test_processes_of_an_old_driver_come_from_the_older_list(driver: Open) -> None:

@@ -25,7 +25,7 @@ from foreshock_exporter.model.device import Instance
 MOST = 90
 """Series of a GPU by the design, besides 4 for each service on it, one for each resource that it
 lost time to, and one for each pair of which one may stall."""
-OF_A_XID, OF_AN_INSTANCE, OF_A_LINK = 2, 3, 2
+OF_A_XID, OF_AN_INSTANCE, OF_A_PLACE, OF_A_LINK = 2, 3, 2, 2
 """Series for each kind of error that was reported, each MIG instance, and each NVLink where it is enabled."""
 MOMENTS = {"sick": (10.0, 110.0, 200.0, 270.0, 330.0, 450.0, 500.0, 590.0), "contended": (30.0, 100.0)}
 """When a script is looked at, so as to see each thing that happens in it. Seconds."""
@@ -57,7 +57,7 @@ def bounded(found: Mapping[str, SeriesOf]) -> None:
 def seven_instances(time: float) -> ScriptedHost:
     """The A100 divided as far as it goes."""
     (gpu,) = PROFILES["a100-mig"].at(time).gpus
-    instances = tuple(Instance(f"MIG-{n}", n, 0, "1g.10gb", 2.0**30, 9.5 * 2.0**30) for n in range(7))
+    instances = tuple(Instance(f"MIG-{n}", n, 0, "1g.10gb", 2.0**30, 9.5 * 2.0**30, n, 1) for n in range(7))
     processes = tuple(process._replace(instance="MIG-0") for process in gpu.processes)
     divided = replace(gpu, reading=replace(gpu.reading, instances=instances), processes=processes)
     return ScriptedHost(time, (divided,))
@@ -79,13 +79,13 @@ def test_an_error_that_was_reported_adds_two_series(host_of: HostOf) -> None:
     assert sum(series.xids for series in series_by_gpu(texts[-1]).values()) == OF_A_XID * kinds
 
 
-def test_a_mig_instance_adds_three_series(host_of: HostOf) -> None:
+def test_a_mig_instance_adds_three_series_and_the_place_of_a_gpu_instance_two(host_of: HostOf) -> None:
     scene = host_of("a100-mig")
     (three,) = early(scene).values()
-    assert three.instances == 3 * OF_AN_INSTANCE
+    assert three.instances == 3 * OF_AN_INSTANCE + 2 * OF_A_PLACE, "two of them share a GPU instance"
     scene.at = seven_instances
     (seven,) = early(scene).values()
-    assert seven.instances == 7 * OF_AN_INSTANCE
+    assert seven.instances == 7 * (OF_AN_INSTANCE + OF_A_PLACE)
     assert seven.all - seven.instances == three.all - three.instances
 
 

@@ -42,12 +42,13 @@ HEALTH = {
     "gpu_row_remap_failed",
     "gpu_row_remap_pending",
 }
+HOST_WAITS = ("gpu_host_", "gpu_service_cpu_", "gpu_service_io_", "gpu_service_memory_wait", "gpu_service_page_cache_")
 OURS: Mapping[str, Callable[[str], bool]] = {
     "network": lambda family: family.startswith("node_network_"),
     "infiniband": lambda family: family.startswith("node_infiniband_"),
     "netstat": lambda family: family.startswith("node_netstat_"),
     "pressure": lambda family: family.startswith("node_pressure_"),
-    "service-cpu": lambda family: family.startswith(("gpu_host_", "gpu_service_cpu_")),
+    "service-cpu": lambda family: family.startswith(HOST_WAITS),
     "health": lambda family: family in HEALTH,
     "xid": lambda family: family.startswith("gpu_xid_"),
 }

@@ -84,6 +84,8 @@
     X(nvmlDeviceGetGpuInstanceId)                    \
     X(nvmlDeviceGetComputeInstanceId)                \
     X(nvmlDeviceGetAttributes_v2)                    \
+    X(nvmlDeviceGetGpuInstanceById)                  \
+    X(nvmlGpuInstanceGetInfo)                        \
     X(nvmlDeviceGetSupportedEventTypes)              \
     X(nvmlDeviceRegisterEvents)                      \
     X(nvmlEventSetCreate)                            \

@@ -95,3 +95,35 @@ nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t device, nvmlDeviceAttribute
         };
     return code;
 }
+
+/* A GPU instance as the GPU's handle with the id above it. */
+nvmlReturn_t nvmlDeviceGetGpuInstanceById(nvmlDevice_t device, unsigned int id, nvmlGpuInstance_t *part)
+{
+    struct target target;
+    nvmlReturn_t code = double_enter(device, CALL_nvmlDeviceGetGpuInstanceById, WHOLE, &target);
+    *part = NULL;
+    if (code != NVML_SUCCESS)
+        return code;
+    if (!target.device.mig)
+        return NVML_ERROR_NOT_SUPPORTED;
+    *part = (nvmlGpuInstance_t)((uintptr_t)device | (uintptr_t)(id + 1) << 32);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlGpuInstanceGetInfo(nvmlGpuInstance_t part, nvmlGpuInstanceInfo_t *info)
+{
+    struct target target;
+    nvmlDevice_t device = (nvmlDevice_t)((uintptr_t)part & 0xffffffff);
+    nvmlReturn_t code = double_enter(device, CALL_nvmlGpuInstanceGetInfo, WHOLE, &target);
+    if (code != NVML_SUCCESS)
+        return code;
+    for (target.slot = 0; target.slot < MAX_INSTANCES; target.slot++) {
+        struct instance found = {.present = 0};
+        if (double_instance(&target, &found) != NVML_SUCCESS || found.gpu_instance + 1 != (uintptr_t)part >> 32)
+            continue;
+        *info = (nvmlGpuInstanceInfo_t){
+            .device = device, .id = found.gpu_instance, .placement = {found.placement_start, found.placement_size}};
+        return NVML_SUCCESS;
+    }
+    return NVML_ERROR_NOT_FOUND;
+}

@@ -15,7 +15,7 @@ enum {
     MAX_FIELDS = 320,
     MAX_SAMPLES = 256,
     MAX_PROCESS_SAMPLES = 2048,
-    MAX_PROCESSES = 64,
+    MAX_PROCESSES = 128,
     MAX_INSTANCES = 7,
     MAX_EVENTS = 64,
     MAX_SINCE = 512,
@@ -78,7 +78,7 @@ struct processes {
 };
 
 struct instance {
-    uint32_t present, gpu_instance, compute_instance, slices;
+    uint32_t present, gpu_instance, compute_instance, slices, placement_start, placement_size;
     uint64_t total, used;
     char uuid[TEXT], profile[TEXT];
 };
