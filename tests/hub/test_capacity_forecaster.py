@@ -43,6 +43,10 @@ class History:
         """Of one service."""
         return {KEY: np.full(288, 5.0, np.float32)}
 
+    def servers(self) -> dict[Any, Any]:
+        """None."""
+        return {}
+
     def uses(self) -> dict[Any, Any]:
         """None."""
         return {}

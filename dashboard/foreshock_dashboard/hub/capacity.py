@@ -57,7 +57,8 @@ class CapacityForecaster:
             for _ in self._history.read(now):
                 if self._stop.wait(PAUSE_SECONDS):
                     return False
-            loads, supply = self._history.loads(), supplies(world, snapshot.forecast)
+            loads = self._history.loads()
+            supply = supplies(world, snapshot.forecast, self._history.servers())
             uses, budgets = self._history.uses(), self._history.budgets()
             burns = slow_burns(self._history.end, uses, budgets)
             forecast = capacity_forecast(self._history.end, loads, supply, burns)

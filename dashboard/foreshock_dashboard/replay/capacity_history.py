@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.capacity.observed import LoadKey, observed_loads
+from foreshock_dashboard.analysis.capacity.replica_capacity import ServerKey, observed_servers
 from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS
 from foreshock_dashboard.analysis.slow_burns.error_budgets import PERIOD_POINTS, Budget, BudgetKey
 from foreshock_dashboard.analysis.slow_burns.growth import GROWING_DAYS, observed_uses
 from foreshock_dashboard.analysis.slow_burns.idle_cache import held, idle_cache
 from foreshock_dashboard.analysis.slow_burns.resource import Resource, UseKey
-from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadKind
+from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, LoadKind, Subject
 from foreshock_dashboard.model.capacity.slow_burn import LATE_RATIO, SlowBurnKind
 from foreshock_dashboard.model.query import Matrix, MetricSource, SourceError
 from foreshock_dashboard.model.service import Service
@@ -40,9 +41,10 @@ JOINS = ("up", "host", "places", "gpu", "pool")
 LOADS = (
     *JOINS,
     *("utilization", "busy", "served", "running", "waiting", "cache", "generated_tokens"),
+    *("per_token_sum", "per_token_count"),
     *("specified", "ready", "scaler_target", "quota"),
 )
-"""Keys of the catalog with loads."""
+"""Keys of the catalog with loads, and with the figures of model servers."""
 USES = (
     *JOINS,
     *("memory_used", "memory_total", "memory_free", "container_memory", "container_memory_limit"),
@@ -71,8 +73,13 @@ class CapacityHistory:
     ) -> None:
         whole, recent = catalog(WINDOW_SECONDS), min(seconds, USE_SECONDS)
 
-        def loads(readings: Readings) -> Mapping[LoadKey, Floats]:
-            return observed_loads(build_world(completed(readings, whole), FORECAST_STEP_SECONDS))
+        def loads(readings: Readings) -> Mapping[LoadKey | ServerKey, Floats]:
+            world = build_world(completed(readings, whole), FORECAST_STEP_SECONDS)
+            rows: list[tuple[LoadKey | ServerKey, Floats]] = [
+                *observed_loads(world).items(),
+                *observed_servers(world).items(),
+            ]
+            return dict(rows)
 
         def uses(readings: Readings) -> Mapping[UseKey, Floats]:
             return observed_uses(build_world(completed(readings, whole), FORECAST_STEP_SECONDS))
@@ -125,7 +132,11 @@ class CapacityHistory:
 
     def loads(self) -> Mapping[LoadKey, Floats]:
         """Load by subject and kind, shape (times,), single precision, ending at `end`; only those with a value."""
-        return self._loads.rows
+        return {key: row for key, row in self._loads.rows.items() if _is_load(key)}
+
+    def servers(self) -> Mapping[ServerKey, Floats]:
+        """Figures of model servers, as `loads`."""
+        return {key: row for key, row in self._loads.rows.items() if _is_of_server(key)}
 
     def uses(self) -> Mapping[UseKey, Floats]:
         """Used share of the limit by resource, as `loads`, of `USE_SECONDS` at most.
@@ -147,7 +158,7 @@ class CapacityHistory:
         }
         queues = {
             (Resource(subject.service, ""), SlowBurnKind.QUEUE): row
-            for (subject, kind), row in self._loads.rows.items()
+            for (subject, kind), row in self.loads().items()
             if kind is LoadKind.QUEUE
         }
         return {**self._uses.rows_until(self.end), **disks, **leaked, **names, **queues}
@@ -207,6 +218,14 @@ class _Series(Generic[K]):
             self.rows = _appended(self.rows, self._observed(readings), shift, self._points)
             self.end = end
             yield self.end
+
+
+def _is_load(key: LoadKey | ServerKey) -> TypeGuard[LoadKey]:
+    return isinstance(key[0], Subject)
+
+
+def _is_of_server(key: LoadKey | ServerKey) -> TypeGuard[ServerKey]:
+    return isinstance(key[0], Service)
 
 
 def completed(readings: Readings, keys: Iterable[str]) -> Readings:

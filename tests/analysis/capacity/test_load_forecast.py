@@ -66,6 +66,25 @@ def test_the_median_is_closer_than_the_last_week(past: Floats, days: Floats, sha
     assert error < share * naive
 
 
+@pytest.mark.parametrize("growth_per_day", [1.0, 1.05, 1.1, 1.2])
+@pytest.mark.parametrize("seed", range(4))
+def test_growth_from_day_to_day_is_in_the_forecast_of_the_next_day(growth_per_day: float, seed: int) -> None:
+    """After six days. The load of the day before is lower by the growth."""
+    load = weeks(1, seed=seed, growth_per_week=growth_per_day**7)
+    median = load_quantiles(load[None, : 6 * DAY_POINTS]).p50[0, :DAY_POINTS]
+    error = float(np.mean(np.log(median / weeks(1, noise=0, growth_per_week=growth_per_day**7)[6 * DAY_POINTS :])))
+    assert abs(error) < 0.05
+
+
+@pytest.mark.parametrize(("safe_error", "earlier"), [(0.0, False), (0.2, True)])
+def test_an_uncertain_limit_widens_the_interval_of_a_shortage(safe_error: float, earlier: bool) -> None:
+    """The time of the median stays."""
+    (certain,), (short,) = (forecast_of(GROWING, 168.0, error=error).shortages for error in (0.0, safe_error))
+    assert short.at == certain.at
+    assert (short.earliest < certain.earliest) is earlier
+    assert short.latest >= certain.latest
+
+
 def test_intervals_hold_four_of_five_values_at_every_horizon() -> None:
     """Of 30 services whose level wanders from day to day."""
     generator = np.random.default_rng(1)

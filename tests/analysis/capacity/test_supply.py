@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from foreshock_dashboard.analysis.capacity.supply import Supply, supplies
+from foreshock_dashboard.analysis.capacity.replica_capacity import ServerFigure, ServerKey, replica_capacity
+from foreshock_dashboard.analysis.capacity.supply import RECENT_ERROR, Supply, supplies
 from foreshock_dashboard.model.capacity.load import LoadKind, Subject
 from foreshock_dashboard.model.forecast import BatchingLaw, Forecast, Load
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, Tenant, World
 from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica
 
@@ -49,9 +53,11 @@ def platform(scenes: Scenes, max_replicas: float, quota: float) -> World:
     )
 
 
-def supply(world: World, law: BatchingLaw | None = LAW) -> Supply:
-    """That of the service, with a safe limit of 0.76."""
-    return supplies(world, Forecast(loads=(Load(LLM, "h100", 0.3, 0.76, law),)))[Subject(LLM, "")]
+def supply(
+    world: World, law: BatchingLaw | None = LAW, history: Mapping[ServerKey, Floats] = MappingProxyType({})
+) -> Supply:
+    """That of the service, whose bursts have a higher safe limit than hourly means."""
+    return supplies(world, Forecast(loads=(Load(LLM, "h100", 0.3, 0.91, law),)), history)[Subject(LLM, "")]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +81,33 @@ def test_tokens_of_all_replicas_that_may_run(
     assert found.safe_ratio[LoadKind.TOKENS] == 0.76
 
 
+@pytest.mark.parametrize(
+    ("faster", "larger", "counts"),
+    [
+        pytest.param(1.1, 1.2, True, id="differences within the noise of hours"),
+        pytest.param(1.5, 1.0, False, id="a replica of another speed"),
+        pytest.param(1.0, 2.0, False, id="a KV cache of another size"),
+    ],
+)
+def test_the_last_week_decides_unless_the_last_hours_contradict_it(
+    scenes: Scenes, faster: float, larger: float, counts: bool
+) -> None:
+    """After a change of the model, the last hours alone count, with a larger error."""
+    n = np.tile(12 + 6 * np.sin(np.arange(144) / 7), 7)
+    pace = (LAW.base + LAW.per_sequence * n) / SHARE * faster
+    history = {
+        (LLM, ServerFigure.TOKENS): n / pace,
+        (LLM, ServerFigure.PACE): pace,
+        (LLM, ServerFigure.RUNNING): n,
+        (LLM, ServerFigure.KV_CACHE): n / MAX_SEQUENCES / larger,
+    }
+    learned = replica_capacity(history, LLM)
+    assert learned
+    found = supply(platform(scenes, math.nan, 8), history=history)
+    expected = (learned.tokens, learned.error) if counts else (FULL, RECENT_ERROR)
+    assert (found.capacity[LoadKind.TOKENS] / 2, found.error) == pytest.approx(expected, rel=0.01)
+
+
 def test_a_rolling_update_is_no_loss_of_capacity(scenes: Scenes) -> None:
     """The median of the ready replicas over an hour counts, not the last value."""
     world = platform(scenes, math.nan, 8)
@@ -93,6 +126,6 @@ def test_without_a_law_there_is_no_limit(scenes: Scenes) -> None:
 
 def test_a_pool_has_its_quota_and_its_gpus(scenes: Scenes) -> None:
     """And the free ones as room."""
-    found = supplies(platform(scenes, 4, 8), Forecast())[Subject(None, "h100")]
+    found = supplies(platform(scenes, 4, 8), Forecast(), {})[Subject(None, "h100")]
     assert found.capacity == {LoadKind.GPU_QUOTA: 8.0, LoadKind.GPU_BUSY: 2.0}
     assert found.room == 6.0

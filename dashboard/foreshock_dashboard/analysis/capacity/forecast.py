@@ -71,6 +71,7 @@ def capacity_forecast(
                     provisioning_seconds=of.provisioning_seconds,
                     gpus_per_replica=of.gpus_per_replica,
                     max_replicas=of.max_replicas,
+                    safe_error=of.error if full > 0 else 0.0,
                 )
             )
     loads.sort(key=lambda load: (load.subject.service or ("", ""), load.subject.pool, load.kind))

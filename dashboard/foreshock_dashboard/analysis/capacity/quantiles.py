@@ -12,7 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.capacity.seasonal import CANDIDATES, DAY_POINTS, HORIZONS, seasonal_forecasts
+from foreshock_dashboard.analysis.capacity.seasonal import (
+    BY_DAY,
+    CANDIDATES,
+    DAY_POINTS,
+    GROWING,
+    HORIZONS,
+    seasonal_forecasts,
+)
 from foreshock_dashboard.model.capacity.load import FORECAST_POINTS
 from foreshock_dashboard.model.types import Floats
 
@@ -28,18 +35,22 @@ STEPS_PER_HORIZON = 6
 """Steps at which errors are taken between two of `HORIZONS`."""
 MIXTURES = np.array(
     (
-        (1.0, 0.0, 0.0, 0.0),
-        (0.5, 0.5, 0.0, 0.0),
-        (0.0, 1.0, 0.0, 0.0),
-        (0.5, 0.0, 0.5, 0.0),
-        (0.0, 0.0, 1.0, 0.0),
-        (0.0, 0.5, 0.0, 0.5),
-        (0.0, 0.0, 0.0, 1.0),
+        (1.0, 0.0, 0.0, 0.0, 0.0),
+        (0.5, 0.5, 0.0, 0.0, 0.0),
+        (0.0, 1.0, 0.0, 0.0, 0.0),
+        (0.0, 0.5, 0.5, 0.0, 0.0),
+        (0.0, 0.0, 1.0, 0.0, 0.0),
+        (0.5, 0.0, 0.0, 0.5, 0.0),
+        (0.0, 0.0, 0.0, 1.0, 0.0),
+        (0.0, 0.5, 0.0, 0.0, 0.5),
+        (0.0, 0.0, 0.0, 0.0, 1.0),
     )
 )
 """Shares of the candidate forecasts that are compared for each service. The first is used until another is better."""
 MIN_GAIN = 0.03
 """Relative reduction of the mean past error from which another mixture is better."""
+MIN_GROWTH_GAIN = 0.15
+"""The same for mixtures with growth, which few services have: by chance, most seem to for some days."""
 TAIL = 0.1
 """Share of values below the lower and above the upper quantile."""
 TAIL_CORRECTION_DAYS = 5.0
@@ -118,8 +129,8 @@ def _best_mixture(errors: Floats) -> NDArray[np.intp]:
     With less than a week of history only those by the day are compared.
     """
     found = np.zeros(errors.shape[2], np.intp)
-    of_days = ~MIXTURES[:, 2:].any(axis=1)
-    for candidates, mixtures in ((errors[:2], np.flatnonzero(of_days)), (errors, np.arange(len(MIXTURES)))):
+    of_days = ~MIXTURES[:, BY_DAY:].any(axis=1)
+    for candidates, mixtures in ((errors[:BY_DAY], np.flatnonzero(of_days)), (errors, np.arange(len(MIXTURES)))):
         known = np.isfinite(candidates).all(axis=0)
         size = np.stack(
             [
@@ -127,6 +138,8 @@ def _best_mixture(errors: Floats) -> NDArray[np.intp]:
                 for row in mixtures
             ]
         )
+        growing = MIXTURES[mixtures, GROWING] > 0
+        size[growing] *= (1 - MIN_GAIN) / (1 - MIN_GROWTH_GAIN)
         smallest = size.argmin(axis=0)
         gains = size[smallest, np.arange(len(smallest))] < (1 - MIN_GAIN) * size[0]
         found = np.where(known.sum(axis=(0, 2)) >= MIN_ERRORS, np.where(gains, mixtures[smallest], 0), found)
@@ -138,8 +151,8 @@ def _of_mixture(candidates: Floats, mixture: NDArray[np.intp]) -> Floats:
 
     A part by the week that is unknown is replaced by the same by the day.
     """
-    day, week = candidates[:2], candidates[2:]
-    whole = np.concatenate([day, np.where(np.isfinite(week), week, day)])
+    day, week = candidates[:BY_DAY], candidates[BY_DAY:]
+    whole = np.concatenate([day, np.where(np.isfinite(week), week, day[: len(week)])])
     mixed: Floats = np.einsum("cosn,sc->osn", whole, MIXTURES[mixture])
     return mixed
 

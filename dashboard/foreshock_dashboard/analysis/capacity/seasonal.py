@@ -66,13 +66,20 @@ WEEK_WEIGHTS = np.array(
     )
 )
 """The same for the week profile."""
-CANDIDATES = len(DAY_WEIGHTS) + len(WEEK_WEIGHTS)
+BY_DAY = len(DAY_WEIGHTS) + 1
+"""Candidate forecasts that need no week of history."""
+GROWING = BY_DAY - 1
+"""Index of the one with growth."""
+CANDIDATES = BY_DAY + len(WEEK_WEIGHTS)
+GROWTH_DAMPING = 0.9
+"""Growth of a day ahead over that of the day before: none lasts."""
 
 
 def seasonal_forecasts(past: Floats, steps: Floats) -> Floats:
     """Candidate forecasts of the steps after the past, shape (`CANDIDATES`, series, steps).
 
-    By the day, drawn towards a flat line and not, and the same by the week, NaN with less than a week of history.
+    By the day, drawn towards a flat line and not, and with growth from day to day; and the first two by the week, NaN
+    with less than a week of history.
 
     Args:
         past: logarithms of load, shape (series, times); NaN is missing. At least a day.
@@ -87,8 +94,34 @@ def seasonal_forecasts(past: Floats, steps: Floats) -> Floats:
         return combined
 
     return np.stack(
-        [*(blend(day, weights) for weights in DAY_WEIGHTS), *(blend(week, weights) for weights in WEEK_WEIGHTS)]
+        [
+            *(blend(day, weights) for weights in DAY_WEIGHTS),
+            _growing(past, steps),
+            *(blend(week, weights) for weights in WEEK_WEIGHTS),
+        ]
     )
+
+
+def _growing(past: Floats, steps: Floats) -> Floats:
+    """The shape of the last days at the level of the last one, which grows on as it did from day to day.
+
+    Corrected by how far the last hour is from it, as the day profile.
+    """
+    days = min(past.shape[1] // DAY_POINTS, PROFILE_DAYS)
+    by_slot = past[:, past.shape[1] - days * DAY_POINTS :].reshape(len(past), days, DAY_POINTS)
+    level = median((by_slot[:, -1:] - by_slot).reshape(-1, DAY_POINTS)).reshape(len(past), days)
+    ages = np.arange(days - 1, -1, -1.0)
+    known = np.nan_to_num(level)
+    growth = (known * ages).sum(axis=1) / max(float((ages**2).sum()), 1.0)  # least squares through the last day
+    profile = _smooth(_median_of_middle(by_slot + known[:, :, None]), 2)
+    index = steps.astype(np.intp) - 1
+    ahead = (1 - GROWTH_DAMPING ** (1 + index // DAY_POINTS)) * GROWTH_DAMPING / (1 - GROWTH_DAMPING)
+    level_weights = np.interp(np.log(steps), np.log(np.asarray(HORIZONS, np.float64)), DAY_WEIGHTS[1, :, 3])
+    hour = _mean(past[:, -HOUR_POINTS:]) - _mean(profile[:, -HOUR_POINTS:])
+    forecast: Floats = (
+        profile[:, index % DAY_POINTS] + growth[:, None] * ahead + np.nan_to_num(hour)[:, None] * level_weights
+    )
+    return forecast
 
 
 def components(past: Floats, steps: Floats) -> tuple[Floats, Floats]:

@@ -13,6 +13,8 @@ from foreshock_dashboard.model.types import Bools, Floats
 LIMITED_KINDS = (LoadKind.TOKENS, LoadKind.REQUESTS, LoadKind.GPU_QUOTA)
 """Kinds whose limit is a shortage, the most direct first. Busy GPUs alone are none: a batch job may use them all. Nor
 is a full KV cache: servers that cache prefixes fill it by design."""
+Z_OF_BAND = 1.2816
+"""Standard deviations between the middle and an end of the 80% band."""
 APART_POINTS = DAY_POINTS // 2
 """Steps by which the median may exceed the limit later than on the day before, and still decide."""
 
@@ -39,7 +41,7 @@ def shortage(load: LoadForecast) -> Shortage | None:
     if again is not None and np.nanmax(past) > peak:
         peak, peak_at = float(np.nanmax(past)), again
     times = load.times
-    earliest, latest = (first_step(values > load.safe) for values in (high, low))
+    earliest, latest = (first_step(values > load.safe) for values in _widened(low, median, high, load.safe_error))
     band = (math.nan, math.nan)
     if basis is ShortageBasis.FORECAST:
         first = at if earliest is None else min(earliest, at)
@@ -69,6 +71,16 @@ def _peak(values: Floats, at: int) -> tuple[float, int]:
         return math.nan, at
     place = int(np.nanargmax(day))
     return float(day[place]), at + place
+
+
+def _widened(low: Floats, median: Floats, high: Floats, safe_error: float) -> tuple[Floats, Floats]:
+    """Upper and lower end of the 80% band of load, wider by the error of the limit that it is compared with.
+
+    The ratio of two independent lognormal values has the squares of both spreads.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        up, down = (np.exp(np.hypot(np.log(wide), Z_OF_BAND * safe_error)) for wide in (high / median, median / low))
+        return np.where(median > 0, median * up, high), np.where(median > 0, median / down, low)
 
 
 def _recent(exceeded: Bools) -> int | None:

@@ -11,9 +11,11 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_delays
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
+from foreshock_dashboard.analysis.capacity.replica_capacity import ReplicaCapacity, ServerKey, replica_capacity
 from foreshock_dashboard.analysis.saturation.batching_model import max_sequences_per_replica
+from foreshock_dashboard.analysis.saturation.safe_limits import SAFE_LIMITS, SHOWN_LIMIT
 from foreshock_dashboard.model.capacity.load import LoadKind, Subject
-from foreshock_dashboard.model.forecast import Forecast, Load
+from foreshock_dashboard.model.forecast import BatchingLaw, Forecast
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
@@ -28,13 +30,22 @@ READY_SECONDS = 3600.0
 """Time over which the median of ready replicas counts: a rolling update is no loss of capacity."""
 MIN_RATE_POINTS = 20
 """Fewest points of such a comparison."""
+SAFE_RATIO = SAFE_LIMITS[SHOWN_LIMIT]
+"""Safe share of the capacity of model servers. Hourly means are compared with it, which hide bursts: the higher limits
+of a service that is bursty, or carried a peak of minutes, do not apply."""
+CHANGED_SPEED_RATIO, CHANGED_SIZE_RATIO = 1.25, 1.5
+"""Ratios of recent tokens, and of the sequences that fill a KV cache, to those of the last week, beyond which model,
+options, or requests changed: then the last hours count alone."""
+RECENT_ERROR = 0.15
+"""Standard error of the logarithm of a capacity from the last hours alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Supply:
     """What a service or a pool can carry. NaN where unknown.
 
-    capacity: load at which `replicas` replicas are full, by kind. safe_ratio: safe share of it. replicas, ready: as in
+    capacity: load at which `replicas` replicas are full, by kind. safe_ratio: safe share of it. error: standard error
+    of the logarithm of the capacity, 0 where it is exact. replicas, ready: as in
     `LoadForecast`. room: replicas for which the pool has free GPUs. provisioning_seconds: time until a further
     replica is ready. gpus_per_replica, max_replicas: as in `LoadForecast`.
     """
@@ -48,15 +59,19 @@ class Supply:
     provisioning_seconds: float = DEFAULT_DELAY_SECONDS
     gpus_per_replica: float = math.nan
     max_replicas: float = math.nan
+    error: float = 0.0
 
 
-def supplies(world: World, forecast: Forecast) -> Mapping[Subject, Supply]:
-    """Supply of every service and GPU pool, by subject without the pool of a service."""
-    found = {Subject(service, ""): supply for service, supply in _services(world, forecast).items()}
+def supplies(world: World, forecast: Forecast, history: Mapping[ServerKey, Floats]) -> Mapping[Subject, Supply]:
+    """Supply of every service and GPU pool, by subject without the pool of a service.
+
+    history: figures of model servers, as `replica_capacity.observed_servers`, in steps of the forecast.
+    """
+    found = {Subject(service, ""): supply for service, supply in _services(world, forecast, history).items()}
     return found | {Subject(None, pool): supply for pool, supply in _pools(world).items()}
 
 
-def _services(world: World, forecast: Forecast) -> Mapping[Service, Supply]:
+def _services(world: World, forecast: Forecast, history: Mapping[ServerKey, Floats]) -> Mapping[Service, Supply]:
     gpus: dict[Service, set[Gpu]] = {}
     for tenant in world.tenants:
         gpus.setdefault(tenant.service, set()).add(tenant.gpu)
@@ -88,40 +103,70 @@ def _services(world: World, forecast: Forecast) -> Mapping[Service, Supply]:
         )
         most = min(max_replicas, ready + room) if math.isfinite(room) else max_replicas
         replicas = max(ready, most) if math.isfinite(most) else ready
-        full, safe = {}, {}
+        full, error = {}, 0.0
         if service in server_row and service in loads:
-            for kind, rate in _full_rates(world, service, server_row[service], loads[service]).items():
-                full[kind], safe[kind] = rate * replicas, loads[service].safe
+            learned = replica_capacity(history, service)
+            rates, error = _full_rates(world, service, server_row[service], loads[service].law, learned)
+            full = {kind: rate * replicas for kind, rate in rates.items()}
         found[service] = Supply(
-            Subject(service, pool), full, safe, replicas, ready, room, provisioning, per_replica, max_replicas
+            Subject(service, pool),
+            full,
+            dict.fromkeys(full, SAFE_RATIO),
+            replicas,
+            ready,
+            room,
+            provisioning,
+            per_replica,
+            max_replicas,
+            error,
         )
     return found
 
 
-def _full_rates(world: World, service: Service, row: int, load: Load) -> Mapping[LoadKind, float]:
-    """Tokens and requests per second of a full replica, as far as known.
+def _full_rates(
+    world: World, service: Service, row: int, recent_law: BatchingLaw | None, learned: ReplicaCapacity | None
+) -> tuple[Mapping[LoadKind, float], float]:
+    """Tokens and requests per second of a full replica, as far as known, and the error of their logarithm.
 
-    m sequences at a full KV cache generate m / (a + b·m) tokens per second by the batching law. What the replicas
-    generate over what the law says for their sequences corrects it. Requests follow at the present tokens per request.
+    learned: from the last week. It counts unless the last hours contradict it, or it is unknown. Then m sequences at a
+    full KV cache generate m / (a + b·m) tokens per second by the law of the last hours, corrected by what replicas
+    generate over what the law says for their sequences. Requests follow at the present tokens per request.
     """
-    if load.law is None:
-        return {}
+    if recent_law is None:
+        return {}, 0.0
     columns = slice(max(0, len(world.times) - world.points(RATE_SECONDS)), len(world.times))
     servers = model_servers(world)
     replicas = servers.reporting_replicas(columns)[row]
     sequences = servers.running[row, columns] / replicas
-    with np.errstate(invalid="ignore", divide="ignore"):
-        expected = sequences / load.law.seconds(sequences) * replicas
     tokens = servers.generated_tokens[row, columns].astype(np.float64)
     most = float(max_sequences_per_replica(world, columns)[row])
-    full = most / (load.law.base + load.law.per_sequence * most) * _ratio(tokens, expected)
+
+    def speed(base: float, per_sequence: float) -> float:
+        """Tokens over those of a law."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return _ratio(tokens, sequences / (base + per_sequence * sequences) * replicas)
+
+    if learned and not _has_changed(speed(learned.base, learned.per_sequence), most / learned.sequences):
+        full, error = learned.tokens, learned.error
+    else:
+        base, per_sequence = recent_law.base, recent_law.per_sequence
+        full, error = most / (base + per_sequence * most) * speed(base, per_sequence), RECENT_ERROR
     rates = {LoadKind.TOKENS: full} if math.isfinite(full) else {}
     if rates and service in world.services:
         requests = world.red.rate[world.services.index(service), columns].astype(np.float64)
         per_request = _ratio(tokens, requests)
         if per_request > 0:
             rates[LoadKind.REQUESTS] = full / per_request
-    return rates
+    return rates, error
+
+
+def _has_changed(speed_ratio: float, size_ratio: float) -> bool:
+    """Whether replicas differ from those of the last week; ratios that are not known say nothing."""
+    return any(
+        not 1 / bound <= ratio <= bound
+        for ratio, bound in ((speed_ratio, CHANGED_SPEED_RATIO), (size_ratio, CHANGED_SIZE_RATIO))
+        if math.isfinite(ratio)
+    )
 
 
 def _ratio(values: Floats, reference: Floats) -> float:

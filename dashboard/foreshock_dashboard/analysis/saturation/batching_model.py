@@ -59,14 +59,18 @@ def fit_batching_laws(world: World, at: int) -> Mapping[Service, BatchingLaw]:
         n, y = running[i], servers.per_token[i, first:last]
         good = np.isfinite(n) & np.isfinite(y) & (y > 0) & (n > 0)
         good &= ~(servers.cache[i, first:last] > MAX_FIT_KV_CACHE_RATIO)
-        if (law := _fit(n[good], y[good])) is not None:
+        if (law := fit_batching_law(n[good], y[good])) is not None:
             load = law.offered_load(n, float(max_sequences[i]))[None]
             peak = quantile(load, EXCURSION_QUANTILE)
             laws[service] = replace(law, load=float(median(load)[0]), peak=float(peak[0]))
     return laws
 
 
-def _fit(n: Floats, y: Floats) -> BatchingLaw | None:
+def fit_batching_law(n: Floats, y: Floats) -> BatchingLaw | None:
+    """Law of seconds per token `y` at `n` sequences per replica, both above 0; None with too few points.
+
+    Its load and peak are NaN.
+    """
     for _ in range(2):
         if len(n) < MIN_FIT_POINTS or not n.std() > 0:
             return None

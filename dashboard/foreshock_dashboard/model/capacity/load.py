@@ -52,7 +52,7 @@ class LoadForecast:
     replicas: those that both assume: the most that the autoscaler may start and the pool has room for, else those
     ready. ready: those ready now. room: replicas for which the pool has free GPUs. provisioning_seconds: time from a
     request to a ready replica. gpus_per_replica: GPUs that a replica uses. max_replicas: the most that the autoscaler
-    may start, whatever the room.
+    may start, whatever the room. safe_error: standard error of the logarithm of `safe`, 0 where it is exact.
     """
 
     subject: Subject
@@ -70,6 +70,7 @@ class LoadForecast:
     provisioning_seconds: float = math.nan
     gpus_per_replica: float = math.nan
     max_replicas: float = math.nan
+    safe_error: float = 0.0
 
     @property
     def times(self) -> Floats:
@@ -96,12 +97,13 @@ class Shortage:
     """The first time at which load is expected to exceed its safe limit. Times in Unix seconds.
 
     at: when the median exceeds it, or the time of the day at which load last did, by `basis`. earliest, latest: when
-    the upper and the lower end of the 80% band exceed it; NaN for a recent shortage, which follows from no quantile.
-    `latest` is infinite if the load may as well stay below the limit for the whole forecast. peak: highest hourly mean
-    of the median in the day from `at`, or of the last week, at `peak_at`. replicas: replicas to add to `ready`, or GPUs
-    to a pool. room: replicas for which the pool has free GPUs; NaN unknown. provisioning_seconds:
-    time from a request to a ready replica; act that long before `at`, or before `earliest` where it is known.
-    max_replicas: the most that the autoscaler may start, whatever the room; NaN unknown, or without one.
+    the upper and the lower end of the 80% band exceed it, which is wider by the error of the limit; NaN for a recent
+    shortage, which follows from no quantile. `latest` is infinite if the load may as well stay below the limit for the
+    whole forecast. peak: highest hourly mean of the median in the day from `at`, or of the last week, at `peak_at`.
+    replicas: replicas to add to `ready`, or GPUs to a pool. room: replicas for which the pool has free GPUs; NaN
+    unknown. provisioning_seconds: time from a request to a ready replica; act that long before `at`, or before
+    `earliest` where it is known. max_replicas: the most that the autoscaler may start, whatever the room; NaN unknown,
+    or without one.
     """
 
     subject: Subject
