@@ -31,7 +31,7 @@ def test_lists_hand_down_the_time_that_they_have() -> None:
 
     times, query = Hurried(hub), TraceQuery(NOW - 1e5, NOW)
     ticks = iter(range(1000))
-    found = by_wait(hub.traces, times, query, WaitFilter(None, True), lambda: float(next(ticks)))
+    found = by_wait(hub.traces, WaitCache(times, lambda: float(next(ticks))), query, WaitFilter(None, True))
     assert (given, found["candidates"]["limit_reached"]) == ([7.0, 6.0, 5.0], True)
     given.clear()
     exemplars(hub.traces, times, query, service("train-llm"), lambda: float(next(ticks)))
@@ -84,12 +84,12 @@ def test_a_list_by_wait_says_when_there_were_more_candidates_or_too_little_time(
     _, hub = contended_traces(5)
     hub.traces.count = MAX_CANDIDATES + 20
     query = TraceQuery(NOW - 1e5, NOW, limit=10)
-    found = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True))
+    found = by_wait(hub.traces, WaitCache(GpuTimes(hub)), query, WaitFilter(None, True))
     assert (found["candidates"]["examined"], found["candidates"]["limit_reached"]) == (MAX_CANDIDATES, True)
 
     hub.traces.count = 5
     ticks = iter(range(0, 1000, 3))
-    hurried = by_wait(hub.traces, GpuTimes(hub), query, WaitFilter(None, True), lambda: float(next(ticks)))
+    hurried = by_wait(hub.traces, WaitCache(GpuTimes(hub), lambda: float(next(ticks))), query, WaitFilter(None, True))
     assert (hurried["candidates"]["examined"], hurried["candidates"]["limit_reached"]) == (2, True)
 
 
@@ -104,12 +104,12 @@ def test_a_wait_that_is_none_is_refused(path: str, words: str) -> None:
 
 
 def test_a_list_shows_how_long_each_waited_where_that_is_requested() -> None:
-    """What is settled is read once; without the question nothing is read."""
+    """What is settled is read once for all lists; without the question nothing is read."""
     hub, traces = hub_of([*request_spans(host__id=HOST, process__pid=7), *CONTENDED])
     rows = ask(hub, "/api/traces?limit=3")["traces"]
     assert (traces.read, "gpu_wait_seconds" in rows[0]) == ([], False)
     app = Caller(create_app(hub, version="0"))
-    for _ in range(2):
-        rows = app.get("/api/traces?limit=40&waits=true").json()["traces"]
+    for query in ("limit=40&waits=true", "limit=40&waits=true", "limit=40&order=gpu_wait", "min_gpu_wait=1ms"):
+        rows = app.get(f"/api/traces?{query}").json()["traces"]
         assert [row["gpu_wait_seconds"] for row in rows if row["trace_id"] == TRACE] == [pytest.approx(0.357)]
     assert traces.read.count(TRACE) == 1

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.forecast.breach import NEVER, forecast, trend_window
 from foreshock_dashboard.analysis.forecast.propagation import DELAY_RATIOS, MEDIAN_INDEX, PropagatedRisk
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
@@ -52,17 +53,27 @@ def near_at_risk(origin: Service, evaluation: Evaluation, updated: Mapping[Servi
 
     Services without a latency baseline are left out: a breach could not be observed.
     """
-    near = {origin, *evaluation.point.upstream[origin]}
-    risks = [
-        risk
-        for risk in (evaluation.propagation.risks(updated) if updated else evaluation.propagated)
-        if risk.service in near and not lacks_baseline(evaluation.point, risk.service)
-    ]
+    point = evaluation.point
+    near = {origin, *point.upstream[origin]} & point.memo(_services_with_baseline)
+    propagated = evaluation.propagation.risks(updated) if updated else evaluation.propagated
+    risks = [risk for risk in propagated if risk.service in near]
     at_risk = []
     for risk, seconds in zip(risks, _observed_seconds(risks, evaluation), strict=True):
         p10, p20, p50, p80, p90 = seconds
         at_risk.append(AtRisk(risk.service, p20, p50, p80, p10, p90))
     return tuple(sorted(at_risk, key=lambda risk: (risk.p50, risk.service)))
+
+
+def _services_with_baseline(point: EvaluationPoint) -> frozenset[Service]:
+    return frozenset(service for service in point.world.services if not lacks_baseline(point, service))
+
+
+def _services_with_symptom(point: EvaluationPoint) -> frozenset[Service]:
+    return frozenset(
+        service
+        for service in point.world.services
+        if any(point.z(name, service) >= AFFECTED_Z for name in SYMPTOM_SIGNALS)
+    )
 
 
 def _observed_seconds(risks: Sequence[PropagatedRisk], evaluation: Evaluation) -> list[tuple[float, ...]]:
@@ -71,11 +82,8 @@ def _observed_seconds(risks: Sequence[PropagatedRisk], evaluation: Evaluation) -
     A service without a symptom is as far from its breach as its own trend shows, else as the trend of a callee that
     breaches its SLO already, if there is one, and breaches no sooner than the services with a symptom.
     """
-    point, own = evaluation.point, evaluation.service_risks
-    observed = [
-        risk.through is None or any(point.z(name, risk.service) >= AFFECTED_Z for name in SYMPTOM_SIGNALS)
-        for risk in risks
-    ]
+    own, anomalous = evaluation.service_risks, evaluation.point.memo(_services_with_symptom)
+    observed = [risk.through is None or risk.service in anomalous for risk in risks]
     expected = [risk.seconds for risk, seen in zip(risks, observed, strict=True) if seen]
     floor = [max(column) for column in zip(*(row for row in expected if row[MEDIAN_INDEX] < math.inf), strict=True)]
     trends = [own[risk.service].seconds if risk.service in own else risk.seconds for risk in risks]

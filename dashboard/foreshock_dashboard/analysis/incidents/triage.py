@@ -81,9 +81,8 @@ class _Triage:
         self.firm = [finding for finding in findings if finding.strength >= FINDING_STRENGTH]
         self.firm_by_service = _by_service(self.firm)
         self.findings_by_service = _by_service(findings)
-
-    def is_breaching(self, service: Service) -> bool:
-        return service in self.risks and self.risks[service].breached
+        self.breaching = {service for service, risk in risks.items() if risk.breached}
+        self._affected: dict[Service, bool] = {}
 
     def is_overloaded(self, service: Service) -> bool:
         return service in self.risks and self.risks[service].overloaded
@@ -93,11 +92,13 @@ class _Triage:
 
     def is_affected(self, service: Service) -> bool:
         """Whether a service is degraded for its callers."""
-        return self.is_breaching(service) or any(
-            self.point.z(*shown) >= AFFECTED_Z
-            for name in ("p95", "error_rate", "flight")
-            for shown in symptoms(self.point, name, service)
-        )
+        if service not in self._affected:
+            self._affected[service] = service in self.breaching or any(
+                self.point.z(*shown) >= AFFECTED_Z
+                for name in ("p95", "error_rate", "flight")
+                for shown in symptoms(self.point, name, service)
+            )
+        return self._affected[service]
 
     def components(self) -> Sequence[Set[Service]]:
         """Connected components of the anomalous services, by calls between them and by shared suspected causes."""
@@ -147,7 +148,7 @@ class _Triage:
             origin=origin,
             members=(origin, *sorted(members - {origin})),
             affected_callers=callers,
-            breaching=tuple(service for service in (origin, *upstream_callers) if self.is_breaching(service)),
+            breaching=tuple(service for service in (origin, *upstream_callers) if service in self.breaching),
             cause=cause,
             page=urgent or is_worth_a_page(point, self.risks, origin, callers, cause),
             urgent=urgent,
@@ -181,7 +182,7 @@ class _Triage:
 
     def _explains_callers(self, service: Service) -> bool:
         """Whether a service explains a caller that breaches its SLO. Always true if no caller breaches it."""
-        breaching = [caller for caller in self.point.upstream[service] if self.is_breaching(caller)]
+        breaching = [caller for caller in self.point.upstream[service] if caller in self.breaching]
         return not breaching or any(explains(self.point, service, caller) for caller in breaching)
 
     def _cause(self, origin: Service, members: Set[Service]) -> Finding | None:

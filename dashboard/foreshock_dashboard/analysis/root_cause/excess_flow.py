@@ -9,8 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
 from foreshock_dashboard.analysis.root_cause.service_evidence import (
@@ -23,6 +26,7 @@ from foreshock_dashboard.analysis.root_cause.service_evidence import (
     reach,
 )
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 
 MAX_STEPS = 20
 """Steps along calls; bounds cycles."""
@@ -31,34 +35,77 @@ State = tuple[Service, Symptom]
 _HOST = re.compile(r"(\d+\.){3}\d+|([\w*-]+\.)+[a-z]{2,}", re.IGNORECASE)
 
 
+class _Moves(NamedTuple):
+    """Where suspicion goes in one step, from each state that was numbered.
+
+    services, owner: the services, and the number of that of each state. stays: share that stays. ends: end of the range
+    of a state in target and share, which hold the states that it goes to, and how much of it.
+    """
+
+    numbers: Mapping[State, int]
+    services: tuple[Service, ...]
+    owner: NDArray[np.intp]
+    stays: Floats
+    ends: NDArray[np.intp]
+    target: NDArray[np.intp]
+    share: Floats
+
+    @classmethod
+    def of(cls, passed: Mapping[State, Mapping[State, float]]) -> _Moves:
+        """The moves by the shares that each state passes on, all to states of `passed`."""
+        numbers = {state: number for number, state in enumerate(passed)}
+        services = {service: number for number, service in enumerate(dict.fromkeys(service for service, _ in passed))}
+        return cls(
+            numbers,
+            tuple(services),
+            np.array([services[service] for service, _ in passed]),
+            np.array([1 - sum(moves.values()) for moves in passed.values()]),
+            np.cumsum([len(moves) for moves in passed.values()]),
+            np.array([numbers[target] for moves in passed.values() for target in moves], np.intp),
+            np.array([share for moves in passed.values() for share in moves.values()], np.float64),
+        )
+
+
 class ExcessFlow:
     """Shares of suspicion by service, for suspicion that starts at affected services."""
 
     def __init__(self, evidence: ServiceEvidence) -> None:
         self.evidence = evidence
-        self._moves: dict[State, tuple[float, tuple[tuple[State, float], ...]]] = {}
+        self._passed_by: dict[State, Mapping[State, float]] = {}
+        self._moves = _Moves.of({})
 
     def absorbed(self, starts: Mapping[Service, float]) -> Mapping[Service, float]:
-        """Suspicion that stays at each service. starts: suspicion at each affected service."""
-        kept = defaultdict[Service, float](float)
+        """Suspicion that stays at each service. starts: suspicion at each affected service.
+
+        Sums are of numbers in the order in which suspicion reaches states, so that equal evidence has equal scores.
+        """
         moving = defaultdict[State, float](float)
         for service, mass in starts.items():
             for symptom, share in self._symptoms(service).items():
                 moving[service, symptom] += mass * share
-        for _ in range(MAX_STEPS):
-            onward = defaultdict[State, float](float)
-            for state, mass in moving.items():
-                if state not in self._moves:
-                    passed = self._passed(state)
-                    self._moves[state] = 1 - sum(passed.values()), tuple(passed.items())
-                stays, moves = self._moves[state]
-                kept[state[0]] += mass * stays
-                for target, share in moves:
-                    onward[target] += mass * share
-            moving = onward
-        for (service, _), mass in moving.items():
-            kept[service] += mass
-        return kept
+        moves = self._moves_from(moving)
+        states, masses = np.array([moves.numbers[state] for state in moving], np.intp), np.array([*moving.values()])
+        kept, visited = np.zeros(len(moves.services)), []
+        for step in range(MAX_STEPS + 1):
+            visited.append(moves.owner[states])
+            if step == MAX_STEPS:
+                np.add.at(kept, moves.owner[states], masses)
+                break
+            np.add.at(kept, moves.owner[states], masses * moves.stays[states])
+            states, masses = _moved(moves, states, masses)
+        first_visits = _distinct(np.concatenate(visited), len(kept))
+        return {moves.services[number]: float(kept[number]) for number in first_visits.tolist()}
+
+    def _moves_from(self, starts: Iterable[State]) -> _Moves:
+        """The moves from all states that suspicion reaches."""
+        reached = [state for state in starts if state not in self._passed_by]
+        if reached:
+            for state in reached:
+                if state not in self._passed_by:
+                    self._passed_by[state] = self._passed(state)
+                    reached += self._passed_by[state]
+            self._moves = _Moves.of(self._passed_by)
+        return self._moves
 
     def _symptoms(self, service: Service) -> Mapping[Symptom, float]:
         """How much of the suspicion of a service is about its latency and about its errors."""
@@ -249,6 +296,24 @@ class ExcessFlow:
         step = self.evidence.found.step
         late = delay - use.ONSET_TOLERANCE_POINTS * step
         return math.exp(-max(0.0, late) / use.ONSET_DECAY.at(step)) if math.isfinite(delay) else 1.0
+
+
+def _moved(moves: _Moves, states: NDArray[np.intp], mass: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """States that suspicion at some states reaches in one step, in the order in which it does, and how much of it."""
+    count = np.diff(moves.ends, prepend=0)[states]
+    offset = moves.ends[states] - np.cumsum(count)
+    rows = np.arange(count.sum()) + np.repeat(offset, count)
+    target = moves.target[rows]
+    total: Floats = np.bincount(target, np.repeat(mass, count) * moves.share[rows], len(moves.stays)).astype(np.float64)
+    reached = _distinct(target, len(total))
+    return reached, total[reached]
+
+
+def _distinct(numbers: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """The distinct ones of numbers below `size`, in the order in which they first occur."""
+    first = np.full(size, len(numbers))
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    return np.argsort(first, kind="stable")[: np.count_nonzero(first < len(numbers))]
 
 
 def _decisive(share: float) -> float:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from cachetools import LRUCache
@@ -91,7 +91,7 @@ class TraceReads:
         source, now = self._hub.traces, self._hub.now()
         query = parameters.query(now, known)
         if wait := parameters.wait_filter:
-            return await self._list(lambda: by_wait(source, self._times, query, wait))
+            return await self._list(lambda: by_wait(source, self._waits, query, wait))
         summaries = await to_thread.run_sync(source.search, query)
         waits = await self._list(lambda: self._waits.of(summaries, self._times.arrived())) if parameters.waits else {}
         return trace_json.traces(query, summaries, waits, note_of(summaries))
@@ -120,45 +120,57 @@ def _gpu_times(
         yield trace, times.of_trace(trace.trace_id, left)
 
 
+class Wait(NamedTuple):
+    """The GPU wait of a trace: seconds so far; None where it is not known to have run on a shared GPU.
+
+    is_final: nothing more is expected. left_out: as of `GpuTime`.
+    """
+
+    seconds: float | None
+    is_final: bool
+    left_out: int
+
+
 class WaitCache:
-    """GPU waits of listed traces; settled ones are cached. Thread-safe."""
+    """GPU waits of traces; final ones are cached. Thread-safe."""
 
     def __init__(self, times: GpuTimes, timer: Callable[[], float] = time.monotonic) -> None:
         self._times, self._timer = times, timer
-        self._known: LRUCache[str, float | None] = LRUCache(MAX_CACHED_WAITS)
+        self._known: LRUCache[str, Wait] = LRUCache(MAX_CACHED_WAITS)
         self._lock = threading.Lock()
 
-    def of(self, traces: Sequence[TraceSummary], now: float) -> Mapping[str, float | None]:
-        """Seconds of GPU wait by trace id; None where a trace is not known to have run on a shared GPU.
+    def read(self, traces: Iterable[TraceSummary], timeout: float) -> Mapping[str, Wait]:
+        """Waits by trace ID: all that are cached, and those that are read within `timeout` seconds.
+
+        Raises:
+            SourceError: the trace source cannot answer.
+        """
+        deadline, waits = self._timer() + timeout, {}
+        for trace in traces:
+            with self._lock:
+                wait = self._known.get(trace.trace_id)
+            if wait is None:
+                if (left := deadline - self._timer()) < 0:
+                    continue
+                read = self._times.of_trace(trace.trace_id, left)
+                wait = Wait(read.waited, read.settled and not read.left_out, read.left_out)
+                if wait.is_final and not read.error:
+                    with self._lock:
+                        self._known[trace.trace_id] = wait
+            waits[trace.trace_id] = wait
+        return waits
+
+    def of(self, traces: Iterable[TraceSummary], now: float) -> Mapping[str, float | None]:
+        """Seconds of GPU wait by trace ID; None where a trace is not known to have run on a shared GPU.
 
         Traces beyond the timeout, and those so young at `now` (Unix seconds) that more may arrive, are left out.
         """
-        deadline, waits = self._timer() + WAITS_TIMEOUT_SECONDS, {}
-        for trace in traces:
-            with self._lock:
-                known = trace.trace_id in self._known
-                waited = self._known.get(trace.trace_id)
-            if not known:
-                if now - trace.start - trace.duration < SETTLED_AFTER_SECONDS or (left := deadline - self._timer()) < 0:
-                    continue
-                gpu_time = self._times.of_trace(trace.trace_id, left)
-                waited, is_final = gpu_time.waited, gpu_time.settled and not gpu_time.left_out
-                if waited is None and not is_final:
-                    continue
-                if is_final and not gpu_time.error:
-                    with self._lock:
-                        self._known[trace.trace_id] = waited
-            waits[trace.trace_id] = waited
-        return waits
+        old = (trace for trace in traces if now - trace.start - trace.duration >= SETTLED_AFTER_SECONDS)
+        waits = self.read(old, WAITS_TIMEOUT_SECONDS)
+        return {key: wait.seconds for key, wait in waits.items() if wait.is_final or wait.seconds is not None}
 
 
-def by_wait(
-    source: TraceSource,
-    times: GpuTimes,
-    query: TraceQuery,
-    wait_filter: WaitFilter,
-    timer: Callable[[], float] = time.monotonic,
-) -> Traces:
+def by_wait(source: TraceSource, cache: WaitCache, query: TraceQuery, wait_filter: WaitFilter) -> Traces:
     """The list by GPU wait.
 
     `limit_reached`: the list may be incomplete, because more traces matched, or not all GPU time could be read.
@@ -167,11 +179,9 @@ def by_wait(
         SourceError: the trace source cannot answer.
     """
     candidates = source.search(replace(query, order="slowest", limit=MAX_CANDIDATES))
-    seconds: dict[str, float | None] = {}
-    is_incomplete = False
-    for trace, gpu_time in _gpu_times(times, candidates, timer() + LIST_TIMEOUT_SECONDS, timer):
-        seconds[trace.trace_id] = gpu_time.waited
-        is_incomplete = is_incomplete or gpu_time.left_out > 0
+    waits = cache.read(candidates, LIST_TIMEOUT_SECONDS)
+    seconds = {trace_id: wait.seconds for trace_id, wait in waits.items()}
+    is_incomplete = any(wait.left_out for wait in waits.values())
     least = wait_filter.least or 0.0
     matching = [
         trace for trace in candidates if (waited := seconds.get(trace.trace_id)) is not None and waited >= least
