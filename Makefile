@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench soak fuzz reliability coverage mutation golden picture docs sbom images release audit clean
+.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench card soak fuzz reliability coverage mutation golden picture docs sbom images release audit clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -54,6 +54,10 @@ lab: .venv-lab/.ready ## Check the laboratory of real processes in two minutes, 
 
 bench: setup-tests ## Write the performance table; SIZE=quick prints a smaller one, CHECK=1 fails if a figure misses its goal
 	@$(PY) -m bench $(if $(SIZE),--size $(SIZE),--write-docs) $(if $(CHECK),--check) $(ARGS)
+
+card: setup-tests ## Check and measure the exporter on the NVIDIA GPUs of this host, beside nvitop-exporter and dcgm-exporter
+	@$(PY) -m pytest -m gpu -rs tests/gpu
+	@$(PY) -m bench.exporter.card $(ARGS)
 
 soak: setup-tests ## Run the long tests, and the property tests on other cases than `make test` has
 	@$(PY) -m pytest -m soak $(ARGS)

@@ -22,7 +22,7 @@ from tests.nvml.double import Double, compile_library
 
 from bench.exporter.gpus import Size, calls, playing, tenants
 from bench.exporter.nvml import seconds_per_call
-from bench.exporter.peers import Running, exporters, running, sink
+from bench.exporter.peers import Command, Running, exporters, running, sink
 from bench.support.figures import Figure, report
 
 WARM_UP_SECONDS = 20.0
@@ -36,8 +36,8 @@ PASS = ("nvmlDeviceGetSamples", "nvmlDeviceGetEncoderUtilization")
 
 
 def side_by_side(all_running: Sequence[Running], seconds: float, costs: Mapping[str, float]) -> None:
-    """Run all exporters for one window, each scraped every second."""
-    before = [(exporter.cpu_seconds(), calls(exporter.double)) for exporter in all_running]
+    """Run all exporters for one window, each scraped every second. `costs` are CPU seconds per call of the library."""
+    before = [(exporter.cpu_seconds(), _calls(exporter)) for exporter in all_running]
     started = time.monotonic()
     scrapes = round(seconds) * len(all_running)
     for number in range(scrapes):
@@ -47,11 +47,16 @@ def side_by_side(all_running: Sequence[Running], seconds: float, costs: Mapping[
     duration = time.monotonic() - started
     for exporter, (cpu, calls_before) in zip(all_running, before, strict=True):
         exporter.cpu.append(100 * (exporter.cpu_seconds() - cpu) / duration)
-        since = {name: count - calls_before[name] for name, count in calls(exporter.double).items()}
+        since = {name: count - calls_before[name] for name, count in _calls(exporter).items()}
         exporter.library.append(
             100 * sum(count * costs.get(name, costs[""]) for name, count in since.items()) / duration
         )
-        exporter.passes.append(since[PASS[exporter.peer]] / exporter.gpus / duration)
+        exporter.passes.append(since.get(PASS[exporter.peer], 0) / exporter.gpus / duration)
+
+
+def _calls(exporter: Running) -> Mapping[str, int]:
+    """Calls of each function of the C library; empty over a real NVML, which does not count them."""
+    return calls(exporter.double) if exporter.double else {}
 
 
 def alone(all_running: Sequence[Running], blocks: int) -> None:
@@ -133,15 +138,11 @@ def cpu_percent(exporter: Running) -> float:
     return statistics.median(exporter.own())
 
 
-Command = tuple[str, float, bool, list[str]]
-"""As `exporters` gives them."""
-
-
 @contextmanager
 def measured(
     commands: Sequence[Command], size: Size, windows: int, seconds: float, blocks: int
 ) -> Iterator[list[Running]]:
-    """The exporters, which have run side by side for the windows, and then have been scraped alone."""
+    """The exporters, which have run side by side for the windows, and then have been scraped alone in the blocks."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="foreshock-bench-")))
         library = compile_library(folder)
@@ -150,13 +151,14 @@ def measured(
         stack.enter_context(playing(doubles, pids))
         costs = seconds_per_call(doubles.pop())
         all_running = [
-            stack.enter_context(running(*command, double, size.gpus))
+            stack.enter_context(running(command, double, size.gpus))
             for command, double in zip(commands, doubles, strict=True)
         ]
         time.sleep(WARM_UP_SECONDS)
         for _ in range(windows):
             side_by_side(all_running, seconds, costs)
-        alone(all_running, blocks)
+        if blocks:
+            alone(all_running, blocks)
         yield all_running
 
 

@@ -91,6 +91,7 @@ def playing(doubles: Sequence[Double], pids: Pids) -> Iterator[None]:
     finally:
         process.stdin.close()
         process.wait(10)
+        process.stdout.close()
 
 
 def host(now: float, began: float, pids: Pids) -> ScriptedHost:

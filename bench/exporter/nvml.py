@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
+from tests.nvml import layout
 from tests.nvml.double import VARIABLE, Double
 
 REPEAT, ROUNDS, WAITS = 500, 7, 10
@@ -43,7 +44,7 @@ def seconds_per_call(double: Double) -> Mapping[str, float]:
         "nvmlDeviceGetProcessUtilization": timed_call("nvmlDeviceGetProcessUtilization", 64, buffer, count, since),
         "nvmlDeviceGetFieldValues": timed_call("nvmlDeviceGetFieldValues", 0, FIELDS, buffer),
         "nvmlDeviceGetComputeRunningProcesses_v3": timed_call(
-            "nvmlDeviceGetComputeRunningProcesses_v3", 64, count, buffer
+            "nvmlDeviceGetComputeRunningProcesses_v3", layout.MAX_PROCESSES, count, buffer
         ),
         "": timed_call("nvmlDeviceGetPowerUsage", 0, count),
     }

@@ -1,4 +1,4 @@
-"""Exporters that `make bench` compares, each in a process over the C library of tests/nvml."""
+"""Exporters that `make bench` and `make card` compare, each in a process: over a C library of tests/nvml, or a card."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
 
 from tests.nvml.double import Double
 
@@ -42,7 +43,7 @@ class Running(MeasuredProcess):
     period: float
     peer: bool
     port: int
-    double: Double
+    double: Double | None
     gpus: int
     cpu: list[float] = field(default_factory=list)
     library: list[float] = field(default_factory=list)
@@ -74,36 +75,65 @@ class Running(MeasuredProcess):
         return Page(took * 1000, len(body), gzip.decompress(body) if zipped else body)
 
 
-def exporters(sink: str) -> Iterator[tuple[str, float, bool, list[str]]]:
-    """Name, sampling period, whether it is the peer, and command of each exporter."""
-    ours, peer = str(BIN / "foreshock-exporter"), str(BIN / "nvitop-exporter")
-    for period in (0.1, 0.25, 1.0):
-        yield "foreshock-exporter", period, False, [ours, "--sampling.period", str(period)]
-    yield "foreshock-exporter, OTLP", 0.1, False, [ours, "--sampling.period", "0.1", "--otlp.endpoint", sink]
-    for period in (0.25, 1.0):
-        yield "nvitop-exporter", period, True, [peer, "--interval", str(period)]
+class Command(NamedTuple):
+    """An exporter to run: its sampling period in seconds, whether it is a peer, and its arguments.
+
+    `{port}` in an argument is the port of loopback at which it listens.
+    """
+
+    name: str
+    period: float
+    peer: bool
+    arguments: tuple[str, ...]
+
+
+def ours(period: float, *arguments: str) -> Command:
+    """foreshock-exporter."""
+    listens = ("--web.listen-address", "127.0.0.1:{port}")
+    name = "foreshock-exporter, OTLP" if "--otlp.endpoint" in arguments else "foreshock-exporter"
+    program = str(BIN / "foreshock-exporter")
+    return Command(name, period, False, (program, *listens, "--sampling.period", str(period), *arguments))
+
+
+def nvitop(period: float) -> Command:
+    """nvitop-exporter."""
+    listens = ("--bind-address", "127.0.0.1", "--port", "{port}")
+    return Command("nvitop-exporter", period, True, (str(BIN / "nvitop-exporter"), *listens, "--interval", str(period)))
+
+
+def exporters(sink: str) -> Iterator[Command]:
+    """Exporters that `make bench` compares; `sink` receives OTLP."""
+    yield from (ours(period) for period in (0.1, 0.25, 1.0))
+    yield ours(0.1, "--otlp.endpoint", sink)
+    yield from (nvitop(period) for period in (0.25, 1.0))
 
 
 @contextmanager
-def running(
-    name: str, period: float, peer: bool, command: Sequence[str], double: Double, gpus: int
-) -> Iterator[Running]:
-    """Start an exporter over the library, and wait until it has metrics of all GPUs."""
+def running(command: Command, double: Double | None, gpus: int) -> Iterator[Running]:
+    """Start an exporter over the library, or else the host's NVML, and wait until it has metrics of all GPUs."""
     port = free_ports(1)[0]
-    address = (
-        ["--bind-address", "127.0.0.1", "--port", str(port)] if peer else ["--web.listen-address", f"127.0.0.1:{port}"]
-    )
     process = subprocess.Popen(
-        [*command, *address], env=double.environment(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [argument.format(port=port) for argument in command.arguments],
+        env=double.environment(os.environ) if double else None,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     assert process.stderr
     output: list[bytes] = []
     reader = threading.Thread(target=lambda: output.extend(process.stderr or ()), daemon=True)
     reader.start()
-    exporter = Running(name=name, period=period, peer=peer, port=port, double=double, gpus=gpus, pid=process.pid)
+    exporter = Running(
+        name=command.name,
+        period=command.period,
+        peer=command.peer,
+        port=port,
+        double=double,
+        gpus=gpus,
+        pid=process.pid,
+    )
     try:
         if not _has_metrics(exporter, process):
-            raise RuntimeError(f"{name} does not report its GPUs; output: {b''.join(output).decode()}")
+            raise RuntimeError(f"{command.name} does not report its GPUs; output: {b''.join(output).decode()}")
         yield exporter
     finally:
         process.send_signal(signal.SIGCONT)
@@ -113,7 +143,7 @@ def running(
 
 
 def _has_metrics(exporter: Running, process: subprocess.Popen[bytes]) -> bool:
-    power = re.compile(rb"^gpu_power\w+\{", re.MULTILINE)
+    power = re.compile(rb"^(?:gpu_power\w+|DCGM_FI_DEV_POWER_USAGE)\{", re.MULTILINE)
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline and process.poll() is None:
         try:

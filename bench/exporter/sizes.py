@@ -1,6 +1,6 @@
 """Cost of foreshock-exporter and nvitop-exporter at their default periods, by number of GPUs and of processes on each.
 
-  python -m bench.exporter.sizes                 prints the table, in about twelve minutes
+  python -m bench.exporter.sizes                 prints the table, in about ten minutes
   python -m bench.exporter.sizes --write-docs    writes it into docs/reference/exporter.md
 
 Both run side by side over the same GPUs of one C library, so a ratio holds on a busy machine, too.
@@ -15,16 +15,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.exporter.compare import block_median, cpu_percent, measured
+from bench.exporter.compare import cpu_percent, measured
 from bench.exporter.gpus import Size
-from bench.exporter.peers import Running, exporters
+from bench.exporter.peers import Running, nvitop
+from bench.exporter.peers import ours as ours_every
 
 DOCUMENT = Path(__file__).parents[2] / "docs/reference/exporter.md"
 SECTION = re.compile(r"(?<=<!-- sizes -->\n).*?(?=<!-- /sizes -->)", re.DOTALL)
 SIZES = tuple(Size(gpus, processes) for gpus in (1, 8, 16) for processes in (1, 10, 100))
 HEAD = (
-    "| GPUs | processes on each | CPU, % of a core | ratio | resident, MiB | ratio | scrape p50, ms | ratio | series |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "| GPUs | processes each | passes/s | CPU, % | ratio | memory, MiB | ratio | scrape, ms | ratio | series |",
+    "|---|---|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -38,28 +39,26 @@ def row(size: Size, ours: Running, peer: Running) -> str:
     pairs = (
         compared(cpu_percent(ours), cpu_percent(peer), 1),
         compared(ours.memory_mib(), peer.memory_mib(), 0),
-        compared(block_median(ours, 50), block_median(peer, 50), 1),
+        compared(statistics.median(ours.paced), statistics.median(peer.paced), 1),
     )
-    cells = [str(size.gpus), str(size.processes), *(text for pair in pairs for text in pair)]
+    passes = " · ".join(f"{statistics.median(exporter.passes):.1f}" for exporter in (ours, peer))
+    cells = [str(size.gpus), str(size.processes), passes, *(text for pair in pairs for text in pair)]
     series = " · ".join(f"{_series(exporter):,}" for exporter in (ours, peer))
     return f"| {' | '.join((*cells, series))} |"
 
 
-def rows(sizes: Sequence[Size], windows: int, seconds: float, blocks: int) -> Iterator[str]:
+def rows(sizes: Sequence[Size], windows: int, seconds: float) -> Iterator[str]:
     """Lines of the table, each printed when it is measured."""
-    commands = list(exporters(""))
-    pair = [commands[0], commands[-1]]
+    pair = [ours_every(0.1), nvitop(1.0)]
     for size in sizes:
-        with measured(pair, size, windows, seconds, blocks) as (ours, peer):
+        with measured(pair, size, windows, seconds, blocks=0) as (ours, peer):
             line = row(size, ours, peer)
-            print(
-                line, f"passes/s {statistics.median(ours.passes):.1f}, {statistics.median(peer.passes):.1f}", flush=True
-            )
+            print(line, flush=True)
         yield line
 
 
 def _series(exporter: Running) -> int:
-    return sum(not line.startswith(b"#") for line in exporter.page.text.splitlines())
+    return sum(not line.startswith(b"#") for line in exporter.scrape().text.splitlines())
 
 
 def main() -> int:
@@ -68,11 +67,10 @@ def main() -> int:
     parser.add_argument("--sizes", help="comma-separated GPUsxPROCESSES, such as 8x5 (default: all of the table)")
     parser.add_argument("--windows", type=int, default=2, help="how often to measure; medians are printed")
     parser.add_argument("--seconds", type=float, default=15.0, help="how long each time")
-    parser.add_argument("--blocks", type=int, default=1, help="repetitions of scrapes one by one; the median counts")
     parser.add_argument("--write-docs", action="store_true", help="write the table into docs/reference/exporter.md")
     options = parser.parse_args()
     sizes = [Size(*map(int, text.split("x"))) for text in options.sizes.split(",")] if options.sizes else SIZES
-    table = "\n".join((*HEAD, *rows(sizes, options.windows, options.seconds, options.blocks))) + "\n"
+    table = "\n".join((*HEAD, *rows(sizes, options.windows, options.seconds))) + "\n"
     if options.write_docs:
         DOCUMENT.write_text(SECTION.sub(lambda _: table, DOCUMENT.read_text()))
     return 0

@@ -114,3 +114,37 @@ def test_the_graphics_of_a_cpu_is_on_bus_0(mode: str, expected: int, kernel: Ker
     kernel.gpu(ARC, ARC_ADDRESS, driver="xe")
     kernel.gpu({}, "0000:00:02.0", driver="i915", card="card0")
     assert Bench(kernel, modes={"Intel": mode}).driver.count() == expected
+
+
+def test_a_gpu_that_is_unplugged_is_lost_until_it_returns(arc: Bench) -> None:
+    """As it is for a reset of the driver: it keeps its index and UUID, also as another card."""
+    uuid = arc.driver.identity(0).uuid
+    arc.kernel.unplug()
+    assert arc.driver.count() == 1
+    for call in (arc.driver.identity, arc.driver.read, arc.driver.counters, arc.driver.health):
+        with pytest.raises(DeviceError) as failed:
+            call(0)
+        assert failed.value.reason == "lost"
+    arc.kernel.gpu(ARC, ARC_ADDRESS, driver="xe", card="card7")
+    assert arc.driver.count() == 1
+    assert arc.driver.identity(0).uuid == uuid
+    assert arc.driver.read(0).power_limit_watts == 190.0
+
+
+def test_a_suspended_gpu_is_idle_and_stays_suspended(arc: Bench) -> None:
+    """The file of its energy is a trap: xe would resume the GPU to answer."""
+    folder = arc.kernel.gpu({"power/runtime_status": "suspended"}, ARC_ADDRESS, driver="xe")
+    arc.kernel.fail(folder / "hwmon/hwmon3/energy1_input")
+    arc.driver.identity(0)
+    assert arc.driver.read(0).utilization_ratio == 0.0
+    assert arc.driver.read(0).absent["power_watts"] == "suspended"
+    assert arc.driver.counters(0).absent["energy_joules"] == "suspended"
+
+
+@pytest.mark.parametrize("text", ["", "drm-cycles-ccs:\tx", "drm-cycles-ccs:\t-5\ndrm-total-cycles-ccs:\t0"])
+def test_a_client_whose_text_is_malformed_has_no_time(text: str, arc: Bench) -> None:
+    arc.kernel.process(60, "chat")
+    for _ in range(3):
+        arc.kernel.client(60, "4", fdinfo(text, driver="xe", address=ARC_ADDRESS))
+        assert arc.driver.process_utilization(0, 0) == ()
+        arc.clock.time += 1.0

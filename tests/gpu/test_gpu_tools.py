@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.exporter.whole.conftest import HOSTS, HostOf, host_of
@@ -17,8 +18,12 @@ from tests.gpu.card import implausible, unexplained
 from tests.gpu.cuda import PTX, Cuda, CudaError, Spinner
 from tests.gpu.prediction import gained, prediction
 from tests.gpu.spin import AHEAD, MOST, calibrated, ran, served
+from tests.gpu.switches import Interval, agreement, intervals, watched
 from tests.gpu.tenant import Work, at_once, tenant
 from tests.nvml.conftest import double, nvml, nvml_library
+
+if TYPE_CHECKING:
+    from tests.conftest import Eventually
 
 __all__ = ("double", "host_of", "nvml", "nvml_library")
 
@@ -153,6 +158,50 @@ def test_waiting_is_compared_with_the_loss_of_throughput() -> None:
     assert str(found).endswith("40.0% of its throughput lost as measured, error +10.0%")
     assert gained(before, after, "gpu_service_wait_seconds_total", service_name="b") == 4.0
     assert gained(before, after, "gpu_contended_seconds_total") == 10.0
+
+
+def counted(contended: float, switching: float | None) -> Values:
+    lines = [f'gpu_contended_seconds_total{{gpu="0",uuid="GPU-0"}} {contended}']
+    if switching is not None:
+        lines.append(f'gpu_context_switch_seconds_total{{gpu="0",uuid="GPU-0"}} {switching}')
+    return from_text(("\n".join(lines) + "\n").encode())
+
+
+def test_intervals_have_the_shares_of_both_counters() -> None:
+    scrapes = [(0.0, counted(1.0, 0.1)), (2.0, counted(2.0, 0.2)), (6.0, counted(6.0, 0.2)), (8.0, counted(6.0, None))]
+    assert intervals(scrapes, "GPU-0") == [pytest.approx((0.5, 0.05)), pytest.approx((1.0, 0.0))]
+    assert intervals(scrapes, "GPU-1") == []
+
+
+@pytest.mark.parametrize(
+    ("found", "score"),
+    [
+        ([(1.0, 0.02), (0.9, 0.03), (0.0, 0.0), (0.1, 0.01)], 1.0),
+        ([(1.0, 0.0), (0.0, 0.02)], 0.0),
+        ([(1.0, 0.01), (0.0, 0.01), (0.0, 0.01)], 0.5),
+        ([(1.0, 0.02), (0.0, 0.01), (0.2, 0.03)], 0.5),
+    ],
+    ids=["perfect", "opposite", "equal everywhere", "no better than chance"],
+)
+def test_contended_intervals_should_have_more_time_in_switches_than_others(
+    found: list[tuple[float, float]], score: float
+) -> None:
+    result = agreement([Interval(*part) for part in found])
+    assert result is not None
+    assert result.score == score
+    assert f"{score:.2f} (1 is perfect" in str(result)
+
+
+@pytest.mark.parametrize("contended", [0.0, 1.0])
+def test_nothing_agrees_where_the_estimate_says_the_same_all_the_time(contended: float) -> None:
+    assert agreement([Interval(contended, 0.1)] * 3) is None
+
+
+def test_the_metrics_are_watched_from_the_beginning_to_the_end_of_a_block(eventually: Eventually) -> None:
+    numbers = iter(range(10_000))
+    with watched(lambda: counted(float(next(numbers)), 0.0), 0.01) as scrapes:
+        eventually(lambda: len(scrapes) > 2, "scrapes")
+    assert [values for _, values in scrapes] == [counted(float(number), 0.0) for number in range(len(scrapes))]
 
 
 @pytest.mark.parametrize("name", HOSTS)

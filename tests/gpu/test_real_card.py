@@ -1,4 +1,8 @@
-"""The exporter on a real NVIDIA GPU, and predicted stalls compared with lost throughput."""
+"""The exporter on a real NVIDIA GPU, and the estimate of contention compared with what happens.
+
+`make card` runs it. It prints what is unavailable and why, GPU wait beside the lost throughput of two services, and the
+agreement of contended time with context switches.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from tests.exporter.whole.exposition import Values, from_openmetrics, from_text,
 from tests.gpu.card import gpus, implausible, unexplained, value
 from tests.gpu.cuda import NAME
 from tests.gpu.prediction import gained, prediction
+from tests.gpu.switches import agreement, intervals, watched
 from tests.gpu.tenant import Tenant, at_once, tenant
 
 from foreshock_exporter.model import metrics
@@ -28,6 +33,8 @@ pytestmark = pytest.mark.gpu
 COMMAND = str(Path(sys.executable).with_name("foreshock-exporter"))
 KERNEL, ALONE, TOGETHER = 0.002, 5.0, 12.0
 """Seconds: of a kernel, about a time slice of the GPU; of a run alone; of a run with another."""
+ROUNDS, ROUND, WATCH = 3, 8.0, 2.0
+"""Runs alone and with another in turn; seconds of each; seconds between two scrapes meanwhile."""
 SERVICES = ("foreshock-test-a", "foreshock-test-b")
 
 
@@ -62,13 +69,16 @@ def test_once_exposes_every_card_and_promtool_accepts_it(cards: int) -> None:
     assert value(seen, "gpus_present") == len(gpus(seen)) == cards
 
 
-def test_every_metric_is_plausible_or_absent_with_a_reason(cards: int, tmp_path: Path, eventually: Eventually) -> None:
+def test_every_metric_is_plausible_or_absent_with_a_reason(
+    cards: int, tmp_path: Path, eventually: Eventually, capsys: pytest.CaptureFixture[str]
+) -> None:
     with serving(tmp_path / "log") as address:
         eventually(lambda: value(scrape(address), "gpus_present") == cards, "all cards")
         eventually(lambda: not unexplained(scrape(address)), f"no family without a reason: {tmp_path / 'log'}")
         seen = scrape(address)
         from_openmetrics(ask(address, "application/openmetrics-text; version=1.0.0"))
-    print({(labels["metric"], labels["reason"]) for labels in absences(seen)})
+    with capsys.disabled():
+        print("unavailable:", sorted({(labels["metric"], labels["reason"]) for labels in absences(seen)}))
     assert not implausible(seen)
     assert {labels["reason"] for labels in absences(seen)} <= {"not_supported", "no_permission", "mig", "mps"} | {
         "pid_namespace"
@@ -134,3 +144,21 @@ def test_two_services_on_one_gpu_are_seen_to_wait_for_each_other(
         by_other = gained(before, after, metrics.SERVICE_WAIT_BY_AGGRESSOR.name, **own, aggressor_name=other)
         assert waited > 0.1 * TOGETHER
         assert by_other > 0.5 * waited
+
+
+def test_context_switches_are_more_while_services_are_seen_to_contend(
+    shared: tuple[str, str, list[Tenant]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The agreement is printed, not asserted: how much time switches take is not known of any card."""
+    address, uuid, tenants = shared
+    if value(scrape(address), metrics.CONTEXT_SWITCH.name, uuid=uuid) is None:
+        pytest.skip("this GPU or its driver reports no time in context switches (GPM metric 174; Hopper and newer)")
+    iterations = tenants[0].calibrate(KERNEL)
+    with watched(lambda: scrape(address), WATCH) as scrapes:
+        for _ in range(ROUNDS):
+            at_once(tenants[:1], ROUND, iterations)
+            at_once(tenants, ROUND, iterations)
+    found = agreement(intervals(scrapes, uuid))
+    with capsys.disabled():
+        print(found)
+    assert found is not None, "the estimate never, or always, saw contention"

@@ -208,7 +208,14 @@ def test_throttled_time_is_never_read_from_fields_of_power_smoothing(
 
     scene.at = at
     scene.run(20.0)
-    throttled = {reason: seconds for (_, reason, _), seconds in scene.scrape()["gpu_throttled_seconds_total"].items()}
+    seen = scene.scrape()
+    throttled = {reason: seconds for (_, reason, _), seconds in seen["gpu_throttled_seconds_total"].items()}
+    absent = {
+        kind: reason
+        for _, metric, reason, kind, _ in seen["foreshock_exporter_metric_unavailable"]
+        if metric == "gpu_throttled_seconds_total"
+    }
+    assert absent == ({} if RELEASES[release] else {"hw_thermal": "not_supported", "power_brake": "not_supported"})
     assert throttled == pytest.approx(dict.fromkeys(reasons, 0.05 * 40.0), rel=0.05)
 
 

@@ -232,7 +232,7 @@ def _by_service(gpu: GpuState, values: Mapping[ServiceKey, float | None]) -> lis
 
 
 def _absences(gpu: GpuState) -> Iterator[Sample]:
-    """Each missing metric of this GPU, one of its GPU instances, or one of its resources, with the reason."""
+    """Each missing metric of this GPU, its GPU instances, its resources, or throttle reasons, with the reason."""
     parts = [(family, getattr(gpu, part), field) for family, part, field in _VALUES]
     parts += [(family, part, field) for family, field in _MIG_ACTIVITY for part in _instances(gpu).values()]
     reasons = dict(gpu.absent)
@@ -253,6 +253,9 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
             reasons[family.name] = reason
     missing = [(metric, reason, "") for metric, reason in reasons.items()]
     missing += [(metrics.RESOURCE_SATURATED.name, reason, resource) for resource, reason in gpu.unlimited.items()]
+    for key, reason in gpu.counters.absent.items() if gpu.counters else ():
+        field, _, throttle = key.partition("/")
+        missing += [(metrics.GPU_THROTTLED.name, reason, throttle)] if field == "throttled_seconds" and throttle else []
     return (Sample((*_ids(gpu), *labels), 1.0) for labels in missing)
 
 

@@ -137,7 +137,8 @@ class LinkBytes(NamedTuple):
 class Counters:
     """Raw counters of the device in seconds, bytes, and joules. They may wrap or reset.
 
-    `wraps` has the value at which a field wraps, if known. `absent` as in `Reading`.
+    `wraps` has the value at which a field wraps, if known. `absent` as in `Reading`; "throttled_seconds/REASON" is one
+    reason for throttled clocks that is missing among others, also if it is "not_supported".
     """
 
     energy_joules: float | None = None

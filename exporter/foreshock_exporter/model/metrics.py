@@ -396,7 +396,7 @@ COLLECTOR_LAST = _gauge(
 )
 METRIC_UNAVAILABLE = _gauge(
     "foreshock_exporter_metric_unavailable",
-    "1 for each metric that is currently unavailable for the GPU, or for a resource of it, labeled with the reason.",
+    "1 for each metric that is unavailable for the GPU, or for a resource or throttle reason of it, with the reason.",
     (*_GPU, "metric", "reason", "resource"),
 )
 CALL_AGE = _gauge(

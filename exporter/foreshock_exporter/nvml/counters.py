@@ -36,6 +36,7 @@ drivers between 580.65 and 580.82 are like the former is an assumption.
 """
 _NVLINK = {"transmit": (138, 202), "receive": (139, 204)}
 """Field ids of data without protocol overhead: in KiB up to Hopper, in bytes with NVLink 5."""
+_NEWER_THROTTLES = ("throttled_seconds/hw_thermal", "throttled_seconds/power_brake")
 _THROTTLES = {f"throttled_seconds/{reason}": reason for reason in cast("tuple[Throttle, ...]", get_args(Throttle))}
 
 
@@ -60,7 +61,7 @@ def read_counters(query: DeviceQuery, *, per_link: bool) -> Counters:
         nvlink_receive_bytes=amounts.get("nvlink_receive_bytes"),
         nvlink_links=dict(_per_link_bytes(amounts, links)) if per_link else {},
         wraps={_field_name(name): value.wraps for name, value in present.items() if value.wraps is not None},
-        absent={**query.absent, **absent_fields(values)},
+        absent={**query.absent, **absent_fields(values), **_absent_throttles(values)},
     )
 
 
@@ -101,6 +102,14 @@ def _throttles(driver_version: str) -> Quantities:
         "throttled_seconds/hw_thermal": (hw_thermal,),
         "throttled_seconds/power_brake": (power_brake,),
     }
+
+
+def _absent_throttles(values: Mapping[str, FieldValue | Reason]) -> dict[str, Reason]:
+    """Reason of each throttle reason that depends on the driver, if others are known."""
+    if not any(isinstance(values.get(name), FieldValue) for name in _THROTTLES):
+        return {}
+    found = {name: values.get(name, "not_supported") for name in _NEWER_THROTTLES}
+    return {name: reason for name, reason in found.items() if not isinstance(reason, FieldValue)}
 
 
 def _energy(query: DeviceQuery) -> dict[str, FieldValue]:

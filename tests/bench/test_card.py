@@ -1,0 +1,63 @@
+"""The command that measures exporters on the GPUs of a host, over the NVML double and a stand-in for dcgm-exporter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bench.exporter.gpus import Size, playing, tenants
+from tests.nvml.conftest import nvml_library
+from tests.nvml.double import Double
+
+__all__ = ("nvml_library",)
+pytestmark = pytest.mark.slow
+QUICK = ("--windows", "1", "--seconds", "2", "--blocks", "1", "--warm-up", "0")
+DCGM = """#!{python}
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'DCGM_FI_DEV_POWER_USAGE{{gpu="0"}} 90\\n')
+host, port = sys.argv[sys.argv.index("--address") + 1].split(":")
+HTTPServer((host, int(port)), Page).serve_forever()
+"""
+
+
+def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench.exporter.card", *QUICK],
+        cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("has_dcgm", [True, False])
+def test_each_exporter_that_is_installed_is_measured_on_the_gpus_of_the_host(
+    has_dcgm: bool, nvml_library: Path, tmp_path: Path
+) -> None:
+    double = Double(nvml_library, tmp_path / "state")
+    environment = double.environment(os.environ)
+    if has_dcgm:
+        program = tmp_path / "dcgm-exporter"
+        program.write_text(DCGM.format(python=sys.executable))
+        program.chmod(0o755)
+        environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    with tenants(Size(1, 1)) as pids, playing([double], pids):
+        ran = run(environment)
+    double.close()
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("1 GPUs" if has_dcgm else "dcgm-exporter is not in PATH")
+    rows = [line.split()[0] for line in ran.stdout.splitlines() if line.split()[0].endswith("-exporter")]
+    expected = ["foreshock-exporter", "foreshock-exporter", "nvitop-exporter", *(["dcgm-exporter"] * has_dcgm)]
+    assert [name for name in rows if "PATH" not in name][-len(expected) :] == expected
+
+
+def test_without_a_gpu_nothing_is_measured_and_the_remedy_is_named(tmp_path: Path) -> None:
+    (tmp_path / "libnvidia-ml.so.1").write_text("not a library")
+    ran = run({**os.environ, "LD_LIBRARY_PATH": str(tmp_path)})
+    assert ran.returncode == 1
+    assert "run this on a host with one" in ran.stderr
