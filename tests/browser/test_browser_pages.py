@@ -114,7 +114,7 @@ def test_the_headline_names_the_affected_service_and_its_condition(visit: Open) 
     expect(page.locator("#evidence")).to_contain_text("train-llm")
     expect(page.locator("#simulated")).to_be_visible()
     expect(page.locator("#matrix")).to_contain_text("46%")
-    expect(page).to_have_title("⬢ 1 incident · Now · foreshock")
+    expect(page).to_have_title("⬢ embedder is degraded · Now · foreshock")
 
 
 def test_times_are_in_the_browsers_zone_with_the_exact_stamp_on_hover(visit: Open) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from playwright.sync_api import expect
-from tests.browser.site import Open, Site
+from tests.browser.site import WIDTHS, Open, Site, at_each_width
 from tests.web.worlds import NOW, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.model.action import Action, Effect
@@ -95,6 +96,51 @@ def test_what_a_pair_shares_fits(visit: Open) -> None:
     assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
 
 
+BEFORE_COMMAND = """action => {
+  const [note, command] = [action.querySelector(".how"), action.querySelector("code")];
+  return note.checkVisibility() && note.getBoundingClientRect().bottom <= command.getBoundingClientRect().top;
+}"""
+"""Whether what else an action changes is in sight above its command."""
+
+
+def test_what_else_a_command_changes_is_read_before_it(visit: Open, site: Site) -> None:
+    """On each width: that hosts take no new pods, and what rolls it back."""
+    world = contended()
+    move = Action("move_off_gpus", Service("ml", "train-llm"), gpus=world.gpus[:2], effective_seconds=300.0)
+    site.hub.snapshot = snapshot(world, replace(contention_incident(world), actions=(move,)), seq=9)
+    page = visit().page
+    for _ in at_each_width(page):
+        action = page.locator("#verdict .action li").first
+        expect(action.locator(".how")).to_have_text(
+            "Restarts the pods of ml/train-llm. No new pods start on host-0 until rollback."
+        )
+        assert action.evaluate(BEFORE_COMMAND)
+
+
+def test_an_incident_that_is_open_at_the_same_time_is_a_line_of_the_banner(visit: Open, site: Site) -> None:
+    """Severity, service, metric and SLO with the value now, and since when, in sight on each width; it leads there."""
+    world = contended()
+    first = contention_incident(world)
+    slow, row = service("rag-api"), world.services.index(service("rag-api"))
+    p95 = world.red.p95.copy()
+    p95[row, -8:] = 0.9
+    world = replace(world, red=replace(world.red, p95=p95))
+    second = replace(
+        first, id="second", service=slow, severity="warning", paged=None, since=NOW - 100, affected=(slow,)
+    )
+    slos = tuple(ServiceSlo(name, 1.0, 0.01, learned=False) for name in world.services)
+    site.hub.snapshot = replace(snapshot(world, first, second, seq=9), forecast=Forecast(slos=slos))
+    page = visit().page
+    for width, _ in zip(WIDTHS, at_each_width(page), strict=True):
+        line = page.locator(".further-incident")
+        expect(line).to_have_text(re.compile(r"Early warning · not paged rag-api .*: p95 900 ms \(SLO 1.00 s\), since"))
+        box = line.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 400, width
+    line.get_by_role("link").click()
+    expect(page.locator("#incident-second")).to_be_in_viewport()
+
+
 @pytest.mark.parametrize("severity", ["warning", "critical"])
 def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severity: Severity) -> None:
     """Severity, service, times, cause, the first action, and the services next at risk, within 680 px, in this order.
@@ -128,6 +174,7 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
         page.locator(f"#verdict {part}").first.evaluate("part => part.getBoundingClientRect().top") for part in parts
     ]
     assert tops == sorted(tops)
+    assert page.locator("#verdict .action li").first.evaluate(BEFORE_COMMAND)
     further = page.locator("#verdict .action li").nth(1)
     expect(further.locator("code").first).to_be_hidden()
     further.locator("summary").click()

@@ -60,10 +60,10 @@ table("a request rate has three digits", format.formatRate, [
   [250.4, "250 req/s"],
   [null, "–"],
 ]);
-table("a load far above capacity is capped", format.formatLoad, [
+table("a load above capacity is no figure: it depends on the queue", format.formatLoad, [
   [0.82, "82%"],
-  [3, "300%"],
-  [14.4, "> 3x capacity"],
+  [1.4, "> 100%"],
+  [14.4, "> 100%"],
   [null, "–"],
 ]);
 table("the median of a forecast is shown", format.formatMedian, [

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreshock_dashboard.model.action import Action, ActionKind, Effect, Reason, ReasonKind
+from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, ActionKind, Effect, Reason, ReasonKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import (
@@ -91,7 +91,17 @@ def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
         (
             Effect("load", LLM, "ratio", 14.4, 0.7, 0.76, "safe_limit"),
             False,
-            "load > 3x capacity → 70% once the queue drains (safe limit 76%)",
+            "load > 100% → 70% once the queue drains (safe limit 76%)",
+        ),
+        (
+            Effect(ARRIVING_LOAD, LLM, "ratio", 1.4, 0.7, 0.76, "safe_limit"),
+            False,
+            "serving/llm-chat load > 100% → 70% once the queue drains (safe limit 76%)",
+        ),
+        (
+            Effect("load", LLM, "ratio", 2.0, 1.2, 0.76, "safe_limit"),
+            False,
+            "load 40% lower (still above the safe limit 76%)",
         ),
         (Effect("load", LLM, "ratio", 0.9, 0.8, 0.76, "safe_limit"), False, "80% (still above the safe limit 76%)"),
         (
@@ -215,7 +225,7 @@ def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | Non
 
 def test_a_command_of_one_gateway_says_so_and_where_others_have_the_setting() -> None:
     shed = Action("shed_load", LLM, amount=0.2)
-    assert how_to(shed).startswith("For Envoy Gateway. Elsewhere, ")
+    assert how_to(shed).startswith("For Envoy Gateway; elsewhere, ")
     assert how_to(shed._replace(amount=math.nan)).startswith("At the gateway, return HTTP 503 for some of requests")
 
 

@@ -257,11 +257,7 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": Summary(ERRORS)}, "llm is breaching its SLO: error rate 25% (SLO 1.6%)"),
         ({"summary": Summary(ERRORS._replace(slo=math.nan))}, "llm is degraded: error rate 25% (baseline 0%)"),
         ({"summary": LOADED}, "llm is above its safe limit: load 82% (safe limit 55%)"),
-        ({"summary": LOADED._replace(load=1.4)}, "llm is overloaded: load including queue 140% (safe limit 55%)"),
-        (
-            {"summary": LOADED._replace(load=14.4)},
-            "llm is overloaded: load including queue > 3x capacity (safe limit 55%)",
-        ),
+        ({"summary": LOADED._replace(load=1.4)}, "llm is overloaded: load > 100% (safe limit 55%)"),
         ({"summary": LOADED._replace(load=0.5)}, "llm is at risk: p95 500 ms (baseline 500 ms)"),
         ({"summary": Summary()}, "llm is at risk"),
         ({"summary": Summary(SLOW), "stage": "early_warning"}, "llm is at risk: p95 1.50 s (SLO 2.00 s)"),
@@ -396,6 +392,13 @@ def test_the_interval_of_a_forecast_is_rounded() -> None:
     """Beyond the horizon it has no end."""
     assert breach_interval(4.0, 190.0) == "80% interval: 10 s to 3 min"
     assert breach_interval(95.0, math.inf) == "80% interval: 2 min to > 30 min"
+
+
+def test_a_value_is_rounded_once_as_pages_round_that_of_the_json() -> None:
+    """JSON has six digits: a single precision above 11.35 is 11.35 there, whose nearest number is below it."""
+    assert rate(11.350000381) == "11.3 req/s"
+    assert duration(14.450000763) == "14.4 s"
+    assert percent(0.0105000003) == "1.1%"
 
 
 def test_a_rate_has_three_significant_digits() -> None:

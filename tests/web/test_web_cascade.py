@@ -220,6 +220,18 @@ def test_replicas_and_load_are_drawn_with_their_limits() -> None:
     assert quota(contended(), LLM) is None
 
 
+def test_the_load_chart_ends_with_the_load_of_the_headline() -> None:
+    """Both are averages of the same time; at the time of the analysis they are one figure."""
+    world = serving(contended())
+    law = BatchingLaw(0.02, 0.001, 0.05, 0.3, 0.5)
+    before, after = (
+        draw(PAGE, "cascade-load", replace(snapshot(world), forecast=Forecast(loads=(Load(LLM, "", ratio, 0.6, law),))))
+        for ratio in (0.81, 0.79)
+    )
+    assert (before["data"][0]["y"][-1], after["data"][0]["y"][-1]) == (0.81, 0.79)
+    assert before["data"][0]["y"][:-1] == after["data"][0]["y"][:-1]
+
+
 def test_load_is_drawn_up_to_three_times_the_capacity() -> None:
     """Beyond that more digits mean nothing, and the safe limit would be a line at the bottom."""
     world = serving(contended())

@@ -312,7 +312,7 @@ def test_without_a_baseline_no_anomaly_is_drawn_and_no_wait_is_normal() -> None:
     assert data.now(snapshot(contended()), "x")["timeline"].lanes
     assert payload["timeline"].lanes == []
     assert payload["no_stages"].startswith("Baseline in progress")
-    (wait,) = [tile for tile in payload["tiles"] if "waiting" in tile.name]
+    (wait,) = [tile for tile in payload["tiles"] if "wait" in tile.name]
     assert wait.value is not None
     assert (wait.limit, wait.status) == (None, "ok")
 
@@ -718,7 +718,7 @@ def test_the_pair_of_an_incident_has_one_wait_on_the_page() -> None:
     world, item = replace(world, gpu_wait_by=waits), contention_incident(world)
     item = replace(item, suspect=item.suspect._replace(gpus=(world.gpu_wait_pairs[first].gpu,)))
     page = data.now(snapshot(world, item), "x")
-    card = next(tile for tile in page["tiles"] if tile.name == "Time spent waiting for a GPU")
+    card = next(tile for tile in page["tiles"] if tile.name == "Highest GPU wait")
     assert card.value == pytest.approx(0.62)
     assert card.who == "embedder waiting on train-llm (1 GPU)"
     assert page["matrix"] is not None

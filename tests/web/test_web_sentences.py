@@ -37,7 +37,7 @@ ENDED = Breach("llm", T - 300, T - 60, earlier=False)
         (Breach("llm", T - 190, None, earlier=False), "SLO breach since 07:56:50 UTC (3 min 10 s)"),
         (Breach("llm", T - 5, None, earlier=False), "SLO breach since 07:59:55 UTC (just now)"),
         (Breach("llm", T - 1800, None, earlier=True), "SLO breach since before 07:30:00 UTC (over 30 min)"),
-        (ENDED, "SLO breach for 4 min, 07:55:00 UTC to 07:59:00 UTC"),
+        (ENDED, "SLO breached between 07:55:00 UTC and 07:59:00 UTC (4 min)"),
     ],
     ids=["lasting", "new", "older than the history", "over"],
 )
@@ -48,10 +48,14 @@ def test_a_breach_is_dated_by_its_start(breached: Breach, words: str) -> None:
 @pytest.mark.parametrize(
     ("failed", "slow", "words"),
     [
-        (0.0, 1312.0, "About 1,300 of 2,800 requests (46%) to llm were slower than 13.2 s since the start"),
+        (0.0, 1312.0, "About 1,300 of 2,800 requests (46%) to llm were slower than the SLO of 13.2 s since the start"),
         (12.0, 0.0, "About 12 of 2,800 requests (0.4%) to llm failed since the start"),
-        (12.0, 8.0, "About 20 of 2,800 requests (0.7%) to llm failed or were slower than 13.2 s since the start"),
-        (0.2, 0.3, "None of 2,800 requests to llm failed or were slower than 13.2 s since the start"),
+        (
+            12.0,
+            8.0,
+            "About 20 of 2,800 requests (0.7%) to llm failed or were slower than the SLO of 13.2 s since the start",
+        ),
+        (0.2, 0.3, "None of 2,800 requests to llm failed or were slower than the SLO of 13.2 s since the start"),
     ],
 )
 def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, words: str) -> None:
@@ -65,7 +69,7 @@ def test_the_cost_of_a_breach_is_counted_since_it() -> None:
 
 def test_the_cost_at_the_entry_names_it() -> None:
     cost = Impact((Service("", "cart"), Service("", "web")), 1200.0, 900.0, 0.0)
-    assert joined_text(impact_text(cost, ENDED)) == "About 900 of 1,200 requests (75%) to cart and web failed"
+    assert joined_text(impact_text(cost, ENDED)) == "About 900 of 1,200 requests (75%) entering at cart and web failed"
 
 
 def test_services_that_fail_most_requests_stand_before_those_further_beyond_their_slo() -> None:
@@ -86,7 +90,7 @@ def test_a_learned_slo_and_lost_replicas_are_named() -> None:
     assert joined_text(lead(None, None, None, None, T, replicas=(4, 6))) == "4 of 6 replicas ready. "
 
 
-@pytest.mark.parametrize(("load", "words"), [(0.82, "load 82%"), (2.17, "load including queue 217%")])
+@pytest.mark.parametrize(("load", "words"), [(0.82, "load 82%"), (2.17, "load > 100%")])
 def test_a_load_above_capacity_says_that_it_includes_the_queue(load: float, words: str) -> None:
     assert figure_text(Reading("llm", "load", load, 0.76, "safe limit", "ratio", load / 0.76, "critical")) == words
 

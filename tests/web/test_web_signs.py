@@ -317,7 +317,7 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
     """The wait is far above its baseline; nothing that is not known is zero."""
     slos = (ServiceSlo(EMBEDDER, 0.2, 0.01, learned=False), ServiceSlo(GATEWAY, 9.0, 0.1, learned=False))
     result = _numbers(replace(_seen(), forecast=Forecast(slos=slos)))
-    wait = result["Time spent waiting for a GPU"]
+    wait = result["Highest GPU wait"]
     assert wait["value"] == pytest.approx(0.46)
     assert wait["who"] == "embedder waiting on train-llm (mean of 2 GPUs)"
     assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"
@@ -368,4 +368,4 @@ def test_the_worst_load_is_that_of_the_outlook() -> None:
     loads = (Load(RAG, "", 0.4, 0.7), Load(EMBEDDER, "", 1.31, 0.72))
     result = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest request load"]
     assert (result["value"], result["who"], result["limit"], result["status"]) == (1.31, "embedder", 0.72, "critical")
-    assert load_ratios(healthy_world(), np.arange(3), {}).shape == (0, 3)
+    assert load_ratios(healthy_world(), np.arange(3), _seen()).shape == (0, 3)

@@ -84,12 +84,20 @@ def two_incidents() -> tuple[Incident, Incident]:
 
 
 def test_timeline_and_services_of_now_are_of_the_incident_of_the_banner() -> None:
-    """The other one is counted beside it, and has its evidence below."""
+    """The other one is a line beside it, with the value and the limit, and has its evidence below."""
     first, other = two_incidents()
     page = now(snapshot(contended(), first, other), "x")
     situation = page["verdict"]["situation"]
     assert situation is not None
-    assert (situation["incident"]["id"], situation["others"]) == (first.id, 1)
+    assert (situation["incident"]["id"], situation["more"]) == (first.id, 0)
+    (line,) = situation["further"]
+    assert (line.id, line.status, line.badge, line.since) == (
+        other.id,
+        "warning",
+        "Early warning · not paged",
+        other.since,
+    )
+    assert "".join(clause.text for clause in line.clauses).startswith(f"{other.service} ")
     assert [lane.service for lane in page["timeline"].lanes][:2] == ["train-llm", "embedder"]
     named = {lane.service for lane in page["timeline"].lanes} | {row.id for row in page["services"]}
     assert not named & {"summarize", "vllm-8b"}

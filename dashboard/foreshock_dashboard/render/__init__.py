@@ -1,4 +1,4 @@
 """Values to text: units, sentences, terminal output.
 
-Imports: `model`, `render.words`, `response`.
+Imports: `model`, `render.words`, `response`, `stats`.
 """

@@ -154,13 +154,17 @@ def _change(effect: Effect | None) -> Text:
     if not _known(effect.now):
         return text(name, f" {percent(1 - effect.projected)} lower")
     now, projected = _value(effect, effect.now), _value(effect, effect.projected)
-    if effect.signal == "load" and effect.now > 1:  # it counts the queue, the projected load does not
+    bracket = f" ({_limit(effect, effect.limit_kind)})" if effect.limit_kind else ""
+    if _is_load(effect) and effect.projected > 1:  # by how much a load exceeds capacity is not shown
+        return text(name, f" {percent(1 - effect.projected / effect.now)} lower{bracket}")
+    if _is_load(effect) and effect.now > 1:
         projected += " once the queue drains"
-    if effect.signal == ARRIVING_LOAD:
-        projected += " of capacity"
-    bracket = _limit(effect, effect.limit_kind) if effect.limit_kind else ""
     least = "at least " if effect.at_least else ""
-    return text(name, f" {now} → {least}{projected}{f' ({bracket})' if bracket else ''}")
+    return text(name, f" {now} → {least}{projected}{bracket}")
+
+
+def _is_load(effect: Effect) -> bool:
+    return effect.signal in ("load", ARRIVING_LOAD)
 
 
 def _limit(effect: Effect, kind: LimitKind) -> str:
@@ -174,10 +178,8 @@ def _limit(effect: Effect, kind: LimitKind) -> str:
 
 def _figure(effect: Effect) -> Text:
     """`llm p95`, `p95 of calls from front to llm`, `requests on llm-1:8000`."""
-    if effect.signal == ARRIVING_LOAD:
-        return text(effect.signal, *((" of ", effect.subject) if isinstance(effect.subject, Service) else ()))
     if isinstance(effect.subject, Service):
-        return text(effect.subject, f" {effect.signal}")
+        return text(effect.subject, f" {'load' if _is_load(effect) else effect.signal}")
     if not effect.subject:
         return text(effect.signal)
     if isinstance(effect.subject, str):
@@ -188,7 +190,7 @@ def _figure(effect: Effect) -> Text:
 
 def _value(effect: Effect, value: float) -> str:
     if effect.unit == "ratio":
-        return load_percent(value) if effect.signal in ("load", ARRIVING_LOAD) else percent(value)
+        return load_percent(value) if _is_load(effect) else percent(value)
     return duration(value) if effect.unit == "s" else f"{value:.0f}"
 
 

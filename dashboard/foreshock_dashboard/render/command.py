@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.render.clause import in_words
-from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.render.units import host_list, percent
 from foreshock_dashboard.render.words.actions import ENVOY_GATEWAY_NOTES, HOW_TO
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -49,13 +49,18 @@ def revert_command(action: Action) -> str | None:
 
 
 def how_to(action: Action) -> str:
-    """How to take an action that has no command, or what its command is for, or how to revert it; "" if neither."""
+    """How to take an action without a command; what else the command changes, for which gateway it is, or how to
+    revert it, to be read before it; "" if neither.
+    """
     if ENVOY_GATEWAY_OBJECT in (action_command(action) or ""):
         return ENVOY_GATEWAY_NOTES[action.kind]
     if action.kind == "pause" and action_command(action) and not revert_command(action):
         return "To roll back, scale to the number of replicas that the first command shows"
-    if action.kind in ("drain_gpus", "move_off_gpus"):
-        return "Until rollback, no new pods start on these hosts" if action_command(action) else ""
+    if action.kind in ("drain_gpus", "move_off_gpus") and action_command(action):
+        hosts = host_list([in_words(host) for host in sorted({*_hosts(action)})])
+        return f"Restarts the pods of {in_words(str(action.service))}. No new pods start on {hosts} until rollback"
+    if action.kind == "drain_host" and action_command(action):
+        return f"Evicts all pods from {in_words(action.target)}. No new pods start there until rollback"
     service = in_words(str(action.service)) if action.service else "the service"
     share = percent(action.amount) if action.amount > 0 else "some"
     return HOW_TO.get(action.kind, "").format(share=share, service=service)

@@ -23,7 +23,6 @@ from foreshock_dashboard.render.units import (
     breach_bucket,
     duration,
     gpu_list,
-    load_name,
     load_percent,
     percent,
     plural,
@@ -75,9 +74,14 @@ def slo_outlook(incident: Incident, figure: str) -> str:
     """
     if not is_load_condition(incident):
         return ""
-    if (forecast := _own_forecast(incident)) is not None:
-        return f", {BREACH_FORECAST} {breach_bucket(forecast)}"
-    return f", {figure}" if "SLO" in figure else ""
+    outlook = breach_forecast(incident) or (figure if "SLO" in figure else "")
+    return f", {outlook}" if outlook else ""
+
+
+def breach_forecast(incident: Incident) -> str:
+    """`SLO breach forecast within 5 min`, of an incident's own service; "" where none is soon."""
+    forecast = _own_forecast(incident)
+    return "" if forecast is None else f"{BREACH_FORECAST} {breach_bucket(forecast)}"
 
 
 def is_load_condition(incident: Incident) -> bool:
@@ -316,7 +320,7 @@ def _metric(incident: Incident) -> str:
     if incident.state == "resolved" or summary.latent:
         return ""
     if is_load_condition(incident):
-        return f"{load_name(summary.load)} {load_percent(summary.load)} (safe limit {percent(summary.safe_load)})"
+        return f"load {load_percent(summary.load)} (safe limit {percent(summary.safe_load)})"
     return _symptom_figure(incident)
 
 

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.words.incidents import BREACH_BUCKETS, BREACH_TEXTS
+from foreshock_dashboard.stats.rounding import six_digits
 
-MAX_LOAD_RATIO = 3.0
-"""Load over capacity up to which it is shown as a number."""
 MAX_LATENCY_SECONDS = 999.5
 """Latency below which it is shown in seconds, as SLOs are: its three digits."""
 
@@ -20,6 +19,13 @@ def gpu_list(gpus: Sequence[Gpu], most: int = 4) -> str:
     if len(gpus) > most:
         return f"{len(gpus)} GPUs on {counted(len({gpu.host for gpu in gpus}), 'host')}"
     return " and ".join(part for part in (", ".join(gpu.label for gpu in gpus[:-1]), gpus[-1].label) if part)
+
+
+def host_list(hosts: Sequence[str], most: int = 3) -> str:
+    """`host-1, host-2 and host-3`; for more than `most`, their number."""
+    if len(hosts) > most:
+        return counted(len(hosts), "host")
+    return " and ".join(filter(None, (", ".join(hosts[:-1]), hosts[-1])))
 
 
 def clock(seconds: float) -> str:
@@ -35,8 +41,9 @@ def utc_timestamp(seconds: float) -> str:
 def duration(seconds: float, more: int = 0) -> str:
     """A latency with at most three digits, as the pages show it: `85 ms`, `1.24 s`, `594 s`; then as `elapsed`.
 
-    more: further decimals.
+    more: further decimals. Of the value as JSON has it, as in `significant`.
     """
+    seconds = six_digits(seconds)
     if seconds < 1:
         return f"{seconds * 1000:.{more}f} ms"
     if seconds < MAX_LATENCY_SECONDS:
@@ -94,15 +101,19 @@ def _estimated(count: float) -> float:
 
 
 def percent(share: float, more: int = 0) -> str:
-    """A ratio in percent: `46%`, `0.7%`, `<0.1%`. more: further decimals."""
-    value = share * 100
+    """A ratio in percent: `46%`, `0.7%`, `<0.1%`. more: further decimals. Of the value as JSON has it."""
+    value = six_digits(share) * 100
     if 0 < value < 0.1:
         return "<0.1%"
     return f"{value:.{more + (0 if value == 0 or value >= 10 else 1)}f}%"
 
 
 def significant(value: float) -> str:
-    """A number with three significant digits, without an exponent from 0.0001 on: `0.52`, `14.6`, `1,250`."""
+    """A number with three significant digits, without an exponent from 0.0001 on: `0.52`, `14.6`, `1,250`.
+
+    Of the value as JSON has it: pages show the same number, also of 11.35000001.
+    """
+    value = six_digits(value)
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -135,14 +146,12 @@ def _about(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 1800 else "> 30 min"
 
 
-def load_name(ratio: float) -> str:
-    """The name of load over capacity: above 1 it includes the requests that wait."""
-    return "load including queue" if ratio > 1 else "load"
-
-
 def load_percent(ratio: float) -> str:
-    """Load over capacity in percent, up to `MAX_LOAD_RATIO`; beyond it a number means little: `> 3x capacity`."""
-    return percent(ratio) if ratio <= MAX_LOAD_RATIO else f"> {MAX_LOAD_RATIO:.0f}x capacity"
+    """Load as a share of capacity: `82%`, and beyond it `> 100%`.
+
+    Beyond capacity a queue grows, and by how much load exceeds it differs by whether queued requests count.
+    """
+    return percent(ratio) if ratio <= 1 else "> 100%"
 
 
 def multiple(ratio: float) -> str:

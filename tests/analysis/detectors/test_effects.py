@@ -182,11 +182,11 @@ REJECTED = "of requests to serving/llm with HTTP 503, then roll back"
     [
         (
             1.4,
-            f"28% {REJECTED} when the remaining incoming load is below 55%. Expected: ",
+            f"28% {REJECTED} when the remaining load is below 55%. Expected: ",
         ),
         (
             40.0,
-            f"28% {REJECTED} when the remaining incoming load is below 55%. Expected: ",
+            f"28% {REJECTED} when the remaining load is below 55%. Expected: ",
         ),
         (UNKNOWN, "50% of requests to serving/llm with HTTP 503. Expected: serving/llm load 50% lower."),
     ],
@@ -234,7 +234,7 @@ def test_an_unknown_effect_is_left_out(changes: Changes, cause: str, service: Se
     [
         (
             "overload", FRONT, {},
-            "of serving/llm 140% → 50% of capacity (safe limit 76%). Scale serving/llm from 2 to 4 replicas. Expected:",
+            "load > 100% → 50% once the queue drains (safe limit 76%). Scale serving/llm from 2 to 4 replicas. Expec",
         ),
         (
             "dependency", None, WAITS,

@@ -43,7 +43,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "[, then roll back when new replicas are ready ({until_seconds:due})"
     "|, then roll back when p95 is below {slo:duration}"
     "|, then roll back when {queue} is empty"
-    "|, then roll back when the remaining incoming load is below {rollback_load:percent}]",
+    "|, then roll back when the remaining load is below {rollback_load:percent}]",
 }
 """The action alone."""
 SUSPICIONS: Mapping[ReasonKind, str] = {
@@ -99,8 +99,9 @@ HOW_TO: Mapping[ActionKind, str] = {
 }
 """Where and how to take the actions without a command, by kind."""
 ENVOY_GATEWAY_NOTES: Mapping[ActionKind, str] = {
-    "limit_rate": "For Envoy Gateway. Elsewhere, set the limit in the VirtualService (Istio) or limit_req (NGINX)",
-    "shed_load": "For Envoy Gateway. Elsewhere, set an HTTP fault in the VirtualService (Istio) or return 503 (NGINX)",
+    "limit_rate": "Excess requests get HTTP 429. For Envoy Gateway; elsewhere, set the limit in the VirtualService "
+    "(Istio) or limit_req (NGINX)",
+    "shed_load": "For Envoy Gateway; elsewhere, set an HTTP fault in the VirtualService (Istio) or return 503 (NGINX)",
 }
 """Which gateway the command of an action is for, and where others have the same setting, by kind."""
 ACTION_TEXTS: Mapping[str, str] = {

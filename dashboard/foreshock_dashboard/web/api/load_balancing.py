@@ -15,7 +15,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
-from foreshock_dashboard.render.units import breach_bucket, load_name, load_percent, percent
+from foreshock_dashboard.render.units import breach_bucket, load_percent, percent
 from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, open_incidents
 from foreshock_dashboard.web.state.freshness import freshness
@@ -111,7 +111,7 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
         return Advice("degraded", soon, reason)
     over = [load for load in snapshot.forecast.loads if load.service == service and load.ratio > load.safe]
     if over:
-        reason = f"{load_name(over[0].ratio)} {load_percent(over[0].ratio)} (safe limit {percent(over[0].safe)})"
+        reason = f"load {load_percent(over[0].ratio)} (safe limit {percent(over[0].safe)})"
         return Advice("degraded", soon, reason)
     if not _has_figures(world, service):
         return Advice("ok", None, "no data on its requests, GPU time, or queue", known=False)

@@ -146,16 +146,10 @@ export const shownValue = (value, unit) => {
 };
 
 /**
- * Load as a ratio of capacity: "82%", "> 3x capacity".
+ * Load as a share of capacity: "82%", and beyond it "> 100%", with or without a queue.
  * @param {unknown} ratio
  */
-export const formatLoad = (ratio) => (isNumber(ratio) && ratio > 3 ? "> 3x capacity" : formatPercent(ratio));
-
-/**
- * The name of a load: above 1 it includes the requests that wait.
- * @param {unknown} ratio
- */
-export const loadName = (ratio) => (isNumber(ratio) && ratio > 1 ? "load including queue" : "load");
+export const formatLoad = (ratio) => (isNumber(ratio) && ratio > 1 ? "> 100%" : formatPercent(ratio));
 
 /**
  * Bytes in GiB.
@@ -211,15 +205,11 @@ export const formatInterval = (low, high) => {
 };
 
 /**
- * When an event is forecast: "within 5 min (80%: 40 s to 11 min)", "imminent".
+ * When an event is forecast: "within 5 min (80% interval: 40 s to 11 min)", "imminent".
  * @param {import("#web/assets/payload.d.ts").Percentiles} seconds
- * @param {string} [note] in the brackets, too
  */
-export const formatForecast = ({ p10, p50, p90 }, note = "") => {
-  const median = formatMedian(p50);
-  const notes = [isNumber(p10) ? `80%: ${formatInterval(p10, p90)}` : "", note].filter(Boolean);
-  return notes.length ? `${median} (${notes.join("; ")})` : median;
-};
+export const formatForecast = ({ p10, p50, p90 }) =>
+  formatMedian(p50) + (isNumber(p10) ? ` (80% interval: ${formatInterval(p10, p90)})` : "");
 
 /**
  * A number of things: "1 GPU", "2 GPUs".

@@ -15,12 +15,12 @@ export interface LivePayload {
   clusters?: string[];
   /** The id of the topology whose indices the values use. */
   topology: string;
-  open_incidents?: { severity: string }[];
+  open_incidents?: { affected: readonly string[] }[];
   /** What people did about the incidents of the page, by id. */
   responses?: Record<string, IncidentResponse>;
   /** The known owners of the services of incidents. */
   owners?: Record<string, Ownership>;
-  verdict?: { state?: string };
+  verdict?: { state?: string; title?: string };
 }
 
 export interface User {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from foreshock_dashboard.render.units import apart, duration, load_name, load_percent, percent, slo_name
+from foreshock_dashboard.render.units import apart, duration, load_percent, percent, slo_name
 from foreshock_dashboard.web.panels.limits import Reading
 
 
 def value_text(reading: Reading, value: float, more: int = 0) -> str:
-    """A value or limit of a reading: `14.6 s`, `46%`, `> 3x capacity`. more: further decimals, except of a load."""
+    """A value or limit of a reading: `14.6 s`, `46%`, of a load `> 100%`. more: further decimals, except of a load."""
     if reading.metric == "load":
         return load_percent(value)
     return duration(value, more) if reading.unit == "s" else percent(value, more)
@@ -28,9 +28,8 @@ def reading_text(reading: Reading, *, learned: bool = False) -> str:
 
 
 def figure_text(reading: Reading) -> str:
-    """A value with its metric: `p95 27.4 s`, `load including queue > 3x capacity`."""
-    name = load_name(reading.value) if reading.metric == "load" else reading.metric
-    return f"{name} {value_and_limit(reading)[0]}"
+    """A value with its metric: `p95 27.4 s`, `load 81%`."""
+    return f"{reading.metric} {value_and_limit(reading)[0]}"
 
 
 def limit_text(reading: Reading) -> str:

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS, SPACING_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import model_servers
-from foreshock_dashboard.analysis.saturation.batching_model import MIN_KV_CACHE_RATIO, fit_batching_laws
-from foreshock_dashboard.model.forecast import BatchingLaw
+from foreshock_dashboard.analysis.saturation.batching_model import (
+    CURRENT_LOAD_SECONDS,
+    MIN_KV_CACHE_RATIO,
+    fit_batching_laws,
+)
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
@@ -49,7 +52,7 @@ BAND_SCALES = 3.0
 """Scales up to which a figure is in its normal range, as in the analysis."""
 MIN_WAIT_SCALE = 0.03
 """Least scale of a share of time that a service waits."""
-GPU_WAIT = "Time spent waiting for a GPU"
+GPU_WAIT = "Highest GPU wait"
 
 
 class Vital(NamedTuple):
@@ -300,37 +303,38 @@ def _load(snapshot: Snapshot, world: World, columns: Columns, reading: Reading |
     """The load that uses most of its safe limit: offered work over the capacity of a service's model servers."""
     if reading is None:
         return _unknown(columns, "/cascade")
-    loads = [load for load in snapshot.forecast.loads if str(load.service) == reading.service]
-    laws = {load.service: load.law for load in loads if load.law}
-    servers = model_servers(world).services
-    known = loads[0].service in servers
-    ratios = (
-        load_ratios(world, columns, laws)[servers.index(loads[0].service)] if known else _unknown(columns, "").values
+    servers, service = model_servers(world).services, Service.parse(reading.service)
+    known = service in servers
+    ratios = load_ratios(world, columns, snapshot)[servers.index(service)] if known else _unknown(columns, "").values
+    return Vital(
+        np.append(ratios[:-1], reading.value), f"/cascade?{urlencode({'service': reading.service})}", reading=reading
     )
-    values = np.append(ratios[:-1], reading.value)
-    return Vital(values, f"/cascade?{urlencode({'service': reading.service})}", reading=reading)
 
 
-def load_ratios(world: World, columns: Columns, judged: Mapping[Service, BatchingLaw]) -> Floats:
+def load_ratios(world: World, columns: Columns, snapshot: Snapshot) -> Floats:
     """Load of every service with model servers at some columns; shape (services with servers, points).
 
-    Of the demand as averaged for the current load, so that both are one figure.
-    judged: batching laws of the analysis. A World that is overloaded from its beginning allows no fit.
+    Averaged as the current load, which takes the place of the value at the time of the analysis: both are one figure.
+    The batching laws are those of the analysis: a World that is overloaded from its beginning allows no fit.
     """
-    servers = model_servers(world)
-    laws = {**fit_batching_laws(world, len(world.times) - 1), **judged}
+    servers, loads = model_servers(world), {load.service: load for load in snapshot.forecast.loads}
+    laws = fit_batching_laws(world, len(world.times) - 1)
+    laws = {**laws, **{service: load.law for service, load in loads.items() if load.law}}
     server_count = servers.reporting_replicas(slice(None))
     with np.errstate(invalid="ignore", divide="ignore"):
         queued = np.nan_to_num(servers.waiting)
-        demand = moving_average((servers.running + queued) / server_count, world.step)[:, columns]
+        demand = moving_average((servers.running + queued) / server_count, world.step)
         cache_capacity = np.where(
             servers.cache > MIN_KV_CACHE_RATIO, servers.running / server_count / servers.cache, np.nan
         )
-    out = np.full(demand.shape, np.nan)
+    out = np.full((len(servers.services), len(columns)), np.nan)
     for i, service in enumerate(servers.services):
         known = cache_capacity[i][np.isfinite(cache_capacity[i])]
         if service in laws and len(known):
-            out[i] = laws[service].offered_load(demand[i], float(np.median(known)))
+            ratios = laws[service].offered_load(demand[i], float(np.median(known)))
+            out[i] = moving_average(ratios[None], world.step, CURRENT_LOAD_SECONDS)[0, columns]
+        if service in loads and snapshot.world is not None:
+            out[i, world.times[columns] == snapshot.world.time] = loads[service].ratio
     return out
 
 

@@ -3,7 +3,7 @@ import { formatTimestampWithZone } from "#web/assets/clock.js";
 import { byId, h, markStale, put, requireId, setText } from "#web/assets/dom.js";
 import { formatDuration, isNumber, plural } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { HEALTH_SIGNS } from "#web/assets/timeline/signs.js";
+import { STATUS_SIGNS } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 
 const STALE_AFTER_MS = 30_000;
@@ -71,19 +71,20 @@ const describeLive = ({ changedAt, receivedAt }) => {
 const updatedText = (ageSeconds) => (ageSeconds === null ? "" : ` · ${formatDuration(ageSeconds)} ago`);
 
 /**
- * The document's title: what is wrong, before the page's name.
+ * The document's title: what is wrong and when an SLO breach is forecast, before the page's name.
  * @param {Connection} connection
  * @param {State} state
  */
 const titleText = ({ page }, state) => {
   const name = `${page?.dataset.title || "foreshock"} · foreshock`;
-  const incidents = live.data?.open_incidents ?? [];
+  const { verdict, open_incidents: incidents = [] } = live.data ?? {};
   if (state === "lost") return `✕ no connection · ${name}`;
-  if (incidents.length) {
-    const severity = incidents.some((incident) => incident.severity === "critical") ? "critical" : "warning";
-    return `${HEALTH_SIGNS[severity]} ${plural(incidents.length, "incident")} · ${name}`;
+  if (verdict?.title) {
+    const more = incidents.filter(({ affected }) => affected.length).length - 1;
+    const sign = STATUS_SIGNS[/** @type {keyof typeof STATUS_SIGNS} */ (verdict.state)];
+    return `${sign} ${verdict.title}${more > 0 ? ` (+${plural(more, "incident")})` : ""} · ${name}`;
   }
-  return live.data?.verdict?.state === "unknown" ? `? no data · ${name}` : name;
+  return verdict?.state === "unknown" ? `? no data · ${name}` : name;
 };
 
 /**

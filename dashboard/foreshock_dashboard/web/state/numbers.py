@@ -11,6 +11,7 @@ from typing_extensions import dataclass_transform
 
 from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.rounding import six_digits
 from foreshock_dashboard.stats.runs import moving_median
 
 ABSENT_BYTE, FULL_SCALE_BYTE = 255, 250
@@ -32,7 +33,7 @@ class Row:
 
 def rounded(value: float) -> float:
     """A finite float with six significant digits."""
-    return float(f"{value:.6g}")
+    return six_digits(value)
 
 
 def number(value: float) -> float | None:

@@ -42,19 +42,20 @@ const unbrokenWords = (command) =>
   command.split(" ").map((word, i) => [i ? " " : "", /['"{}]/.test(word) ? word : h("span", { class: "word" }, word)]);
 
 /**
- * The commands of an action, to copy, or how to take it; a phone has no room for the text of the second.
+ * The commands of an action, to copy, below what else they change, or how to take it; a phone has no room for the text
+ * of the second command.
  * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command" | "how">} action
  */
 const commandRows = ({ command, revert_command: revert, how }) => {
   if (!command) return how ? h("p", { class: "how muted" }, `${ACTION_TEXTS.by_hand} ${uncapitalized(how)}.`) : null;
   return [
+    how ? h("p", { class: "how" }, `${how}.`) : null,
     h(
       "p",
       { class: "command" },
       h("code", { title: `${command}\n${ACTION_TEXTS.names}` }, unbrokenWords(command)),
       copyButton(ACTION_TEXTS.copy, command),
       revert ? copyButton(ACTION_TEXTS.copy_revert, revert) : null,
-      how ? h("span", { class: "how muted" }, `${how}.`) : null,
     ),
     revert
       ? h(
@@ -281,6 +282,18 @@ export const reportHref = (id) => timeRange.atRangeEnd(`/api/report/${encodeURIC
  * @param {string} text
  */
 export const slowestTracesLink = (service, text) => link(slowestTracesHref(service), text);
+
+/**
+ * The id on Now of the evidence of an incident.
+ * @param {string} incident id
+ */
+export const evidenceId = (incident) => `incident-${incident}`;
+
+/**
+ * The address on Now of the evidence of an incident.
+ * @param {string} incident id
+ */
+export const evidenceHref = (incident) => `#${encodeURIComponent(evidenceId(incident))}`;
 
 /**
  * The address of an incident on the Cascade page.

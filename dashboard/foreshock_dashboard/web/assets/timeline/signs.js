@@ -13,6 +13,8 @@ export const STAGE_SIGNS = { healthy: "○", early_warning: "▲", degraded: "�
 export const AT_RISK_SIGN = "◇";
 export const SUSPECT_SIGN = "⚑";
 const RECOVERING_SIGN = "◐";
+/** @type {Record<Health | "recovering" | "suspect", string>} */
+export const STATUS_SIGNS = { ...HEALTH_SIGNS, recovering: RECOVERING_SIGN, suspect: SUSPECT_SIGN };
 export const RESOLVED_SIGN = "✓";
 /** Of a change, such as a deployment, on charts and timelines. */
 export const CHANGE_SIGN = "Δ";
@@ -27,6 +29,8 @@ const CONDITION_SIGNS = {
   slo_breach: STAGE_SIGNS.breached,
   low_traffic: "◔",
 };
+/** Of conditions with a color of their own. @type {Partial<Record<string, "recovering" | "suspect">>} */
+const CONDITION_STATES = { recovering: "recovering", suspected_cause: "suspect" };
 /** @type {Record<Stage, Health>} */
 const STAGE_HEALTH = {
   healthy: "ok",
@@ -43,13 +47,12 @@ export const hiddenSign = (sign) => h("span", { "aria-hidden": "true" }, sign);
 
 /**
  * A state: its sign, colored by its health, and a word.
- * @param {Health | "recovering"} health
+ * @param {Health | "recovering" | "suspect"} health
  * @param {string} word
  * @param {string | null | undefined} [sign]
  */
 export const healthState = (health, word, sign = null) => {
-  const own = health === "recovering" ? RECOVERING_SIGN : HEALTH_SIGNS[health];
-  return h("span", { class: `state ${health}` }, hiddenSign(sign || own), ` ${word}`);
+  return h("span", { class: `state ${health}` }, hiddenSign(sign || STATUS_SIGNS[health]), ` ${word}`);
 };
 
 /**
@@ -62,12 +65,12 @@ export const stageState = (stage) =>
     : healthState("unknown", HEALTHS.unknown);
 
 /**
- * The state of a service, the same on every page.
+ * The state of a service, the same on every page. A suspected cause that is not affected itself has no status color.
  * @param {{ health: Health, condition: string, word: string }} service
- * @returns {{ state: Health | "recovering", word: string, sign: string }}
+ * @returns {{ state: Health | "recovering" | "suspect", word: string, sign: string }}
  */
 export const stateOf = ({ health, condition, word }) => ({
-  state: condition === "recovering" ? condition : health,
+  state: CONDITION_STATES[condition] ?? health,
   word,
   sign: CONDITION_SIGNS[condition] ?? HEALTH_SIGNS[health],
 });
@@ -96,7 +99,7 @@ export const signLegend = () =>
     /** @type {Stage[]} */ (["early_warning", "degraded", "breached"]).map(stageState),
     healthState("warning", CONDITIONS.affected, CONDITION_SIGNS.affected),
     healthState("warning", CONDITIONS.at_risk, AT_RISK_SIGN),
-    healthState("warning", CONDITIONS.suspected_cause, SUSPECT_SIGN),
+    healthState("suspect", CONDITIONS.suspected_cause),
     healthState("recovering", CONDITIONS.recovering),
   );
 

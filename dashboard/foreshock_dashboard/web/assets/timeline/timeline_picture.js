@@ -2,7 +2,15 @@
 import { serviceHref } from "#web/assets/address.js";
 import { formatTimestamp } from "#web/assets/clock.js";
 import { s } from "#web/assets/dom.js";
-import { formatDuration, formatForecast, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
+import {
+  formatDuration,
+  formatInterval,
+  formatMedian,
+  isNumber,
+  localName,
+  shortLabels,
+  truncate,
+} from "#web/assets/format.js";
 import { changeMark } from "#web/assets/timeline/changes.js";
 import { laneState, laneTitle, signText } from "#web/assets/timeline/lane_text.js";
 import { SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
@@ -147,8 +155,8 @@ export const picture = (data, width) => {
 };
 
 /**
- * The labels of the first event of each kind that have room beside their line and left of `end`. That of the early
- * warning is beside the other labels, where these take the room.
+ * The labels of the first event of each kind that have room beside their line and left of `end`, across no other line:
+ * the legend has those that have none.
  * @param {Timeline["events"]} events
  * @param {(unix: number) => number} x
  * @param {number} end
@@ -163,10 +171,12 @@ export const eventLabels = (events, x, end) => {
     const [text, line] = [EVENTS[event.kind], x(event.at)];
     const width = text.length * EVENT_CHARACTER_WIDTH;
     const [before, after] = [line - EVENT_GAP - width, line + EVENT_GAP];
-    const beside = Math.min(...placed.map(({ left }) => left)) - EVENT_GAP - width;
-    const left = (kind === "warning" ? [before, after, beside] : [after, before]).find(
-      (at) => at >= 0 && at + width <= end && placed.every((other) => at >= other.right || at + width <= other.left),
-    );
+    const isFree = (/** @type {number} */ at) =>
+      at >= 0 &&
+      at + width <= end &&
+      events.every(({ at: unix }) => x(unix) <= at || x(unix) >= at + width) &&
+      placed.every((other) => at >= other.right || at + width <= other.left);
+    const left = (kind === "warning" ? [before, after] : [after, before]).find(isFree);
     if (left !== undefined) placed.push({ left, right: left + width, text });
   }
   return placed;
@@ -324,9 +334,8 @@ const forecastBar = (forecast, data, y, x) => {
     middle === null
       ? null
       : s("line", { x1: x(middle), x2: x(middle), y1: top - 3, y2: bottom + 3, class: "ahead-middle" }),
-    formatForecast(forecast)
-      .replace(" (", "\n(")
-      .split("\n")
-      .map((line, i) => s("text", { x: end + 13, y: y - 3 + 14 * i, class: "lane-label" }, line)),
+    [formatMedian(forecast.p50), isNumber(forecast.p10) ? formatInterval(forecast.p10, forecast.p90) : null].map(
+      (line, i) => line && s("text", { x: end + 13, y: y - 3 + 14 * i, class: "lane-label" }, line),
+    ),
   );
 };

@@ -99,7 +99,9 @@ const causeAndActions = (incident, { suspected, at_risk: atRisk }) =>
     { class: "verdict cascade-cause" },
     h("dl", { class: "facts" }, causeFact(suspected, incident)),
     incident.state === "firing" ? actionCard(incident.actions.slice(0, MAX_ACTIONS)) : null,
-    incident.resolved || !atRisk ? null : h("dl", { class: "facts" }, fact(NOW_TEXTS.next_at_risk, nextAtRisk(atRisk))),
+    incident.resolved || !atRisk
+      ? null
+      : h("dl", { class: "facts" }, fact(NOW_TEXTS.next_at_risk, nextAtRisk(atRisk, NOW_TEXTS.none_at_risk))),
   );
 
 /** @param {CascadeData} data */

@@ -10,9 +10,9 @@ from dash import html
 from dash.development.base_component import Component
 
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
-from foreshock_dashboard.model.forecast import Load
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_words
@@ -60,13 +60,13 @@ LEGEND_ROW_LENGTH = 72
 
 
 class _Capacity(NamedTuple):
-    """The subject of both charts: a World, a service, a time range, the onset of an incident, and the analyzed load."""
+    """The subject of both charts: a World, a service, a time range, the onset of an incident, and its snapshot."""
 
     world: World | None
     service: Service | None
     span: tuple[float, float]
     marks: tuple[Mark, ...]
-    load: Load | None
+    snapshot: Snapshot
 
 
 def _capacity(hub: HubView, view: View) -> _Capacity:
@@ -78,8 +78,7 @@ def _capacity(hub: HubView, view: View) -> _Capacity:
     world, span = hub.over(view.start, view.end), (view.start, view.end)
     if world is not None and service is not None:
         marks += tuple(change_marks(world.changes, {service}, span))
-    load = next((load for load in snapshot.forecast.loads if load.service == service), None)
-    return _Capacity(world, service, span, marks, load)
+    return _Capacity(world, service, span, marks, snapshot)
 
 
 def first_anomaly(chosen: ChosenIncidents, service: Service | None) -> float | None:
@@ -108,20 +107,19 @@ def replicas(hub: HubView, view: View, look: Look) -> Json:
 
 def load(hub: HubView, view: View, look: Look) -> Json:
     """The load of a service as a share of the capacity of its ready replicas, up to `MAX_LOAD`, with its safe limit."""
-    world, service, span, marks, analyzed = _capacity(hub, view)
+    world, service, span, marks, snapshot = _capacity(hub, view)
     if world is None or service is None:
         return blank("No data on load.", look)
     series, why = [], f"No data on load: {in_words(service)} has no model server."
     servers = model_servers(world)
     if service in servers.services:
         why = f"Load of {in_words(service)} unknown: too few samples of its model servers."
-        laws = {service: analyzed.law} if analyzed and analyzed.law else {}
-        values = load_ratios(world, np.arange(len(world.times)), laws)[servers.services.index(service)]
+        values = load_ratios(world, np.arange(len(world.times)), snapshot)[servers.services.index(service)]
         cut_off = bool((values > MAX_LOAD).any())
         name = f"load (clipped at {MAX_LOAD:.0f}x capacity)" if cut_off else "load"
         series.append(Line(name, np.minimum(values, MAX_LOAD), "data"))
     known = bool(series) and bool(np.isfinite(series[0].values).any())
-    safe = analyzed.safe if analyzed else math.nan
+    safe = next((item.safe for item in snapshot.forecast.loads if item.service == service), math.nan)
     limit = Threshold(safe, f"safe limit {percent(safe)}") if known and math.isfinite(safe) else None
     return lines(
         world.times, series, look, unit="ratio", span=span, marks=marks, threshold=limit, empty=why, top=1.0,

@@ -39,7 +39,7 @@ const MANY_ATTEMPTS = 1.2;
 const VIA_WORDS = { gpu: "GPU contention", load: "load", call: "degraded dependency", forecast: "SLO breach" };
 /** @typedef {ReturnType<typeof stateOf>["state"]} State */
 /** @type {readonly State[]} */
-const STATE_ORDER = ["critical", "warning", "recovering", "ok", "idle", "unknown"];
+const STATE_ORDER = ["critical", "warning", "suspect", "recovering", "ok", "idle", "unknown"];
 
 /** @param {string[]} names */
 const keyOf = (...names) => names.join("\n");

@@ -7,6 +7,7 @@ import {
   actionCard,
   causeText,
   courseOf,
+  evidenceId,
   incidentRange,
   incidentState,
   reportHref,
@@ -218,7 +219,7 @@ const openIncident = (incident, situation, now, step = 0) => {
     ),
     isShown ? null : h("p", null, clausesText(incident.summary_clauses)),
     isShown || isLatent ? null : responseLine(incident.id, now),
-    isShown || !actions.length
+    isShown || !actions.length || state === "recovering"
       ? null
       : actionCard(actions.slice(0, MAX_ACTIONS), isLatent ? NOW_TEXTS.reduce_risk : undefined, isLatent),
     h(
@@ -244,10 +245,11 @@ const openIncident = (incident, situation, now, step = 0) => {
       h("div", { class: evidence.length ? null : "only" }, suspectFacts(incident)),
     ),
   ];
-  if (!isLatent) return h("li", { "data-severity": state === "firing" ? severity : "inactive" }, body);
+  const id = evidenceId(incident.id);
+  if (!isLatent) return h("li", { id, "data-severity": state === "firing" ? severity : "inactive" }, body);
   const time = evidence_at ? [` · ${uncapitalized(NOW_TEXTS.values_at)} `, timeElement(evidence_at, now)] : null;
   const summary = [incidentState(incident), ` ${inWords(service)}`, h("span", { class: "muted" }, time)];
-  return h("li", { "data-severity": "inactive" }, h("details", null, h("summary", null, summary), body));
+  return h("li", { id, "data-severity": "inactive" }, h("details", null, h("summary", null, summary), body));
 };
 
 /**

@@ -60,19 +60,32 @@ export interface Situation {
   first_breach: { service: string; since: number } | null;
   /** Other services that breach their SLO: those that fail most requests first, then the furthest beyond it. */
   breached: { service: string; reading: Reading | null; fails: boolean; figure: string; limit: string }[];
+  /** Those that do not breach it, but are degraded. */
+  degraded: Situation["breached"];
   at_risk: AtRisk[];
+  /** The text without services at risk. */
+  none_at_risk: string;
   /** From half an hour before the first anomaly on, the newest first; the newest of `change_count`. */
   changes: Clause[][];
   change_count: number;
   /** Why no changes are listed. */
   no_changes: string;
-  /** Further open incidents. */
-  others: number;
+  /** The most urgent other open incidents, and the number of those that are left out. */
+  further: {
+    id: string;
+    status: "critical" | "warning" | "recovering";
+    badge: string;
+    clauses: Clause[];
+    since: number;
+  }[];
+  more: number;
 }
 
 export interface Verdict {
   state: string;
   clauses: Clause[];
+  /** The headline without values, of an incident. */
+  title: string;
   /** The counts behind the headline, without an incident. */
   lead: string;
   notes: Clause[][];

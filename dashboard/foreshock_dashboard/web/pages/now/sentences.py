@@ -91,26 +91,29 @@ def breach_text(breached: Breach, now: float, first: str = "") -> Text:
     """How long SLOs are breached: `SLO breach since 08:44:10 (12 min), first serving/gateway`."""
     who = (", first ", Clause(first, "service", (first,))) if first else ()
     before, over = ("before ", "over ") if breached.earlier else ("", "")
-    if breached.until is not None:
-        length = f"{over}{elapsed(breached.until - breached.since)}"
-        return text(f"SLO breach for {length}, {before}", time(breached.since), " to ", time(breached.until), *who)
+    if breached.until is not None:  # with pauses, as several services may have breached their SLO several times
+        start, end = ("from before ", " to ") if breached.earlier else ("between ", " and ")
+        length = f" ({over}{elapsed(breached.until - breached.since)})"
+        return text(f"SLO breached {start}", time(breached.since), end, time(breached.until), length, *who)
     is_new = not breached.earlier and now - breached.since < JUST_NOW_SECONDS
     length = "just now" if is_new else over + elapsed(now - breached.since)
     return text(f"SLO breach since {before}", time(breached.since), f" ({length})", *who)
 
 
 def impact_text(impact: Impact, breached: Breach | None) -> Text:
-    """The requests that failed or were too slow: `About 1,300 of 2,800 requests (46% so far) to llm were too slow`.
+    """The requests that failed or were too slow: `About 1,300 of 2,800 requests (46% so far) to llm failed`.
 
     They are counted since the first breach, which stands before, or without one since the start of the incident.
     """
     bad = impact.failed + impact.slow
-    slow = "were too slow" if math.isnan(impact.limit) else f"were slower than {duration(impact.limit)}"
+    slo = "their SLO" if math.isnan(impact.limit) else f"the SLO of {duration(impact.limit)}"
+    slow = f"were slower than {slo}"
     what = "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed or {slow}"
     none = f"None of {estimate(impact.requests)} requests"
     lasts = breached is not None and breached.until is None
     count = f"About {estimates(bad, impact.requests, ' so far' if lasts else '')}" if bad >= 1 else none
-    who = text(f"{count} to ", _named(impact.services))
+    where = "entering at" if impact.services[1:] else "to"  # calls between these services are not counted
+    who = text(f"{count} {where} ", _named(impact.services))
     return text(who, f" {what}{'' if breached else ' since the start'}")
 
 
@@ -122,7 +125,7 @@ def _named(services: Sequence[Service]) -> Text:
 
 
 def recovery_text(found: Sequence[Recovery]) -> Text:
-    """What has returned to normal, or not yet: `product/assistant back to 8 req/s (peak 14 req/s)`."""
+    """What has returned to normal, or not yet: `product/assistant down to 8 req/s (peak 14 req/s)`."""
     parts: list[str | Clause | Text] = []
     for row in found:
         since = (" since ", time(row.since)) if row.since is not None else ()
@@ -133,7 +136,7 @@ def recovery_text(found: Sequence[Recovery]) -> Text:
 def _recovered(row: Recovery) -> str:
     match row.signal:
         case "request rate":
-            return f"back to {rate(row.now)} (peak {rate(row.worst)})"
+            return f"down to {rate(row.now)} (peak {rate(row.worst)})"
         case "ready replicas":
             return f"back to {row.now:.0f} ready replicas (dropped to {row.worst:.0f})"
         case "GPU time" if row.is_back:
@@ -157,7 +160,7 @@ def healthy_facts(
         yield "Action", text("None needed now", optional)
         length = elapsed(now - healthy.at)
         if healthy.at_least:
-            yield "SLO breaches", text(f"No SLO breach in the last {length}")
+            yield "SLO breaches", text(f"None in the last {length}")
         else:
             ended = f", when {HEALTHY_AFTER[healthy.ended]} ended" if healthy.ended else ""
             yield "Healthy since", text(time(healthy.at), f" ({length} ago){ended}")

@@ -10,11 +10,10 @@ import {
   formatSeconds,
   inWords,
   isNumber,
-  loadName,
   NOT_KNOWN,
   unbroken,
 } from "#web/assets/format.js";
-import { serviceState, suspectTag } from "#web/assets/timeline/signs.js";
+import { serviceState, stateOf, suspectTag } from "#web/assets/timeline/signs.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
 import { EMPTY, NOW_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
 
@@ -46,7 +45,7 @@ const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
   const [shown, reference] =
     metric === "load" ? [formatLoad(value), formatLoad(limit)] : formatApart(value, limit, unit);
   return [
-    `${metric === "load" ? loadName(value) : metric} `,
+    `${metric} `,
     h("span", { class: VALUE_CLASSES[status] }, unbroken(shown)),
     h("span", { class: "muted" }, unbroken(` (${limit_kind} ${reference})`)),
   ];
@@ -57,11 +56,11 @@ const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
  * @param {string} range of the sparkline
  */
 const serviceRow = (service, range) => {
-  const { id, health, stage, rate, error_rate, spark, slo, note } = service;
+  const { id, stage, rate, error_rate, spark, slo, note } = service;
   const isBreached = stage === "breached";
   return h(
     "tr",
-    { "data-health": isBreached ? "critical" : health },
+    { "data-health": isBreached ? "critical" : stateOf(service).state },
     h("th", { scope: "row" }, link(serviceHref(id), breakable(inWords(id)))),
     h(
       "td",

@@ -7,7 +7,6 @@ import {
   formatPercent,
   formatValue,
   isNumber,
-  loadName,
   NOT_KNOWN,
   shownValue,
 } from "#web/assets/format.js";
@@ -22,7 +21,7 @@ import { SIGNAL_MEANINGS, SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 /** @type {Record<Tile["status"], string>} */
 const SIGNS = { ...HEALTH_SIGNS, ok: "" };
 const HIGHEST_LOAD = "Highest request load";
-const GPU_WAIT = "Time spent waiting for a GPU";
+const GPU_WAIT = "Highest GPU wait";
 const SPARK_WIDTH = 72;
 /** Difference from the page's time range up to which a sparkline counts as covering it. */
 const RANGE_TOLERANCE_SECONDS = 60;
@@ -96,6 +95,7 @@ const valueText = (tile) => {
   if (!isNumber(value)) return NOT_KNOWN;
   if (slo) return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(0, 1)) || TILE_TEXTS.met;
   if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.no_errors;
+  if (isRatio(tile)) return ratioText(shownRatio(tile));
   return name === HIGHEST_LOAD ? formatLoad(value) : formatValue(value, unit);
 };
 
@@ -114,7 +114,7 @@ const limitText = (tile, isLearning) => {
     return `${TILE_TEXTS.before} ${ratioText(most / limit)}`;
   }
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
-  if (isRatio(tile)) return `${ratioText(shownRatio(tile))} (${formatValue(limit, unit)})`;
+  if (isRatio(tile)) return `${formatValue(value, unit)} (${text})`;
   return limit_kind === "baseline" && status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
 };
 
@@ -161,8 +161,7 @@ const tileTitle = ({ name, slo }) => {
  * @param {boolean} isLearning
  */
 const tileLink = (tile, range, isLearning) => {
-  const { name, status, href, limit, spark, value: ratio } = tile;
-  const title = name === HIGHEST_LOAD ? name + loadName(ratio).replace("load", "") : name;
+  const { name, status, href, limit, spark } = tile;
   const [value, note] = [valueText(tile), limitText(tile, isLearning)];
   const [who, sign] = [whoText(tile, note), signOf(tile)];
   const chart = sparkline(spark, { limit, kind: status, width: SPARK_WIDTH });
@@ -173,9 +172,9 @@ const tileLink = (tile, range, isLearning) => {
       href: withRange(href),
       "data-go": true,
       title: tileTitle(tile),
-      "aria-label": [`${title}: ${value}`, who, note].filter(Boolean).join(", "),
+      "aria-label": [`${name}: ${value}`, who, note].filter(Boolean).join(", "),
     },
-    h("span", { class: "figure-row figure-name" }, title, chart && range ? h("span", null, range) : null),
+    h("span", { class: "figure-row figure-name" }, name, chart && range ? h("span", null, range) : null),
     h(
       "span",
       { class: "figure-row" },

@@ -10,6 +10,7 @@ import {
   actionCard,
   causeText,
   courseOf,
+  evidenceHref,
   incidentHref,
   incidentRange,
   outsideLinks,
@@ -17,7 +18,7 @@ import {
   runbookHref,
 } from "#web/assets/timeline/incident.js";
 import { responseLine } from "#web/assets/timeline/response.js";
-import { hiddenSign } from "#web/assets/timeline/signs.js";
+import { healthState, hiddenSign } from "#web/assets/timeline/signs.js";
 import { CONFIDENCE_LEVELS, COURSE, NOW_TEXTS, TILE_TEXTS, VERDICTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
@@ -59,12 +60,13 @@ const ownerFact = (services) => {
  */
 const situationFacts = (situation, risks, now) => {
   const { incident, reading, origin, origin_text, lead, suspected, recovery_text, action_text } = situation;
-  const { breached, at_risk, first_breach } = situation;
+  const { breached, degraded, at_risk, first_breach } = situation;
   const { state, actions } = incident;
   const isRecovering = state === "recovering";
   const followUps = actions.filter(({ kind }) => kind !== "restart");
   const owners = ownerFact([incident.suspect.service, incident.service]);
   return [
+    furtherIncidents(situation),
     h(
       "dl",
       { class: "facts times" },
@@ -83,6 +85,7 @@ const situationFacts = (situation, risks, now) => {
       breached.length
         ? fact((reading?.usage ?? 0) > 1 ? NOW_TEXTS.also_in_breach : NOW_TEXTS.in_breach, breachedServices(breached))
         : null,
+      degraded.length ? fact(NOW_TEXTS.degraded, breachedServices(degraded)) : null,
     ),
     h(
       "dl",
@@ -98,7 +101,7 @@ const situationFacts = (situation, risks, now) => {
       recovery_text.length ? fact("Recovery", linked(recovery_text)) : null,
       isRecovering ? fact("Action", linked(action_text)) : null,
       isRecovering && followUps.length ? fact("Follow-up", followUpText(followUps)) : null,
-      fact(NOW_TEXTS.next_at_risk, nextAtRisk(at_risk)),
+      fact(NOW_TEXTS.next_at_risk, nextAtRisk(at_risk, situation.none_at_risk)),
     ),
     h(
       "dl",
@@ -109,6 +112,27 @@ const situationFacts = (situation, risks, now) => {
       ? h("details", { class: "note risk" }, h("summary", null, NOW_TEXTS.latent_risk), latentRisks(risks))
       : null,
   ];
+};
+
+/**
+ * The other open incidents, a line each, which leads to the evidence of that incident.
+ * @param {Situation} situation
+ */
+const furtherIncidents = ({ further, more }) => {
+  if (!further.length) return null;
+  const lines = further.map(({ id, status, badge, clauses, since }) =>
+    h(
+      "p",
+      { class: "further-incident" },
+      healthState(status, badge),
+      " ",
+      h("a", { href: evidenceHref(id) }, clausesText(clauses)),
+      `, ${NOW_TEXTS.since} `,
+      timeElement(since, live.time),
+    ),
+  );
+  const rest = more ? h("p", null, h("a", { href: "#evidence-panel" }, `${more} ${NOW_TEXTS.further_more}`)) : null;
+  return h("dl", { class: "facts further" }, fact(NOW_TEXTS.further, lines, rest));
 };
 
 /**
@@ -125,7 +149,7 @@ const followUpText = ([first, ...others]) => {
 };
 
 /**
- * The other services in breach, those that fail most requests in bold.
+ * The other services in breach, or degraded, those that fail most requests in bold.
  * @param {Situation["breached"]} breached
  */
 const breachedServices = (breached) =>
@@ -215,11 +239,10 @@ const resolvedIncident = (incident, now) => {
 };
 
 /** @param {Situation} situation */
-const links = ({ incident, others }) =>
+const links = ({ incident }) =>
   h(
     "span",
     { class: "verdict-links" },
-    others ? h("a", { href: "#evidence-panel" }, `${plural(others, "more incident")}`) : null,
     h("a", { href: "#evidence-panel" }, `Evidence (${plural(incident.evidence.length, "signal")})`),
     link(incidentHref(incident.id), "Cascade"),
     h("a", { href: runbookHref(incident) }, "Runbook"),
@@ -234,13 +257,6 @@ const suspectText = ({ incident, suspected }) => {
   const label = incident.cause ? NOW_TEXTS.suspected_cause : `${NOW_TEXTS.candidates}:`;
   return `. ${label} ${clausesText(suspected)} (${CONFIDENCE_LEVELS[incident.confidence_level]}).`;
 };
-
-/**
- * Since when an incident recovers, or else lasts, Unix seconds.
- * @param {Situation} situation
- */
-const stateSince = ({ incident: { state, since, recovering_since: recovering } }) =>
-  (state === "recovering" && recovering) || since;
 
 /**
  * Where the SLO of the headline comes from, if it is learned.
@@ -265,9 +281,6 @@ export const drawVerdict = ({ verdict }, now) => {
       "span",
       { class: "chip" },
       h("span", null, situation?.badge ?? words),
-      situation
-        ? h("span", { class: "narrow-only" }, unbroken(` · ${formatDuration(now - stateSince(situation))}`))
-        : null,
       note ? h("span", { class: "badge-note" }, note) : null,
     ),
     situation ? [responseLine(situation.incident.id, now), links(situation)] : null,

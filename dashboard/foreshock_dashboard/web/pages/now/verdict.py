@@ -21,21 +21,16 @@ from foreshock_dashboard.render.change import no_changes, recent_change_clauses
 from foreshock_dashboard.render.clause import Text, in_words, listed, place, text, time
 from foreshock_dashboard.render.incident_summary import (
     BREACHES_SLO,
-    condition_clauses,
-    headline_clauses,
-    is_forecast,
-    is_load_condition,
-    slo_outlook,
     summary_clauses,
 )
 from foreshock_dashboard.render.units import counted, minutes_of, plural
-from foreshock_dashboard.render.words.panels import EMPTY
-from foreshock_dashboard.web.pages.now.course import Breach, breach, lost_replicas, peak, recovery, whole_breach
+from foreshock_dashboard.render.words.panels import EMPTY, NOW_TEXTS
+from foreshock_dashboard.web.pages.now.course import Breach, lost_replicas, recovery
+from foreshock_dashboard.web.pages.now.headline import SLO_METRICS, headline
 from foreshock_dashboard.web.pages.now.healthy import healthy_since
 from foreshock_dashboard.web.pages.now.impact import impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
-    headline_figure,
     healthy_facts,
     lead,
     recovering_action,
@@ -43,11 +38,11 @@ from foreshock_dashboard.web.pages.now.sentences import (
 )
 from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
 from foreshock_dashboard.web.panels.limit_text import figure_text, limit_text, reading_text
-from foreshock_dashboard.web.panels.limits import Metric, Reading, judged, readings, worst
+from foreshock_dashboard.web.panels.limits import Reading, judged, readings, worst
 from foreshock_dashboard.web.panels.suspected_cause import suspected
-from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incident
+from foreshock_dashboard.web.panels.timeline import chosen_incident
 from foreshock_dashboard.web.panels.vitals import cluster_summary, slo_status, slo_summary
-from foreshock_dashboard.web.state.conditions import conditions, open_incidents
+from foreshock_dashboard.web.state.conditions import IncidentStatus, conditions, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
     ClauseJson,
@@ -59,18 +54,18 @@ from foreshock_dashboard.web.state.numbers import Row, number_of_time
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 State = Literal["critical", "warning", "recovering", "healthy", "unknown", "learning", "empty", "error"]
-WITHIN_SLO_AGAIN = "is within its SLO again"
-SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 MIN_FAILING_RATIO = 0.5
 """Error rate from which a service fails most of its requests."""
 MAX_CHANGES = 20
 """Changes before an incident in the payload, the newest ones; the page names fewer."""
 MAX_CLOSEST = 3
 """Readings of a healthy platform that are listed, the closest to their limit first."""
+MAX_FURTHER = 3
+"""Further open incidents that are named, the most urgent first; the page counts the others."""
 
 
 class Breached(Row):
-    """A service that breaches its SLO, and its metric that is furthest beyond it; None if unknown.
+    """A service that breaches its SLO, or is degraded, and its metric that uses most of it; None if unknown.
 
     fails: whether it fails most of its requests; the metric is then its error rate. figure, limit: texts.
     """
@@ -82,16 +77,28 @@ class Breached(Row):
     limit: str
 
 
+class FurtherIncident(Row):
+    """Another open incident in a line: severity and state, headline with value and limit. since: Unix seconds."""
+
+    id: str
+    status: IncidentStatus
+    badge: str
+    clauses: list[ClauseJson]
+    since: float
+
+
 class Situation(TypedDict):
     """Details of an open incident.
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
     furthest beyond its SLO. reading: the metric of the headline, of that service, and below it if the headline is a
     forecast. learned: whether its SLO is. figure, badge, lead, suspected, recovery_text, action_text: sentences.
-    origin: the metric of the incident's own service that uses most of its SLO, if that is another one. first_breach:
-    of any of its services. breached: other services that breach their SLO: those that fail most requests first, then
-    the furthest beyond it. at_risk: services that will breach it, the soonest first. changes: those that may have led
-    to the first anomaly, the newest of change_count. others: number of further open incidents.
+    origin: the metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of
+    any of its services. breached: other services that breach their SLO: those that fail most requests first, then the
+    furthest beyond it. degraded: those that do not, but are slower or fail more than normally. at_risk: services that
+    will breach it, the soonest first, without the forecast of the headline; none_at_risk: the text without any.
+    changes: those that may have led to the first anomaly, the newest of change_count. further: the most urgent other
+    incidents; more: the number of those that are left out.
     """
 
     incident: IncidentJson
@@ -109,11 +116,14 @@ class Situation(TypedDict):
     origin_text: str
     first_breach: Breach | None
     breached: list[Breached]
+    degraded: list[Breached]
     at_risk: list[AtRiskRow]
+    none_at_risk: str
     changes: list[list[ClauseJson]]
     change_count: int
     no_changes: str
-    others: int
+    further: list[FurtherIncident]
+    more: int
 
 
 class Fact(Row):
@@ -126,12 +136,13 @@ class Fact(Row):
 class VerdictJson(TypedDict):
     """The verdict as JSON.
 
-    lead: the counts behind the headline without an incident. closest, facts: without an incident; the readings are
-    closest to their limit.
+    title: the headline without values, of an incident. lead: the counts behind it without one. closest, facts: without
+    an incident; the readings are closest to their limit.
     """
 
     state: State
     clauses: list[ClauseJson]
+    title: str
     lead: str
     notes: list[list[ClauseJson]]
     risks: list[list[ClauseJson]]
@@ -147,13 +158,14 @@ class Verdict:
     """The headline and the notes below it.
 
     The headline changes only with its meaning, as screen readers read it aloud; all else may change with every
-    evaluation. clauses: the headline in parts that link to their evidence. lead: the counts behind it, without an
-    incident. risks: latent ones, which affect no service yet. since: Unix seconds of the last data where there is none
-    now. resolved: the incident that ended last.
+    evaluation. clauses: the headline in parts that link to their evidence. title: it without values, of an incident.
+    lead: the counts behind it, without one. risks: latent ones, which affect no service yet. since: Unix seconds of the
+    last data where there is none now. resolved: the incident that ended last.
     """
 
     state: State
     clauses: Text
+    title: str = ""
     lead: str = ""
     notes: tuple[Text, ...] = ()
     risks: tuple[Text, ...] = ()
@@ -168,6 +180,7 @@ class Verdict:
         return {
             "state": self.state,
             "clauses": clauses(self.clauses),
+            "title": self.title,
             "lead": self.lead,
             "notes": list(map(clauses, self.notes)),
             "risks": list(map(clauses, self.risks)),
@@ -188,14 +201,15 @@ def verdict(snapshot: Snapshot, now: float | None = None, history: ServiceHistor
         if snapshot.error:
             return Verdict("error", text(f"Cannot read the source: {snapshot.error}"))
         return Verdict("empty", text("Waiting for the first evaluation"), notes=(text(_FIRST_STEPS),))
-    risks = tuple(map(_latent_risk, (item for item in open_incidents(snapshot) if not item.affected)))
+    risks = tuple(_latent_risk(item, world.time) for item in open_incidents(snapshot) if not item.affected)
     return replace(_verdict(snapshot, world, now, history), risks=risks)
 
 
-def _latent_risk(item: Incident) -> Text:
-    """A latent risk in a sentence, with the time of its values."""
-    at = text(" Values at ", time(item.evidence_at), ".") if item.evidence_at is not None else ()
-    return text(summary_clauses(item), at)
+def _latent_risk(item: Incident, now: float) -> Text:
+    """A latent risk in a sentence, with the time of its values, where they are not those of now (Unix seconds)."""
+    at = item.evidence_at
+    of = text(" Values at ", time(at), ".") if at is not None and at < now else ()
+    return text(summary_clauses(item), of)
 
 
 def _verdict(snapshot: Snapshot, world: World, now: float | None, history: ServiceHistory | None) -> Verdict:
@@ -237,51 +251,27 @@ def _of_incidents(
 ) -> Verdict:
     item, stages = current[0], history.now() if history else {}
     found = readings(snapshot, stages)
-    own = worst(found, *SLO_METRICS, service=item.service)
-    subject = _subject(item, own, found)
-    reading = worst(found, *SLO_METRICS, service=subject)
-    breaches_slo = reading is not None and reading.usage > 1
-    stage = stages.get(subject)
-    if item.stage is None:  # a breach that paused is none in the headline, beside its value
-        stage = "breached" if breaches_slo else "degraded" if stage == "breached" else stage
-    headline = condition_clauses(item, stage)
-    if item.stage == "breached" and not breaches_slo and subject == item.service:
-        headline, reading = headline_clauses(item), None  # an operation breaches its SLO, not all requests together
-    if subject != item.service:
-        headline = text(subject, f" {BREACHES_SLO}")
-    elif is_load_condition(item):
-        reading = worst(found, "load", service=subject) or reading
+    first, *others = (headline(snapshot, world, each, history, found) for each in current[: MAX_FURTHER + 1])
+    subject, reading, whole = first.service, first.reading, first.whole
+    in_headline = {str(subject), *(name for clause in first.clauses for name in clause.services)}
+    breached = [breached_row(service, found) for service in first.beyond if str(service) not in in_headline]
     chosen = chosen_incident(snapshot, item)
-    beyond = [service for service, stage in stages.items() if stage == "breached" and chosen.may_have(service)]
-    breaches = _breaches(history, chosen)
-    whole = whole_breach(breaches.values())
-    breached = sorted((breached_row(service, found) for service in beyond if service != subject), key=by_impact)
-    in_headline = {name for clause in headline for name in clause.services}
-    breached = [row for row in breached if row.service not in in_headline]
-    # the incident fires until its signals are normal again, a little longer than the last breach
-    is_over = whole is not None and whole.until is not None
-    if is_over and item.state == "firing" and subject == item.service:
-        headline = text(subject, f" {WITHIN_SLO_AGAIN}")
+    degraded = [
+        service
+        for service, stage in stages.items()
+        if stage == "degraded" and str(service) not in in_headline and chosen.may_have(service)
+    ]
     cost = impact(
         world,
-        tuple(breaches) or (subject,),
+        tuple(first.breaches) or (subject,),
         _slos(snapshot),
         whole.since if whole else item.since,
         math.inf if whole is None or whole.until is None else whole.until,
     )
-    has_peak = item.state == "recovering" or is_over
-    metric = reading.metric if reading and is_over else None
-    top = peak(world, item, _slos(snapshot).get(item.service), metric) if has_peak else None
     state_word, state_note = badge(item, whole)
     subjects = tuple(dict.fromkeys((item.suspect.service or item.service, item.service)))
     untracked = [str(service) for service in subjects if service not in world.change_tracked]
-    origin = own if subject != item.service else None
-    ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item) and not is_over
-    slo = _slos(snapshot).get(subject)
-    learned = slo is not None and slo.learned
-    figure = headline_figure(reading, top, learned=learned) if reading and not ahead_of_breach else ""
-    if reading and reading.metric == "load" and not is_over:
-        figure += slo_outlook(item, reading_text(own, learned=learned) if own else "")
+    origin = first.own if subject != item.service else None
     resolves = item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
     named = item.suspect.change  # may be later than the first anomaly, where that had another cause
     changes = recent_changes(world.changes, max(item.since, named.at if named else 0.0), world.time)
@@ -289,18 +279,18 @@ def _of_incidents(
         "incident": incident(item),
         "service": str(subject),
         "reading": reading,
-        "figure": figure,
-        "learned": learned and "learned" in figure,
+        "figure": first.figure,
+        "learned": first.learned and "learned" in first.figure,
         "badge": state_word,
         "badge_note": state_note,
         "lead": clauses(
             lead(
-                reading if ahead_of_breach else None,
-                top,
+                reading if first.is_forecast else None,
+                first.peak,
                 whole,
                 cost,
                 world.time,
-                learned=learned,
+                learned=first.learned,
                 replicas=lost_replicas(world, item),
                 first="" if whole is None or whole.service == str(subject) else whole.service,
             )
@@ -311,30 +301,28 @@ def _of_incidents(
         "origin": origin,
         "origin_text": reading_text(origin) if origin else "",
         "first_breach": whole,
-        "breached": breached,
+        "breached": sorted(breached, key=by_impact),
+        "degraded": sorted((breached_row(service, found) for service in degraded), key=by_impact),
         "at_risk": [
             with_metric(row, found) if row.state or not history else with_callee(row, world, history, item)
             for row in at_risk_next(chosen, stages)
-            if not (ahead_of_breach and row.service == str(subject))
-            and not (is_over and Service.parse(row.service) in breaches)
+            if not (first.has_forecast and row.service == str(subject))
+            and not (first.is_over and Service.parse(row.service) in first.breaches)
         ],
+        "none_at_risk": NOW_TEXTS["no_other_at_risk" if first.has_forecast or first.beyond else "none_at_risk"],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
         "no_changes": "" if changes else no_changes(untracked, len(subjects), "30 min before the first anomaly"),
-        "others": len(current) - 1,
+        "further": [
+            FurtherIncident(
+                other.id, incident_status(other), badge(other, line.whole)[0], clauses(line.line), round(other.since, 3)
+            )
+            for other, line in zip(current[1:], others, strict=False)
+        ],
+        "more": max(0, len(current) - 1 - MAX_FURTHER),
     }
     state: State = "recovering" if item.state == "recovering" else item.severity
-    return Verdict(state, headline, since=item.since, situation=situation)
-
-
-def _subject(item: Incident, own: Reading | None, found: list[Reading]) -> Service:
-    """The service of the headline: the incident's own, or an affected one that breaches its SLO before it."""
-    if item.state != "firing" or (own is not None and own.usage > 1):
-        return item.service
-    near = {*item.affected, *(risk.service for risk in item.at_risk)} - {item.service}
-    usages = {service: reading for service in near if (reading := worst(found, *SLO_METRICS, service=service))}
-    beyond = [service for service, reading in usages.items() if reading.status == "critical"]
-    return max(beyond, key=lambda service: (usages[service].usage, service), default=item.service)
+    return Verdict(state, first.clauses, first.title, since=item.since, situation=situation)
 
 
 def breached_row(service: Service, found: list[Reading]) -> Breached:
@@ -368,17 +356,6 @@ def by_impact(row: Breached) -> tuple[bool, float]:
     return not row.fails, -row.reading.usage if row.reading else 0.0
 
 
-def _breaches(history: ServiceHistory | None, chosen: ChosenIncidents) -> dict[Service, Breach]:
-    """The SLO breaches of the services that an incident may have, since its first anomaly."""
-    (item,) = chosen.incidents
-    services = filter(chosen.may_have, history.anomalous_services()) if history else ()
-    return {
-        service: found
-        for service in services
-        if history and (found := breach(history, service, item.since)) is not None
-    }
-
-
 def _without_incident(
     snapshot: Snapshot, world: World, history: ServiceHistory | None, seen: Freshness, gaps: tuple[Text, ...]
 ) -> Verdict:
@@ -392,20 +369,20 @@ def _without_incident(
     resolved = max(ended, key=lambda item: item.resolved or 0.0, default=None)
     if breached:
         verb = plural(len(breached), "is breaching its", "are breaching their")
-        headline = f"{len(breached)} of {counted(len(tracked), 'service')} {verb} SLO: "
-        return Verdict("warning", text(headline, listed(breached)), notes=gaps, closest=closest, resolved=resolved)
+        start = f"{len(breached)} of {counted(len(tracked), 'service')} {verb} SLO: "
+        return Verdict("warning", text(start, listed(breached)), notes=gaps, closest=closest, resolved=resolved)
     if erring:
-        headline = f"Elevated errors in {counted(len(erring), 'service')}: "
-        return Verdict("warning", text(headline, listed(erring)), notes=gaps, closest=closest, resolved=resolved)
+        start = f"Elevated errors in {counted(len(erring), 'service')}: "
+        return Verdict("warning", text(start, listed(erring)), notes=gaps, closest=closest, resolved=resolved)
     if tracked and history:
         status = slo_status(snapshot, history)
-        headline, lead_ = f"No service {BREACHES_SLO}", slo_summary(status)
+        said, lead_ = f"No service {BREACHES_SLO}", slo_summary(status)
         if status.is_all_within:
-            headline, lead_ = lead_, ""
+            said, lead_ = lead_, ""
         lead_ = ". ".join(filter(None, (lead_, cluster_summary(snapshot, history))))
     else:
-        headline, lead_ = f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}", ""
-    return Verdict("healthy", text(headline), lead_, gaps, closest=closest, resolved=resolved)
+        said, lead_ = f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}", ""
+    return Verdict("healthy", text(said), lead=lead_, notes=gaps, closest=closest, resolved=resolved)
 
 
 def _slos(snapshot: Snapshot) -> Mapping[Service, ServiceSlo]:

@@ -14,7 +14,6 @@ from foreshock_dashboard.render.units import (
     breach_bucket,
     counted,
     duration,
-    load_name,
     load_percent,
     minutes_of,
     percent,
@@ -97,7 +96,7 @@ def _over_safe_load(forecast: ServiceForecast) -> Text:
     load, safe = forecast["load"], forecast["safe_load"]
     if load is None or safe is None or load <= safe:
         return ()
-    return text(f"{load_name(load).capitalize()} {load_percent(load)} (safe limit {percent(safe)}).")
+    return text(f"Load {load_percent(load)} (safe limit {percent(safe)}).")
 
 
 def _values(state: ServiceState, slo: SloJson | None = None) -> str:

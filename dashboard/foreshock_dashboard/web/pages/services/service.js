@@ -3,7 +3,6 @@ import { gpuHref, link, onNavigation, pageHref, pairHref } from "#web/assets/add
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import {
-  capitalized,
   formatGibibytes,
   formatLoad,
   formatPercent,
@@ -12,7 +11,6 @@ import {
   formatValue,
   inWords,
   isNumber,
-  loadName,
   plural,
   serviceMatchers,
   shortLabels,
@@ -133,8 +131,8 @@ const drawFigures = (data) => {
     }),
     figure("Requests", formatRate(rate)),
     isNumber(load)
-      ? figure(capitalized(loadName(load)), formatLoad(load), {
-          note: isNumber(safeLoad) ? `(limit ${formatPercent(safeLoad)})` : "",
+      ? figure("Load", formatLoad(load), {
+          note: isNumber(safeLoad) ? `(safe limit ${formatPercent(safeLoad)})` : "",
           mark: beyondClass(load, safeLoad, load > 1),
           title: "offered load of its model servers over their capacity",
         })

@@ -7,7 +7,6 @@ import {
   formatPercent,
   formatSeconds,
   isNumber,
-  loadName,
   localName,
   NOT_KNOWN,
   plural,
@@ -156,12 +155,8 @@ export const errorRateCell = (row) =>
     : shareCell(row.error_rate, ERROR_RATE_LIMITS);
 
 /** @param {Pick<ServiceValues, "load" | "safe_load">} values */
-export const loadCell = ({ load, safe_load: limit }) => {
-  const queue = loadName(load).replace("load", "");
-  const format = (/** @type {number} */ ratio) =>
-    formatLoad(ratio).replace(" capacity", "") + (ratio === load ? queue : "");
-  return referenceCell(load, format, "limit", limit, (load ?? 0) > 1);
-};
+export const loadCell = ({ load, safe_load: limit }) =>
+  referenceCell(load, formatLoad, "safe limit", limit, (load ?? 0) > 1);
 
 /**
  * The probability of an SLO breach within ten minutes: never more certain than it can be.

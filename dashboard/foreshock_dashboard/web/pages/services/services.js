@@ -1,7 +1,7 @@
 // The table of all services.
 import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatRate, formatSeconds, inWords, isNumber } from "#web/assets/format.js";
-import { serviceState, suspectTag } from "#web/assets/timeline/signs.js";
+import { serviceState, stateOf, suspectTag } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
 import { EMPTY, TILE_TEXTS } from "#web/assets/words.js";
@@ -118,7 +118,7 @@ export const services = {
       cluster: ({ id }) => id,
       maxRows: MAX_ROWS,
       by: "-breach_probability",
-      health: ({ health }) => health,
+      health: (row) => stateOf(row).state,
       note: [hidden ? rest : null, learnedNote(rows)],
     });
     setPanel("service-list", "ready");

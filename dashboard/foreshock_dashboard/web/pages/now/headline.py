@@ -1,0 +1,135 @@
+"""What the headline of an open incident says: its service, condition, and value beside the limit. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from foreshock_dashboard.model.forecast import ServiceSlo
+from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.types import Stage
+from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.clause import Text, joined_text, text
+from foreshock_dashboard.render.incident_summary import (
+    BREACHES_SLO,
+    breach_forecast,
+    condition_clauses,
+    headline_clauses,
+    is_forecast,
+    is_load_condition,
+    slo_outlook,
+)
+from foreshock_dashboard.web.pages.now.course import Breach, Peak, breach, peak, whole_breach
+from foreshock_dashboard.web.pages.now.sentences import headline_figure
+from foreshock_dashboard.web.panels.limit_text import reading_text
+from foreshock_dashboard.web.panels.limits import Metric, Reading, worst
+from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incident
+from foreshock_dashboard.web.state.stages import ServiceHistory
+
+WITHIN_SLO_AGAIN = "is within its SLO again"
+SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
+
+
+class Headline(NamedTuple):
+    """What the headline of an open incident says.
+
+    service: its subject. figure: the value beside its limit. own: the metric of the incident's own service that uses
+    most of its SLO. reading: the metric of the headline. is_forecast: whether it is that of a forecast, which the
+    clauses state; outlook: the forecast beside a load, else "". beyond: services that breach their SLO. breaches: of
+    each service; whole: of all. peak: of what recovers.
+    """
+
+    service: Service
+    clauses: Text
+    figure: str
+    learned: bool
+    own: Reading | None
+    reading: Reading | None
+    is_forecast: bool
+    outlook: str
+    is_over: bool
+    beyond: tuple[Service, ...]
+    breaches: Mapping[Service, Breach]
+    whole: Breach | None
+    peak: Peak | None
+
+    @property
+    def has_forecast(self) -> bool:
+        """Whether it states when the SLO will be breached."""
+        return self.is_forecast or bool(self.outlook)
+
+    @property
+    def title(self) -> str:
+        """Without values, for the title of the document."""
+        return f"{joined_text(self.clauses)}{f', {self.outlook}' if self.outlook else ''}"
+
+    @property
+    def line(self) -> Text:
+        """With its figure, and of a forecast the metric that it is of."""
+        figure = self.figure or (reading_text(self.reading, learned=self.learned) if self.reading else "")
+        return text(self.clauses, f": {figure}" if figure else "")
+
+
+def headline(
+    snapshot: Snapshot, world: World, item: Incident, history: ServiceHistory | None, found: Sequence[Reading]
+) -> Headline:
+    """The headline of an open incident. found: the readings of all services."""
+    stages: Mapping[Service, Stage | None] = history.now() if history else {}
+    slos: Mapping[Service, ServiceSlo] = {slo.service: slo for slo in snapshot.forecast.slos}
+    own = worst(found, *SLO_METRICS, service=item.service)
+    subject = _subject(item, own, found)
+    reading = worst(found, *SLO_METRICS, service=subject)
+    breaches_slo = reading is not None and reading.usage > 1
+    stage = stages.get(subject)
+    if item.stage is None:  # a breach that paused is none in the headline, beside its value
+        stage = "breached" if breaches_slo else "degraded" if stage == "breached" else stage
+    said = condition_clauses(item, stage)
+    if item.stage == "breached" and not breaches_slo and subject == item.service:
+        said, reading = headline_clauses(item), None  # an operation breaches its SLO, not all requests together
+    if subject != item.service:
+        said = text(subject, f" {BREACHES_SLO}")
+    elif is_load_condition(item):
+        reading = worst(found, "load", service=subject) or reading
+    chosen = chosen_incident(snapshot, item)
+    beyond = tuple(service for service, stage in stages.items() if stage == "breached" and chosen.may_have(service))
+    breaches = _breaches(history, chosen)
+    whole = whole_breach(breaches.values())
+    # the incident fires until its signals are normal again, a little longer than the last breach
+    is_over = whole is not None and whole.until is not None
+    if is_over and item.state == "firing" and subject == item.service:
+        said = text(subject, f" {WITHIN_SLO_AGAIN}")
+    metric = reading.metric if reading and is_over else None
+    top = peak(world, item, slos.get(item.service), metric) if item.state == "recovering" or is_over else None
+    ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item) and not is_over
+    learned = (slo := slos.get(subject)) is not None and slo.learned
+    figure = headline_figure(reading, top, learned=learned) if reading and not ahead_of_breach else ""
+    is_load = reading is not None and reading.metric == "load" and not is_over
+    if is_load:
+        figure += slo_outlook(item, reading_text(own, learned=learned) if own else "")
+    outlook = breach_forecast(item) if is_load else ""
+    return Headline(
+        subject, said, figure, learned, own, reading, ahead_of_breach, outlook, is_over, beyond, breaches, whole, top
+    )
+
+
+def _subject(item: Incident, own: Reading | None, found: Sequence[Reading]) -> Service:
+    """The service of the headline: the incident's own, or an affected one that breaches its SLO before it."""
+    if item.state != "firing" or (own is not None and own.usage > 1):
+        return item.service
+    near = {*item.affected, *(risk.service for risk in item.at_risk)} - {item.service}
+    usages = {service: reading for service in near if (reading := worst(found, *SLO_METRICS, service=service))}
+    beyond = [service for service, reading in usages.items() if reading.status == "critical"]
+    return max(beyond, key=lambda service: (usages[service].usage, service), default=item.service)
+
+
+def _breaches(history: ServiceHistory | None, chosen: ChosenIncidents) -> dict[Service, Breach]:
+    """The SLO breaches of the services that an incident may have, since its first anomaly."""
+    (item,) = chosen.incidents
+    services = filter(chosen.may_have, history.anomalous_services()) if history else ()
+    return {
+        service: found
+        for service in services
+        if history and (found := breach(history, service, item.since)) is not None
+    }
