@@ -76,6 +76,18 @@ def test_growth_from_day_to_day_is_in_the_forecast_of_the_next_day(growth_per_da
     assert abs(error) < 0.05
 
 
+def test_time_before_the_first_value_changes_no_forecast() -> None:
+    """Whatever the history of other services is."""
+    load, other = weeks(1, growth_per_week=3.0), weeks(4)
+    early = np.concatenate([np.full(len(other) - len(load), np.nan), load])
+    key, other_key = (WHO, LoadKind.TOKENS), (WHO, LoadKind.REQUESTS)
+    (alone,) = capacity_forecast(START, {key: load}, {}).loads
+    found = capacity_forecast(START, {key: early, other_key: other}, {})
+    (late,) = (forecast for forecast in found.loads if forecast.kind is LoadKind.TOKENS)
+    for name in ("p10", "p50", "p90"):
+        np.testing.assert_allclose(getattr(late, name), getattr(alone, name))
+
+
 @pytest.mark.parametrize(("safe_error", "earlier"), [(0.0, False), (0.2, True)])
 def test_an_uncertain_limit_widens_the_interval_of_a_shortage(safe_error: float, earlier: bool) -> None:
     """The time of the median stays."""

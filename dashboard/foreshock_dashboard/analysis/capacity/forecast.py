@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from foreshock_dashboard.analysis.capacity.observed import LoadKey
 from foreshock_dashboard.analysis.capacity.pool_demand import pool_shortages
 from foreshock_dashboard.analysis.capacity.quantiles import load_quantiles
-from foreshock_dashboard.analysis.capacity.seasonal import HOUR_POINTS, WEEK_POINTS
+from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS, WEEK_POINTS
 from foreshock_dashboard.analysis.capacity.shortage import LIMITED_KINDS, shortage
 from foreshock_dashboard.analysis.capacity.supply import Supply
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
@@ -43,11 +43,9 @@ def capacity_forecast(
         supply: what services and pools can carry, by subject without the pool of a service.
     """
     hours = max(map(_hours, history.values()), default=0.0)
-    keys = [key for key, values in history.items() if _suffices(values)]
     loads: list[LoadForecast] = []
-    for first in range(0, len(keys), BATCH_SERIES):
-        batch = keys[first : first + BATCH_SERIES]
-        quantiles = load_quantiles(np.stack([history[key] for key in batch]).astype(np.float64))
+    for batch, known in _batches({key: values for key, values in history.items() if _suffices(values)}):
+        quantiles = load_quantiles(np.stack([history[key][-known:] for key in batch]).astype(np.float64))
         for row, (subject, kind) in enumerate(batch):
             of = supply.get(subject, UNKNOWN_SUPPLY)
             full = of.capacity.get(kind, math.nan)
@@ -106,6 +104,21 @@ def first_shortages(loads: Sequence[LoadForecast]) -> tuple[Shortage, ...]:
         if first.subject not in found or first.at < found[first.subject].at:
             found[first.subject] = first
     return tuple(sorted(found.values(), key=lambda item: item.at))
+
+
+def _batches(history: Mapping[LoadKey, Floats]) -> Iterator[tuple[list[LoadKey], int]]:
+    """Series with about the same number of steps since their first value, and the most of these.
+
+    Days before the first value would be taken for days, of which the profile is unknown.
+    """
+    by_days: dict[int, list[tuple[int, LoadKey]]] = {}
+    for key, values in history.items():
+        points = len(values) - int(np.isfinite(values).argmax())
+        by_days.setdefault(points // DAY_POINTS, []).append((points, key))
+    for series in by_days.values():
+        for first in range(0, len(series), BATCH_SERIES):
+            batch = series[first : first + BATCH_SERIES]
+            yield [key for _, key in batch], max(points for points, _ in batch)
 
 
 def _suffices(values: Floats) -> bool:

@@ -71,8 +71,8 @@ BY_DAY = len(DAY_WEIGHTS) + 1
 GROWING = BY_DAY - 1
 """Index of the one with growth."""
 CANDIDATES = BY_DAY + len(WEEK_WEIGHTS)
-GROWTH_DAMPING = 0.9
-"""Growth of a day ahead over that of the day before: none lasts."""
+MAX_GROWING_DAYS = 2.0
+"""Days ahead for which growth goes on; then load stays, as no growth lasts."""
 
 
 def seasonal_forecasts(past: Floats, steps: Floats) -> Floats:
@@ -110,12 +110,13 @@ def _growing(past: Floats, steps: Floats) -> Floats:
     days = min(past.shape[1] // DAY_POINTS, PROFILE_DAYS)
     by_slot = past[:, past.shape[1] - days * DAY_POINTS :].reshape(len(past), days, DAY_POINTS)
     level = median((by_slot[:, -1:] - by_slot).reshape(-1, DAY_POINTS)).reshape(len(past), days)
-    ages = np.arange(days - 1, -1, -1.0)
+    ages = np.where(np.isfinite(level), np.arange(days - 1, -1, -1.0), 0.0)
     known = np.nan_to_num(level)
-    growth = (known * ages).sum(axis=1) / max(float((ages**2).sum()), 1.0)  # least squares through the last day
+    # least squares through the level of the last day
+    growth = (known * ages).sum(axis=1) / np.maximum((ages**2).sum(axis=1), 1.0)
     profile = _smooth(_median_of_middle(by_slot + known[:, :, None]), 2)
     index = steps.astype(np.intp) - 1
-    ahead = (1 - GROWTH_DAMPING ** (1 + index // DAY_POINTS)) * GROWTH_DAMPING / (1 - GROWTH_DAMPING)
+    ahead = np.minimum(1.0 + index // DAY_POINTS, MAX_GROWING_DAYS)
     level_weights = np.interp(np.log(steps), np.log(np.asarray(HORIZONS, np.float64)), DAY_WEIGHTS[1, :, 3])
     hour = _mean(past[:, -HOUR_POINTS:]) - _mean(profile[:, -HOUR_POINTS:])
     forecast: Floats = (
