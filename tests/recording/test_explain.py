@@ -16,7 +16,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.replay.explain import normalized
 
 if TYPE_CHECKING:
-    from tests.recording.conftest import Foreshock
+    from tests.recording.conftest import Foreshock, Incident
 
 SERVICES = ("front", "cart", "checkout", "payment", "catalog", "redis")
 LEVELS = {"cpu": 0.3, "mem": 2e8, "latency": 0.08}
@@ -126,6 +126,20 @@ def test_known_calls_restrict_the_candidates(explain: Explain, with_calls: bool,
     calls = {f'client="front",server="{service}"': counter(wave(5.0, 7), 15.0) for service in ("cart", "checkout")}
     more = {"traces_service_graph_request_total": calls} if with_calls else {}
     assert explain({**metrics, **more}, "front", 1560.0, 2100.0, 15.0)["candidates"][0]["service"] == expected
+
+
+@pytest.mark.soak
+def test_the_sender_of_the_load_is_the_cause_also_minutes_after_the_collapse(
+    incident: Incident, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The overloaded service then answers fewer requests than normally, and new replicas of it begin to report."""
+    path = incident("outage")
+    breached = json.loads((path / "truth.json").read_bytes())["breached"]["gateway"]
+    for later in (0, 300, 540):
+        command = ["explain", "gateway", "--from", str(path), "--at", str(breached + later), "-o", "json"]
+        assert main(command) == 0
+        first = json.loads(capsys.readouterr().out)["candidates"][0]
+        assert first["service"] == "product/assistant-feature", later
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.incidents.change_cause import recent_changes, with_changes
-from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, Deviations, window_around
+from foreshock_dashboard.analysis.root_cause.deviation import (
+    AnalysisWindow,
+    Deviations,
+    excursion_start,
+    window_around,
+)
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.parameters import AFTER, MAX_WEAK_CANDIDATES, MIN_BASELINE_POINTS
 from foreshock_dashboard.analysis.root_cause.rank import explained_further
@@ -139,7 +144,6 @@ class Comparison(NamedTuple):
     target: Service | None
     services: frozenset[Service]
     world: World | None
-    walks: tuple[GraphWalk, ...]
 
     @property
     def changes(self) -> Sequence[Change]:
@@ -150,7 +154,8 @@ class Comparison(NamedTuple):
         """The suspected causes by the signals and the changes."""
         found = self.ranker.ranking(self.target)
         passed = found.passed or was_less_anomalous(self.rows, self.window, self.target, found.strength)
-        found = explained_further(self.walks, found._replace(passed=passed))
+        walks = _inference_walks(self.world, self.rows, self.window, found)
+        found = explained_further(walks, found._replace(passed=passed))
         _, analyzed = _compared_times(self.window)
         return found._replace(candidates=with_changes(found.candidates, self.changes, self.services, *analyzed))
 
@@ -175,7 +180,7 @@ def compare(
         rows = [row for row in rows if _is_in(row.entity, cluster)]
         ranker = SignalRanker(rows, window)
     world = _world(source, window, timing)
-    return Comparison(window, rows, ranker, target, frozenset(services), world, _inference_walks(world, window))
+    return Comparison(window, rows, ranker, target, frozenset(services), world)
 
 
 def _is_in(entity: Entity, cluster: str) -> bool:
@@ -205,16 +210,20 @@ def _world(source: MetricSource, window: AnalysisWindow, timing: ReplayTiming) -
     return seasons.attach(build_world(observer.read(end), timing.step))
 
 
-def _inference_walks(world: World | None, window: AnalysisWindow) -> tuple[GraphWalk, ...]:
-    """Graphs of an inference platform; none of other platforms.
+def _inference_walks(
+    world: World | None, rows: Sequence[SignalRow], window: AnalysisWindow, found: Ranking
+) -> tuple[GraphWalk, ...]:
+    """Graphs of an inference platform when the excess of the first candidate began; none of other platforms.
 
-    Contention for GPUs, batching, and load follow laws of their own, which the signals of services do not show.
+    Contention for GPUs, batching, and load follow laws of their own, which the signals of services do not show. A
+    saturated service answers fewer requests than it is sent, so later evaluations no longer show that these grew.
     """
     if world is None:
         return ()
     if not world.tenants and not (world.model_servers and world.model_servers.services):
         return ()
-    return retrospective(world, window.at, float(window.times[window.first]))
+    at = excursion_start(rows, window, found.candidates[0].service) if found.candidates else window.at
+    return retrospective(world, at, float(window.times[window.first]) - (window.at - at))
 
 
 def counted(found: Deviations) -> tuple[SignalCount, ...]:

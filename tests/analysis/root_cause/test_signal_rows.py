@@ -71,6 +71,23 @@ def test_lost_availability_is_worse_whichever_way_it_is_counted(
     assert found.level.tolist() == [before] * len(found.rows)
 
 
+@pytest.mark.parametrize(("gpu", "is_compared"), [("GPU-0", True), ("GPU-1", False)])
+def test_a_new_replica_on_its_own_gpu_has_no_past_to_deviate_from(gpu: str, is_compared: bool) -> None:
+    """A service that begins to use a GPU of another one does: it is new there."""
+    times = 60.0 * np.arange(POINTS, dtype=np.float64)
+    busy = np.cumsum(np.full(POINTS, 30.0))
+    series = {
+        labels_of({"instance": "host-1:9400", "service_name": service, "uuid": uuid}): values
+        for service, uuid, values in (
+            ("chat", "GPU-0", busy),
+            ("batch", gpu, np.where(np.arange(POINTS) < 50, np.nan, busy)),
+        )
+    }
+    rows = signal_rows([MetricSeries("gpu_service_busy_seconds_total", Matrix.of(times, series))], 40, 60.0)
+    found = deviations(rows, AnalysisWindow(times, 40, 45, times[50]))
+    assert (Service("", "batch") in found.by_entity) is is_compared
+
+
 @pytest.mark.parametrize(
     ("metric", "kind"),
     [

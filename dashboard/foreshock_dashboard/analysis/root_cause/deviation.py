@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -94,6 +94,21 @@ class Deviations:
     step: float
     at: float
     by_entity: Mapping[Entity, Mapping[SignalKind, Sequence[int]]]
+
+
+def excursion_start(signals: Sequence[SignalRow], window: AnalysisWindow, service: Service) -> float:
+    """Unix seconds since when the latency or the errors of a service deviate at least half as much as at most.
+
+    At most `window.at`, and not before the end of the baseline: without a break until then.
+    """
+    noticed = [row for row in signals if row.entity == service and row.kind in ("latency", "errors")]
+    z = deviations(noticed, replace(window, first=window.baseline_end)).z
+    sizes = np.nan_to_num(sustained(z, use.SUSTAINED.points_at(window.step))).max(axis=0, initial=0.0)
+    highest = float(sizes[window.first - window.baseline_end :].max(initial=0.0))
+    times = window.times[window.baseline_end :]
+    last = int(np.searchsorted(times, window.at, side="right")) - 1
+    normal = np.flatnonzero(sizes[: last + 1] < max(use.ANOMALOUS_Z, highest / 2))
+    return float(times[min(last, int(normal[-1]) + 1 if len(normal) else 0)])
 
 
 def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviations:

@@ -23,8 +23,11 @@ POD_LABELS = frozenset({"pod", "k8s_pod_name", "pod_name"})
 
 HOST_LABELS = frozenset({"instance", "node", "host"})
 
-REPLICA_LABELS = (*sorted(POD_LABELS | HOST_LABELS), "container_id", "id", "uid", "endpoint", "name")
-"""Labels that distinguish replicas."""
+REPLICA_LABELS = (
+    *sorted(POD_LABELS | HOST_LABELS),
+    *("container_id", "id", "uid", "endpoint", "name", "uuid", "UUID"),
+)
+"""Labels that distinguish replicas: pods, hosts, containers, and GPUs."""
 
 _EXPORTER_PREFIXES = ("node_", "container_", "kube_", "kubelet_", "machine_", "gpu_", "gpus_", "DCGM_")
 """Prefixes of metrics whose `job` label names the exporter, not the service."""
