@@ -25,6 +25,7 @@ from tests.web.worlds import (
     dark,
     draw,
     healthy_world,
+    service,
     snapshot,
 )
 
@@ -32,7 +33,7 @@ from foreshock_dashboard.model.query import Matrix, Query
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import GpuAllocation, World
-from foreshock_dashboard.model.world_sections import Hardware
+from foreshock_dashboard.model.world_sections import Hardware, XidCounter
 from foreshock_dashboard.store import Store
 from foreshock_dashboard.web.api.parameters import FleetParameters
 from foreshock_dashboard.web.app import create_app
@@ -120,6 +121,26 @@ def test_counts_without_data_are_unknown() -> None:
     assert seen["rows"][0].fault == "lost"
     assert fleet(snapshot(_faulty(throttled=0.4, errors=0.01)), Selection())["faults"] == [(0, "failing")]
     assert fleet(snapshot(_faulty(throttled=0.4)), Selection())["faults"] == [(0, "throttled")]
+
+
+def test_the_first_xid_error_of_a_gpu_counts() -> None:
+    """Its counter appears with it, so its rate is 0; errors of applications are none of the GPU."""
+    world = _faulty()
+    assert world.hardware is not None
+    gpu = world.gpus[0].label
+    counters = (
+        XidCounter(gpu, 79),
+        XidCounter(gpu, 13),
+        XidCounter(gpu, 79, service("embedder")),
+        XidCounter("gone", 79),
+    )
+    values = np.full((len(counters), POINTS), np.nan)
+    values[:, -3:] = 1.0
+    seen = replace(world, hardware=replace(world.hardware, xids=counters, xid_errors=values))
+    body = fleet(snapshot(seen), Selection())
+    assert (body["counts"].errors, body["rows"][0].errors, body["faults"]) == (1, 1.0, [(0, "failing")])
+    late = replace(seen, hardware=replace(world.hardware, xids=counters[1:2], xid_errors=values[1:2]))
+    assert fleet(snapshot(late), Selection())["counts"].errors == 0
 
 
 def test_a_mixed_fleet_is_filtered_and_sorted_by_vendor() -> None:

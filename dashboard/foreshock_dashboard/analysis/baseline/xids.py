@@ -12,6 +12,7 @@ from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.incident import NO_FIRST_STEP, Evidence, Xid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import XidCounter
 from foreshock_exporter.model.xid_catalog import xid_info
 
@@ -34,7 +35,7 @@ def xid_evidence(point: EvaluationPoint, services: Collection[Service], start: f
         return ()
     first = int(np.searchsorted(point.world.times, start - XID_LEAD_SECONDS))
     columns = slice(min(first, point.column), point.column + 1)
-    tenants, new = _tenants(point, columns), _new_errors(point, columns)
+    tenants, new = _tenants(point, columns), new_xids(point.world, columns)
     found = []
     for counter, steps in new.items():
         name, severity, action = xid_info(counter.xid)
@@ -66,12 +67,12 @@ def with_xid_reason(actions: Sequence[Action], evidence: Sequence[Evidence]) -> 
     return tuple(map(explained, actions))
 
 
-def _new_errors(point: EvaluationPoint, columns: slice) -> dict[XidCounter, Floats]:
+def new_xids(world: World, columns: slice) -> dict[XidCounter, Floats]:
     """Increments by column of the counters that grew. A counter appears with its first error, on a GPU known before."""
-    health, row_of = hardware(point.world), {gpu.label: row for row, gpu in enumerate(point.world.gpus)}
+    health, row_of = hardware(world), {gpu.label: row for row, gpu in enumerate(world.gpus)}
     found = {}
     for counter, values in zip(health.xids, health.xid_errors[:, columns].astype(np.float64), strict=True):
-        seen = np.isfinite(point.world.utilization[row_of[counter.gpu], columns]) if counter.gpu in row_of else False
+        seen = np.isfinite(world.utilization[row_of[counter.gpu], columns]) if counter.gpu in row_of else False
         counts = np.where(np.isnan(values) & seen, 0.0, values)
         known = np.flatnonzero(np.isfinite(counts))
         steps = np.diff(counts[known])

@@ -29,7 +29,8 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
 
     A holder has the fraction of its MIG instances. The rest of the GPU is divided among the others by their containers;
     without any it is unallocated, or of unknown use. Energy is an estimate: the idle power of a GPU goes to those that
-    hold it, by what they hold, since it is drawn for all of them; what it draws beyond goes by busy share.
+    hold it, by what they hold, since it is drawn for all of them; what it draws beyond goes by busy share. Where the
+    idle power is unknown, so is the energy of a holder that is not busy while another one is.
     """
     gpu = np.array([holder.gpu for holder in usage.holders], np.intp)
     shares = _shares(usage, gpu)
@@ -42,7 +43,9 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
     is_busy = busy_sum > MAX_UNUSED_RATIO
     part = np.where(is_busy[gpu], np.nan_to_num(use.busy) / np.where(is_busy, busy_sum, 1.0)[gpu], shares)
     joules, activity = usage.watts * usage.step, np.minimum(usage.sm_active, usage.utilization)
-    idle_joules = np.where(is_busy, np.fmin(joules, np.nan_to_num(_idle_watts(usage)) * usage.step), joules)
+    idle_watts = _idle_watts(usage)
+    idle_joules = np.where(is_busy, np.fmin(joules, np.nan_to_num(idle_watts) * usage.step), joules)
+    has_energy = np.isfinite(joules)[gpu] & (np.isfinite(idle_watts)[gpu] | (part > 0))
     energy = shares * idle_joules[gpu] + part * (joules - idle_joules)[gpu]
     known = np.isfinite(use.busy)
     ran = np.nan_to_num(use.busy) * usage.step
@@ -60,7 +63,7 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
         Figure.IDLE: idle,
         Figure.UNUSED: np.where((use.busy <= MAX_UNUSED_RATIO) & is_counted, idle, 0.0),
         Figure.JOULES: np.nan_to_num(energy),
-        Figure.POWERED: np.where(np.isfinite(joules[gpu]), allocated, 0.0),
+        Figure.POWERED: np.where(has_energy, allocated, 0.0),
         Figure.SM_BUSY: np.where(has_sm, ran, 0.0),
         Figure.SM_ACTIVE: np.where(has_sm, np.nan_to_num(part * activity[gpu]) * usage.step, 0.0),
         Figure.INFERRED: np.where(usage.given, 0.0, allocated),

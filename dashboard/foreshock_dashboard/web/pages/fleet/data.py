@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Required
 
 import numpy as np
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.analysis.baseline.xids import new_xids
 from foreshock_dashboard.model.incident import Cause, Severity, State
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
@@ -23,6 +25,7 @@ from foreshock_dashboard.web.state.placement import (
     mean_power,
     placement,
 )
+from foreshock_exporter.model.xid_catalog import xid_info
 
 ERROR_WINDOW_SECONDS = 900.0
 MIN_THROTTLED_RATIO = 0.05
@@ -55,13 +58,21 @@ def all_unknown(world: World) -> Floats:
 
 
 def error_counts(world: World) -> Floats:
-    """Hardware XID errors and uncorrected memory errors within `ERROR_WINDOW_SECONDS`; shape (gpus,)."""
+    """Hardware XID errors and uncorrected memory errors within `ERROR_WINDOW_SECONDS`; shape (gpus,).
+
+    A counter of XID errors appears with its first error, which its rate lacks: the larger of both counts.
+    """
     if world.hardware is None:
         return all_unknown(world)
-    rate = world.hardware.errors[:, -world.points(ERROR_WINDOW_SECONDS) :]
+    columns = slice(-world.points(ERROR_WINDOW_SECONDS), None)
+    rate = world.hardware.errors[:, columns]
     known = np.isfinite(rate)
     counted = np.where(known, rate, 0.0).sum(axis=1, dtype=np.float64) * world.step
-    return np.where(known.any(axis=1), np.round(counted), np.nan)
+    xids = dict.fromkeys((gpu.label for gpu in world.gpus), math.nan)
+    for counter, increments in new_xids(world, columns).items():
+        if counter.gpu in xids and counter.service is None and xid_info(counter.xid).severity != "application":
+            xids[counter.gpu] = float(np.nansum([xids[counter.gpu], increments.sum()]))
+    return np.fmax(np.where(known.any(axis=1), np.round(counted), np.nan), list(xids.values()))
 
 
 def lost_flags(world: World) -> Floats:
