@@ -61,9 +61,7 @@ def outages(point: EvaluationPoint) -> Mapping[Service, Outage]:
 
 def _suspects(point: EvaluationPoint) -> set[Service]:
     """Services with missing replicas or lost GPUs, and all callees of clients with failed calls; the others are up."""
-    world, ready = point.world, point["ready"]
-    gone = hardware(world).lost[:, point.column] > 0
-    lost_gpu = {world.gpus[row] for row in np.flatnonzero(gone)}
+    world, ready, lost_gpu = point.world, point["ready"], point.memo(_all_lost_gpus)
     suspects = {tenant.service for tenant in world.tenants if tenant.gpu in lost_gpu} if lost_gpu else set()
     suspects |= {key for key, row in ready.keys.items() if ready.value[row] < 1 and isinstance(key, Service)}
     with np.errstate(invalid="ignore"):
@@ -110,8 +108,10 @@ def _outage(point: EvaluationPoint, service: Service) -> Outage:
 
 def _lost_share(point: EvaluationPoint, service: Service) -> float:
     """Share of the replicas or GPUs of a service that are gone."""
-    gpus = {point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())}
-    return max(lost(point, service), len(lost_gpus(point, service)) / max(1, len(gpus)))
+    share = lost(point, service)
+    if gone := lost_gpus(point, service):
+        share = max(share, len(gone) / len({point.world.tenants[row].gpu for row in point.tenant_rows[service]}))
+    return share
 
 
 def _diverted_failures(point: EvaluationPoint, row: int) -> float:
@@ -169,6 +169,11 @@ def _missing_answers(
 
 def lost_gpus(point: EvaluationPoint, service: Service) -> set[Gpu]:
     """GPUs of a service for which the driver does not answer."""
-    gone, row_of = hardware(point.world).lost[:, point.column] > 0, point["utilization"].keys
-    gpus = {point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())}
-    return {gpu for gpu in gpus if gone[row_of[gpu]]}
+    lost_gpu, tenants = point.memo(_all_lost_gpus), point.world.tenants
+    rows = point.tenant_rows.get(service, ()) if lost_gpu else ()
+    return {tenants[row].gpu for row in rows if tenants[row].gpu in lost_gpu}
+
+
+def _all_lost_gpus(point: EvaluationPoint) -> frozenset[Gpu]:
+    gone = hardware(point.world).lost[:, point.column] > 0
+    return frozenset(point.world.gpus[row] for row in np.flatnonzero(gone))

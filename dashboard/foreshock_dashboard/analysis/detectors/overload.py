@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 import numpy as np
@@ -172,7 +173,7 @@ def drained_shares(point: EvaluationPoint) -> Mapping[Service, float]:
 
     Offered load is what finished plus the growth of what is in progress (flow conservation). Once capacity is back,
     model servers drain their queue faster than requests arrive, and their callers finish as fast, by the share of their
-    requests that calls them.
+    requests that calls them. The largest shares are final first, since a caller's is never larger than its callee's.
     """
     servers, window = model_servers(point.world), point.window(WINDOW_SECONDS)
     finished = nan_mean(servers.finished[:, window]) * WINDOW_SECONDS
@@ -180,14 +181,16 @@ def drained_shares(point: EvaluationPoint) -> Mapping[Service, float]:
     with np.errstate(invalid="ignore", divide="ignore"):
         part = np.minimum(1.0, (median(there[:, :SMOOTHING_POINTS]) - median(there[:, -SMOOTHING_POINTS:])) / finished)
     shares = {service: float(part[row]) for row, service in enumerate(servers.services) if part[row] > 0}
-    reached = list(shares)
-    for service in reached:
-        for edge in point.calls_to(service):
+    largest = [(-share, service) for service, share in shares.items()]
+    heapify(largest)
+    while largest:
+        known, service = heappop(largest)
+        for edge in point.calls_to(service) if shares[service] == -known else ():
             calls, rate = point.value("edge_rate", edge), point.value("rate", edge.client)
             share = shares[service] * min(1.0, calls / rate) if rate > 0 and math.isfinite(calls) else 0.0
             if edge.client not in point.models and share > shares.get(edge.client, 0.0):
                 shares[edge.client] = share
-                reached.append(edge.client)
+                heappush(largest, (-share, edge.client))
     return shares
 
 

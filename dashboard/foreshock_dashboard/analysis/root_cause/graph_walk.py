@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.baseline.excess import NO_EXCESS, Excesses, anomaly_confidence
@@ -20,7 +20,7 @@ from foreshock_dashboard.analysis.detectors.finding import Finding
 from foreshock_dashboard.model.action import Reason, ReasonKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
-from foreshock_dashboard.stats.absorbing_walk import Kind, Node, Transitions
+from foreshock_dashboard.stats.absorbing_walk import Kind, Node, Transitions, absorption
 
 MAX_ELASTICITY_RATIO = 4.0
 """Logarithm of latency growth over that of load growth, up to which load explains latency: from 60 to 90% utilization
@@ -56,6 +56,13 @@ class GraphWalk:
             if finding.suspect.host:
                 self._host_findings[finding.suspect.host].append(finding)
         self._transitions: dict[Node, Transitions] = {}
+        self._absorbed: dict[Service, Mapping[Service, Mapping[Reason, float]]] = {}
+
+    def absorbed(self, service: Service) -> Mapping[Service, Mapping[Reason, float]]:
+        """Mass absorbed by each service, by reason, of a walk that starts with mass 1 at a slow service."""
+        if service not in self._absorbed:
+            self._absorbed[service] = absorption(self.transitions, self.reason, [(service, "slow")])
+        return self._absorbed[service]
 
     def transitions(self, node: Node) -> Transitions:
         """Where suspicion moves from a node, and the share that stays."""

@@ -13,7 +13,6 @@ from foreshock_dashboard.analysis.root_cause.world_rows import world_rows
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.stats.absorbing_walk import absorption
 
 Group = tuple[float, frozenset[Service]]
 """When an incident opened (Unix seconds), and the connected services."""
@@ -82,7 +81,7 @@ def explained_further(walks: Sequence[GraphWalk], ranking: Ranking) -> Ranking:
     reasons = defaultdict[Service, dict[Reason, float]](lambda: defaultdict(float))
     for candidate in ranking.candidates:
         for walk in walks:
-            for service, absorbed in absorption(walk.transitions, walk.reason, [(candidate.service, "slow")]).items():
+            for service, absorbed in walk.absorbed(candidate.service).items():
                 for reason, mass in absorbed.items():
                     shares[service] += candidate.score * mass / len(walks)
                     reasons[service][reason] += mass

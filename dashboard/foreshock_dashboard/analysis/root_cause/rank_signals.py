@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from typing import NamedTuple
 
 from foreshock_dashboard.analysis.root_cause import parameters as use
@@ -19,6 +20,8 @@ from foreshock_dashboard.model.service import Service
 
 MIN_CANDIDATE_SHARE = 0.01
 """Share of all suspicion below which a candidate is not reported."""
+OwnZ = Callable[[Service], float]
+"""Largest own deviation of a service in scales, as `_own_z`."""
 
 
 class Ranking(NamedTuple):
@@ -38,7 +41,7 @@ class SignalRanker:
     def __init__(self, rows: Sequence[SignalRow], window: AnalysisWindow) -> None:
         self._rows, self._window = rows, window
         self.graph = SignalGraph(deviations(rows, window))
-        self._shared: dict[tuple[int, ...], tuple[ExcessFlow, ExcessMass]] = {}
+        self._shared: dict[tuple[int, ...], tuple[ExcessFlow, ExcessMass, OwnZ]] = {}
 
     def ranking(self, affected: Service | None) -> Ranking:
         """Suspected causes of the anomaly of a service, or of all services without one."""
@@ -46,20 +49,19 @@ class SignalRanker:
         if columns not in self._shared:
             at = [self._window.first + column for column in columns]
             excess = excess_mass(self._rows, self._window.baseline_end, at, self._window.step)
-            self._shared[columns] = ExcessFlow(ServiceEvidence(self.graph, columns)), excess
+            evidence = ServiceEvidence(self.graph, columns)
+            self._shared[columns] = ExcessFlow(evidence), excess, cache(partial(_own_z, evidence, excess))
         return _ranking(affected, *self._shared[columns])
 
 
-def _ranking(affected: Service | None, flow: ExcessFlow, excess: ExcessMass) -> Ranking:
+def _ranking(affected: Service | None, flow: ExcessFlow, excess: ExcessMass, own_z: OwnZ) -> Ranking:
     evidence = flow.evidence
     starts = _starts(evidence, affected)
     masses = dict(flow.absorbed(starts)) if starts else {}
     masses = _with_unreached(evidence, _with_excess(evidence, masses, affected, excess))
     suspects = [service for service, share in _shares(merged_aliases(masses)).items() if share >= use.MIN_SUSPECT_SHARE]
-    z = _gate(evidence, affected, suspects, excess)
-    weighted = {
-        service: mass * (use.LEAST_OWN_Z + _own_z(evidence, service, excess)) ** 2 for service, mass in masses.items()
-    }
+    z = _gate(evidence, affected, suspects, own_z)
+    weighted = {service: mass * (use.LEAST_OWN_Z + own_z(service)) ** 2 for service, mass in masses.items()}
     shares = _shares(merged_aliases(weighted))
     if not shares:
         return Ranking((), passed=False, strength=z)
@@ -146,8 +148,7 @@ def _with_excess(
     own = {service: mass for service, mass in excess.by_service.items() if mass > 0 and service in reachable}
     own = _of_unavailable_callees(evidence, own)
     whole, known = sum(masses.values()), sum(own.values())
-    slow = max((item.z for service in evidence.services for item in evidence.latencies(service)), default=0.0)
-    failing = max((evidence.errors(service).z for service in evidence.services), default=0.0)
+    slow, failing = evidence.largest_z
     if known <= 0 or slow <= 0 or whole <= 0:
         return dict(masses)
     weight = known / (known + use.HALF_MASS_RATIO * excess.normal)
@@ -182,16 +183,14 @@ def _reachable(evidence: ServiceEvidence, affected: Service | None) -> set[Servi
     return reached
 
 
-def _gate(
-    evidence: ServiceEvidence, affected: Service | None, suspects: Iterable[Service], excess: ExcessMass
-) -> float:
+def _gate(evidence: ServiceEvidence, affected: Service | None, suspects: Iterable[Service], own_z: OwnZ) -> float:
     """Joint strength of the evidence, in scales."""
-    strengths = {service: _own_z(evidence, service, excess) for service in suspects}
+    strengths = {service: own_z(service) for service in suspects}
     symptom = 0.0
     if affected is not None:
         symptom = _symptom(evidence, affected)
         if not any(evidence.of(affected, kind) for kind in ("latency", "errors", "availability")):
-            symptom = max(symptom, _own_z(evidence, affected, excess))
+            symptom = max(symptom, own_z(affected))
         if symptom < use.MIN_SYMPTOM_Z:
             strengths = _in_view(evidence, affected, strengths)
     return math.hypot(use.SYMPTOM_WEIGHT * symptom, max(strengths.values(), default=0.0))
@@ -212,7 +211,7 @@ def _in_view(evidence: ServiceEvidence, affected: Service, strengths: Mapping[Se
     }
 
 
-def _own_z(evidence: ServiceEvidence, service: Service, excess: ExcessMass) -> float:
+def _own_z(evidence: ServiceEvidence, excess: ExcessMass, service: Service) -> float:
     """Largest own deviation of a service in scales: own excess, and with less weight what may be inherited."""
     own = excess.z.get(service)
     weights = dict(use.GATE_WEIGHTS)

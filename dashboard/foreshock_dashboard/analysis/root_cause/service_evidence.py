@@ -295,6 +295,12 @@ class ServiceEvidence:
         return best.values()
 
     @cached_property
+    def largest_z(self) -> tuple[float, float]:
+        """The largest deviation of latency, and that of errors, of any service, in scales."""
+        slow = max((item.z for service in self.services for item in self.latencies(service)), default=0.0)
+        return slow, max((self.errors(service).z for service in self.services), default=0.0)
+
+    @cached_property
     def local_z(self) -> Mapping[Service, float]:
         """Deviation of what does not come from callees, in scales, of each service."""
         return {service: max(self.local(service).z, self.changed_calls(service).z) for service in self.services}
