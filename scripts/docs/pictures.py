@@ -17,9 +17,13 @@ ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "docs" / "img"
 FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-sync"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-SETTLED = 4000
-"""Milliseconds until the charts of a page are drawn."""
-PATIENCE = 120_000
+DRAWN = """() => ![...document.querySelectorAll(
+  '.panel[data-state="loading"], .chart:not(:has(.xtick, .annotation))'
+)].some((part) => part.checkVisibility() && !part.closest('.panel[data-state="empty"]'))"""
+"""Whether all panels and charts in sight are drawn."""
+SETTLED = 2000
+"""Milliseconds until a page that is drawn moves no more."""
+PATIENCE = 240_000
 """Milliseconds for a page's first data: lists by GPU wait read all their traces."""
 
 
@@ -106,6 +110,8 @@ def take(browser: Browser, url: str, picture: Picture) -> None:
     page.locator("#live").get_by_text("Replay").wait_for()
     if picture.first:
         page.locator(picture.first).first.click()
+    page.wait_for_timeout(SETTLED)
+    page.wait_for_function(DRAWN)
     page.wait_for_timeout(SETTLED)
     path = PICTURES / f"{picture.name}.png"
     page.screenshot(path=path, full_page=picture.whole)
