@@ -57,7 +57,7 @@ def seconds_per_call(double: Double) -> Mapping[str, float]:
 
 
 def _check(code: int) -> None:
-    if code:
+    if code not in (pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND):  # the latter while no process is active
         raise RuntimeError(f"the library answers {code}")
 
 

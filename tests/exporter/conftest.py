@@ -105,7 +105,7 @@ class ScriptedHost:
             raise DeviceError("not_supported", "no samples here")
         return [sample for sample in samples if sample.timestamp_us > since_us]
 
-    def counters(self, gpu: int) -> Counters:
+    def counters(self, gpu: int, only: Collection[str] = ()) -> Counters:  # noqa: ARG002 - as the script has them
         return _given(self._answering(gpu).counters)
 
     def activity(self, gpu: int, instances: Collection[int]) -> Activity | None:  # noqa: ARG002 - the script has them

@@ -9,7 +9,7 @@ from typing import TypeVar
 from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.gpu import limits
 from foreshock_exporter.gpu.contention import FastSample, ServiceKey
-from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, make_monotonic
+from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, advance_counters, make_monotonic
 from foreshock_exporter.gpu.occupancy import Observation
 from foreshock_exporter.gpu.pools import Pools
 from foreshock_exporter.gpu.snapshot import GpuState
@@ -67,7 +67,8 @@ class _Session:
     sampler: UtilizationSampler
     state_read_at: float | None = None
     health_read_at: float | None = None
-    fast_wrap: bool = False
+    fast_wraps: frozenset[str] = frozenset()
+    """Fields of `counters` that wrap within seconds on a busy link."""
     reading: Reading = field(default_factory=Reading)
     counters: Counters | None = None
     health: Health | None = None
@@ -204,11 +205,13 @@ class GpuCollector:
             self._read_processes(session, time)
             session.activity = self._read_activity(session)
             session.state_read_at = time
-        if state_due or session.fast_wrap:
+        if session.fast_wraps and not state_due:
+            self._follow_wraps(session)
+        if state_due:
             counters = self._call_driver(self._driver.counters, "counters")
             if isinstance(counters, DeviceError):
                 counters = Counters(absent=dict.fromkeys(_COUNTER_FIELDS, counters.reason))
-            session.fast_wrap = any(wraps <= MAX_FAST_WRAP for wraps in counters.wraps.values())
+            session.fast_wraps = frozenset(name for name, wraps in counters.wraps.items() if wraps <= MAX_FAST_WRAP)
             session.counters = _with_bytes_of(session.activity, make_monotonic(session.record.counter_states, counters))
         if self._options.health and _due(session.health_read_at, time, HEALTH_INTERVAL_SECONDS):
             health = self._call_driver(self._driver.health, "health")
@@ -221,6 +224,13 @@ class GpuCollector:
         if state_due:
             self._add_limits(session, time)
         return state_due
+
+    def _follow_wraps(self, session: _Session) -> None:
+        """Read the counters that wrap within seconds; the others keep their values until the state is read."""
+        counters = self._call_driver(lambda gpu: self._driver.counters(gpu, session.fast_wraps), "counters")
+        if session.counters is not None and not isinstance(counters, DeviceError):
+            counts = advance_counters(session.record.counter_states, counters, session.fast_wraps)
+            session.counters = replace(session.counters, **counts)
 
     def _add_limits(self, session: _Session, time: float) -> None:
         """Count the interval since the last reading for the resources that were at their limit."""

@@ -83,9 +83,9 @@ class CombinedDriver:
         driver, local = self._routes[gpu]
         return driver.read(local)
 
-    def counters(self, gpu: int) -> device.Counters:
+    def counters(self, gpu: int, only: Collection[str] = ()) -> device.Counters:
         driver, local = self._routes[gpu]
-        return driver.counters(local)
+        return driver.counters(local, only)
 
     def activity(self, gpu: int, instances: Collection[int]) -> device.Activity | None:
         driver, local = self._routes[gpu]

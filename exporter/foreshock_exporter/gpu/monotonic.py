@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -51,6 +51,15 @@ def advance(state: CounterState | None, raw: float, wraps: float | None = None) 
 def make_monotonic(counter_states: CounterStates, part: _Part) -> _Part:
     """Copy of `part` with monotonic counters. Updates `counter_states`."""
     return _advance_part(counter_states, (), part)
+
+
+def advance_counters(counter_states: CounterStates, counters: Counters, names: Collection[str]) -> dict[str, Any]:
+    """Monotonic values of these fields of the counters, without missing ones. Updates `counter_states`."""
+    return {
+        name: _advance_value(counter_states, (Counters.__name__, name), value, counters.wraps.get(name))
+        for name in names
+        if (value := getattr(counters, name)) not in (None, {})
+    }
 
 
 def _advance_part(counter_states: CounterStates, key: tuple[object, ...], part: _Part) -> _Part:

@@ -44,8 +44,8 @@ class WatchedDriver:
     def read(self, gpu: int) -> device.Reading:
         return self._timed((gpu, "state"), self._driver.read, gpu)
 
-    def counters(self, gpu: int) -> device.Counters:
-        return self._timed((gpu, "state"), self._driver.counters, gpu)
+    def counters(self, gpu: int, only: Collection[str] = ()) -> device.Counters:
+        return self._timed((gpu, "state"), self._driver.counters, gpu, only)
 
     def activity(self, gpu: int, instances: Collection[int]) -> device.Activity | None:
         return self._timed((gpu, "state"), self._driver.activity, gpu, instances)

@@ -310,8 +310,8 @@ class Driver(Protocol):
     def read(self, gpu: int) -> Reading:
         """Current state."""
 
-    def counters(self, gpu: int) -> Counters:
-        """Current counters."""
+    def counters(self, gpu: int, only: Collection[str] = ()) -> Counters:
+        """Current counters. If there are names in `only`, these fields suffice, and others may be missing."""
 
     def activity(self, gpu: int, instances: Collection[int]) -> Activity | None:
         """Activity until now, with that of these MIG GPU instances; None before the first interval.

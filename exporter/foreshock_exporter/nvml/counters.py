@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import cast, get_args
 
@@ -40,15 +40,16 @@ _NEWER_THROTTLES = ("throttled_seconds/hw_thermal", "throttled_seconds/power_bra
 _THROTTLES = {f"throttled_seconds/{reason}": reason for reason in cast("tuple[Throttle, ...]", get_args(Throttle))}
 
 
-def read_counters(query: DeviceQuery, *, per_link: bool) -> Counters:
-    """Current counters; unsupported ones are None.
+def read_counters(query: DeviceQuery, *, per_link: bool, only: Collection[str] = ()) -> Counters:
+    """Current counters; unsupported ones are None. With `only`, those fields alone are read.
 
     Raises:
         DeviceError: the driver's version, on which the fields depend, is unknown.
     """
     links = link_count(query)
-    values = {**query.field_values("counters", partial(_quantities, query, links, per_link=per_link))}
-    if not isinstance(values.get("energy_joules"), FieldValue):
+    subject = " ".join(("counters", *sorted(only)))
+    values = {**query.field_values(subject, partial(_quantities, query, links, per_link=per_link, only=only))}
+    if not only and not isinstance(values.get("energy_joules"), FieldValue):
         values |= _energy(query)
     present = {name: value for name, value in values.items() if isinstance(value, FieldValue)}
     amounts = {name: value.value for name, value in present.items()}
@@ -75,7 +76,7 @@ def absent_fields(values: Mapping[str, FieldValue | Reason]) -> dict[str, Reason
     }
 
 
-def _quantities(query: DeviceQuery, links: int, *, per_link: bool) -> Quantities:
+def _quantities(query: DeviceQuery, links: int, *, per_link: bool, only: Collection[str]) -> Quantities:
     quantities = {**_FIXED, **_throttles(to_text(query.library.call("nvmlSystemGetDriverVersion")))}
     for direction, (kib, bytes_) in _NVLINK.items() if links else ():  # some drivers return 0 for a GPU without links
         quantities[f"nvlink_{direction}_bytes"] = (
@@ -87,7 +88,7 @@ def _quantities(query: DeviceQuery, links: int, *, per_link: bool) -> Quantities
                 FieldSource(kib, _KIB, (link,)),
                 FieldSource(bytes_, 1.0, (link,)),
             )
-    return quantities
+    return {name: sources for name, sources in quantities.items() if not only or _field_name(name) in only}
 
 
 def _throttles(driver_version: str) -> Quantities:

@@ -74,9 +74,9 @@ class NvmlDriver:
         with self._query(gpu) as query:
             return read_state(query)
 
-    def counters(self, gpu: int) -> device.Counters:
+    def counters(self, gpu: int, only: Collection[str] = ()) -> device.Counters:
         with self._query(gpu) as query:
-            return read_counters(query, per_link=self._per_link)
+            return read_counters(query, per_link=self._per_link, only=only)
 
     def activity(self, gpu: int, instances: Collection[int]) -> device.Activity | None:
         with self._query(gpu) as query:

@@ -71,7 +71,7 @@ class ScriptDriver:
     def read(self, gpu: int) -> device.Reading:
         return driver_view.reading(*self._responsive_gpu(gpu, "read"))
 
-    def counters(self, gpu: int) -> device.Counters:
+    def counters(self, gpu: int, only: Collection[str] = ()) -> device.Counters:  # noqa: ARG002 - all cost the same
         result = driver_view.counters(*self._responsive_gpu(gpu, "counters"))
         return result if self._per_link else replace(result, nvlink_links={})
 

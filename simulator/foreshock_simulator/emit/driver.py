@@ -58,7 +58,7 @@ class SimDriver:
         """Not supported: a reading is already the exact mean since the last one."""
         raise device.DeviceError("not_supported", f"GPU {gpu} of {self._host} keeps no samples (since {since_us} µs)")
 
-    def counters(self, gpu: int) -> device.Counters:
+    def counters(self, gpu: int, only: Collection[str] = ()) -> device.Counters:  # noqa: ARG002 - all cost the same
         """Counters of a GPU."""
         with self._timeline.present() as now:
             return self._probe(gpu).counters(now)

@@ -58,6 +58,15 @@ def test_counters_take_one_call_without_unsupported_fields(driver: Open) -> None
     }  # fmt: skip
 
 
+def test_counters_that_wrap_soon_are_read_without_the_others(driver: Open) -> None:
+    adapter, fake = driver(field_values=dict(HOPPER))
+    adapter.counters(0)
+    found = adapter.counters(0, {"pcie_transmit_bytes", "pcie_receive_bytes"})
+    assert fake.requested_fields[-1] == [(197, 0), (198, 0)]
+    assert (found.pcie_transmit_bytes, found.pcie_receive_bytes) == (4000.0, 5000.0)
+    assert (found.energy_joules, found.throttled_seconds, found.absent) == (None, {}, {})
+
+
 def test_after_a_loss_all_fields_are_requested_again(driver: Open) -> None:
     """Another device may have its place."""
     adapter, fake = driver(field_values=dict(HOPPER))
