@@ -571,11 +571,13 @@ def test_topology_keeps_its_name_while_only_values_change() -> None:
 
 
 def test_the_values_of_now_line_up_with_the_topology() -> None:
-    """One byte for each GPU and each tenant."""
+    """One byte for each GPU and each tenant, whose GPU follows from those of the tenants before."""
     world = contended()
     identities, values = topology(world), data.now(snapshot(world), "x")
     assert len(base64.b64decode(values["gpus"]["busy"])) == sum(len(host.gpus) for host in identities["hosts"])
     assert len(base64.b64decode(values["tenants"]["gpu_wait"])) == len(identities["tenants"])
+    places = np.cumsum([step for step, _ in identities["tenants"]]).tolist()
+    assert [world.gpus[place] for place in places] == [tenant.gpu for tenant in world.tenants]
 
 
 def test_the_matrix_distinguishes_no_shared_gpu_from_no_waiting() -> None:

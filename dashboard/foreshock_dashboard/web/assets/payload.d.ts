@@ -71,8 +71,8 @@ export interface Topology {
   services: { id: string; color: number }[];
   hosts: { name: string; gpus: string[] }[];
   pools?: { names: string[]; of: number[] };
-  /** Pairs of a GPU and a service on it, both by index. */
-  tenants: [gpu: number, service: number][];
+  /** Index of each tenant's GPU, less that of the tenant before, and index of its service. */
+  tenants: [gpuStep: number, service: number][];
   map: ServiceMap;
 }
 

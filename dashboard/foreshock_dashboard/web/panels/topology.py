@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.service import Service
@@ -71,7 +72,11 @@ class TopologyPools(Row):
 
 
 class Identities(TypedDict):
-    """The objects of a platform. tenants: GPU and service of each, as indexes."""
+    """The objects of a platform.
+
+    tenants: index of the GPU of each, less that of the tenant before, and index of its service. Differences are few, so
+    that they compress to a twentieth.
+    """
 
     services: list[TopologyService]
     hosts: list[TopologyHost]
@@ -93,6 +98,7 @@ def topology(world: World | None) -> Topology:
     else:
         index = {service: i for i, service in enumerate(world.services)}
         place = {gpu: i for i, gpu in enumerate(world.gpus)}
+        steps = np.diff([place[tenant.gpu] for tenant in world.tenants], prepend=0).tolist()
         hosts: dict[str, list[str]] = {}
         for gpu in world.gpus:
             hosts.setdefault(gpu.host, []).append(gpu.index)
@@ -100,7 +106,7 @@ def topology(world: World | None) -> Topology:
             "services": [TopologyService(str(service), service_color(str(service))) for service in world.services],
             "hosts": [TopologyHost(name, listed) for name, listed in hosts.items()],
             "pools": _pools(world.pool),
-            "tenants": [[place[tenant.gpu], index[tenant.service]] for tenant in world.tenants],
+            "tenants": [[step, index[tenant.service]] for step, tenant in zip(steps, world.tenants, strict=True)],
             "map": service_map(world),
         }
     digest = hashlib.blake2s(json.dumps(body, sort_keys=True, default=vars).encode(), digest_size=8).hexdigest()

@@ -219,7 +219,9 @@ class GpuGrid {
     if (!topology) return [];
     if (!this.#tenants) {
       const tenants = new Map();
-      topology.tenants.forEach(([on, service], tenant) => {
+      let on = 0;
+      topology.tenants.forEach(([step, service], tenant) => {
+        on += step;
         if (!tenants.has(on)) tenants.set(on, []);
         tenants.get(on).push({ service: topology.services[service]?.id ?? "", tenant });
       });
