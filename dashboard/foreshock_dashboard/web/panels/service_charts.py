@@ -142,7 +142,7 @@ def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequ
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:
     """The onsets of incidents with affected services."""
     return [
-        Mark(item.since, cause_name(item), "warn" if item.severity == "warning" else "crit")
+        Mark(item.since, cause_name(item), "warn")
         for item in sorted(incidents, key=lambda item: item.since)
         if item.affected
     ]

@@ -126,7 +126,7 @@ class _Heatmap:
             services = {query.service} if query.service else world.services
             incidents = [item for item in open_incidents(snapshot_at(hub, view)) if item.affected]
             marks = [
-                Mark(item.since, f"first anomaly of {item.service.name}", "crit")
+                Mark(item.since, f"first anomaly of {item.service.name}", "warn")
                 for item in incidents
                 if span[0] < item.since < span[1]
             ]
