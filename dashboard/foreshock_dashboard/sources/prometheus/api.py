@@ -66,6 +66,8 @@ SERIES_BYTES, SAMPLE_BYTES = 170, 30
 """Of a typical answer: labels of a series, and each sample."""
 MAX_LAYOUTS, LAYOUT_SECONDS = 1000, 300.0
 """Queries whose series are kept until their next result, and for how long: results over few points come often."""
+NOTE_PREFIX = "PromQL info: "
+"""Beginning of a note that is no warning: the answer is complete."""
 MAX_WARNINGS = 20
 """Different warnings of a server that are logged."""
 MAX_RESPONSE_SECONDS = 120.0
@@ -427,8 +429,11 @@ class PrometheusSource(MetricSource):
         return error
 
     def _warn_of(self, answer: Mapping[str, Any]) -> None:
-        """Log each warning once, such as of stores that did not answer a Thanos: the answer may lack series."""
-        warnings = [str(text) for text in answer.get("warnings") or ()]
+        """Log each warning once, such as of stores that did not answer a Thanos: the answer may lack series.
+
+        Prometheus 2 gives its notes on queries, such as on a counter without the suffix _total, as warnings as well.
+        """
+        warnings = [text for text in map(str, answer.get("warnings") or ()) if not text.startswith(NOTE_PREFIX)]
         if answer.get("isPartial") is True:
             warnings.append("a storage node did not answer")
         for text in set(warnings) - self._warnings if len(self._warnings) < MAX_WARNINGS else ():
