@@ -143,6 +143,16 @@ def test_the_first_xid_error_of_a_gpu_counts() -> None:
     assert fleet(snapshot(late), Selection())["counts"].errors == 0
 
 
+def test_the_old_and_the_new_card_of_a_place_are_two_gpus() -> None:
+    """Both have the label of that place, for as long as the old one is in the time range."""
+    world = _faulty(errors=0.01)
+    first, second, *others = world.gpus
+    new = replace(second, host=first.host, index=first.index)
+    tenants = tuple(tenant._replace(gpu=new) if tenant.gpu == second else tenant for tenant in world.tenants)
+    body = fleet(snapshot(replace(world, gpus=(first, new, *others), tenants=tenants)), Selection())
+    assert (body["counts"].gpus, body["counts"].errors) == (len(world.gpus), 1)
+
+
 def test_a_mixed_fleet_is_filtered_and_sorted_by_vendor() -> None:
     """The vendor is a separate column: a model need not name it."""
     world = contended()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.web.caller import Caller
 from tests.web.occupancy import CONTENDED, HOST, TRACE, ask, contended_traces, hub_of, request_spans
-from tests.web.worlds import NOW, service
+from tests.web.worlds import NOW, SCENES, service
 
 from foreshock_dashboard.model.span import (
     TraceQuery,
@@ -113,3 +113,15 @@ def test_a_list_shows_how_long_each_waited_where_that_is_requested() -> None:
         rows = app.get(f"/api/traces?{query}").json()["traces"]
         assert [row["gpu_wait_seconds"] for row in rows if row["trace_id"] == TRACE] == [pytest.approx(0.357)]
     assert traces.read.count(TRACE) == 1
+
+
+def test_a_wait_that_could_not_be_known_yet_is_read_again() -> None:
+    """Before the first evaluation the GPUs are unknown, and spans may arrive late: neither is a trace without wait."""
+    spans = (*request_spans(host__id=HOST, process__pid=7), *CONTENDED)
+    for scene, before in (("empty", spans[: -len(CONTENDED)]), ("contended", ())):
+        hub, traces = hub_of(before)
+        complete, hub.snapshot = hub.snapshot, SCENES[scene]()
+        cache, summaries = WaitCache(GpuTimes(hub)), traces.search(TraceQuery(NOW - 1e5, NOW, limit=1))
+        assert cache.of(summaries, NOW + 600) == {TRACE: None}
+        hub.snapshot, traces.spans = complete, spans
+        assert cache.of(summaries, NOW + 600) == {TRACE: pytest.approx(0.357)}

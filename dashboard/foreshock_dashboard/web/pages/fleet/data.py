@@ -72,7 +72,7 @@ def error_counts(world: World) -> Floats:
     for counter, increments in new_xids(world, columns).items():
         if counter.gpu in xids and counter.service is None and xid_info(counter.xid).severity != "application":
             xids[counter.gpu] = float(np.nansum([xids[counter.gpu], increments.sum()]))
-    return np.fmax(np.where(known.any(axis=1), np.round(counted), np.nan), list(xids.values()))
+    return np.fmax(np.where(known.any(axis=1), np.round(counted), np.nan), [xids[gpu.label] for gpu in world.gpus])
 
 
 def lost_flags(world: World) -> Floats:

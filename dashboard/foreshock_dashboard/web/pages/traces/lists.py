@@ -132,7 +132,7 @@ class Wait(NamedTuple):
 
 
 class WaitCache:
-    """GPU waits of traces; final ones are cached. Thread-safe."""
+    """GPU waits of traces. Final ones are cached, of traces whose spans and GPUs are known. Thread-safe."""
 
     def __init__(self, times: GpuTimes, timer: Callable[[], float] = time.monotonic) -> None:
         self._times, self._timer = times, timer
@@ -154,7 +154,7 @@ class WaitCache:
                     continue
                 read = self._times.of_trace(trace.trace_id, left)
                 wait = Wait(read.waited, read.settled and not read.left_out, read.left_out)
-                if wait.is_final and not read.error:
+                if wait.is_final and read.parts and not (read.error or read.note):
                     with self._lock:
                         self._known[trace.trace_id] = wait
             waits[trace.trace_id] = wait
