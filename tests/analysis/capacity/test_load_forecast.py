@@ -14,7 +14,7 @@ from tests.analysis.capacity.weeks import weeks
 
 from foreshock_dashboard.analysis.capacity.forecast import capacity_forecast
 from foreshock_dashboard.analysis.capacity.quantiles import load_quantiles
-from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, WEEK_POINTS
+from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS, WEEK_POINTS
 from foreshock_dashboard.analysis.capacity.supply import Supply
 from foreshock_dashboard.analysis.capacity.what_if import what_if
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
@@ -76,9 +76,10 @@ def test_growth_from_day_to_day_is_in_the_forecast_of_the_next_day(growth_per_da
     assert abs(error) < 0.05
 
 
-def test_time_before_the_first_value_changes_no_forecast() -> None:
+@pytest.mark.parametrize(("hours", "other_hours"), [(168.0, 672.0), (49.0, 71.0 + 5 / 6), (73.0, 95.0)])
+def test_time_before_the_first_value_changes_no_forecast(hours: float, other_hours: float) -> None:
     """Whatever the history of other services is."""
-    load, other = weeks(1, growth_per_week=3.0), weeks(4)
+    load, other = (weeks(4, growth_per_week=3.0)[-round(of * HOUR_POINTS) :] for of in (hours, other_hours))
     early = np.concatenate([np.full(len(other) - len(load), np.nan), load])
     key, other_key = (WHO, LoadKind.TOKENS), (WHO, LoadKind.REQUESTS)
     (alone,) = capacity_forecast(START, {key: load}, {}).loads

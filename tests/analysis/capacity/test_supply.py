@@ -60,6 +60,18 @@ def supply(
     return supplies(world, Forecast(loads=(Load(LLM, "h100", 0.3, 0.91, law),)), history)[Subject(LLM, "")]
 
 
+def week(faster: float = 1.0, larger: float = 1.0) -> Mapping[ServerKey, Floats]:
+    """Figures of a replica in the last week: seconds per token, and sequences at a full KV cache, over the present."""
+    n = np.tile(12 + 6 * np.sin(np.arange(144) / 7), 7)
+    pace = (LAW.base + LAW.per_sequence * n) / SHARE * faster
+    return {
+        (LLM, ServerFigure.TOKENS): n / pace,
+        (LLM, ServerFigure.PACE): pace,
+        (LLM, ServerFigure.RUNNING): n,
+        (LLM, ServerFigure.KV_CACHE): n / MAX_SEQUENCES / larger,
+    }
+
+
 @pytest.mark.parametrize(
     ("max_replicas", "quota", "replicas", "room"),
     [
@@ -93,19 +105,23 @@ def test_the_last_week_decides_unless_the_last_hours_contradict_it(
     scenes: Scenes, faster: float, larger: float, counts: bool
 ) -> None:
     """After a change of the model, the last hours alone count, with a larger error."""
-    n = np.tile(12 + 6 * np.sin(np.arange(144) / 7), 7)
-    pace = (LAW.base + LAW.per_sequence * n) / SHARE * faster
-    history = {
-        (LLM, ServerFigure.TOKENS): n / pace,
-        (LLM, ServerFigure.PACE): pace,
-        (LLM, ServerFigure.RUNNING): n,
-        (LLM, ServerFigure.KV_CACHE): n / MAX_SEQUENCES / larger,
-    }
+    history = week(faster, larger)
     learned = replica_capacity(history, LLM)
     assert learned
     found = supply(platform(scenes, math.nan, 8), history=history)
     expected = (learned.tokens, learned.error) if counts else (FULL, RECENT_ERROR)
     assert (found.capacity[LoadKind.TOKENS] / 2, found.error) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("loads", [(), (Load(LLM, "h100", math.nan, 0.91, None),)])
+def test_the_last_week_decides_while_the_service_is_idle(scenes: Scenes, loads: tuple[Load, ...]) -> None:
+    """At night there is neither a load nor a law of the last hours."""
+    world = platform(scenes, math.nan, 8)
+    assert world.model_servers
+    nothing = np.zeros((1, POINTS))
+    idle = replace(world.model_servers, running=nothing, cache=nothing, generated_tokens=nothing)
+    found = supplies(replace(world, model_servers=idle), Forecast(loads=loads), week())[Subject(LLM, "")]
+    assert found.capacity == {LoadKind.TOKENS: pytest.approx(2 * FULL, rel=0.01)}
 
 
 def test_a_rolling_update_is_no_loss_of_capacity(scenes: Scenes) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from foreshock_dashboard.analysis.capacity.observed import LoadKey
 from foreshock_dashboard.analysis.capacity.pool_demand import pool_shortages
 from foreshock_dashboard.analysis.capacity.quantiles import load_quantiles
-from foreshock_dashboard.analysis.capacity.seasonal import DAY_POINTS, HOUR_POINTS, WEEK_POINTS
+from foreshock_dashboard.analysis.capacity.seasonal import HOUR_POINTS, WEEK_POINTS
 from foreshock_dashboard.analysis.capacity.shortage import LIMITED_KINDS, shortage
 from foreshock_dashboard.analysis.capacity.supply import Supply
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
@@ -107,18 +107,16 @@ def first_shortages(loads: Sequence[LoadForecast]) -> tuple[Shortage, ...]:
 
 
 def _batches(history: Mapping[LoadKey, Floats]) -> Iterator[tuple[list[LoadKey], int]]:
-    """Series with about the same number of steps since their first value, and the most of these.
+    """Series with the same number of steps since their first value, and this number.
 
-    Days before the first value would be taken for days, of which the profile is unknown.
+    Steps before the first value would shift the rolling origins, and count as days without a profile.
     """
-    by_days: dict[int, list[tuple[int, LoadKey]]] = {}
+    by_points: dict[int, list[LoadKey]] = {}
     for key, values in history.items():
-        points = len(values) - int(np.isfinite(values).argmax())
-        by_days.setdefault(points // DAY_POINTS, []).append((points, key))
-    for series in by_days.values():
-        for first in range(0, len(series), BATCH_SERIES):
-            batch = series[first : first + BATCH_SERIES]
-            yield [key for _, key in batch], max(points for points, _ in batch)
+        by_points.setdefault(len(values) - int(np.isfinite(values).argmax()), []).append(key)
+    for points, keys in by_points.items():
+        for first in range(0, len(keys), BATCH_SERIES):
+            yield keys[first : first + BATCH_SERIES], points
 
 
 def _suffices(values: Floats) -> bool:

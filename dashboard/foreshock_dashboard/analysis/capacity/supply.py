@@ -75,7 +75,7 @@ def _services(world: World, forecast: Forecast, history: Mapping[ServerKey, Floa
     gpus: dict[Service, set[Gpu]] = {}
     for tenant in world.tenants:
         gpus.setdefault(tenant.service, set()).add(tenant.gpu)
-    loads = {load.service: load for load in forecast.loads}
+    laws = {load.service: load.law for load in forecast.loads}
     servers, state = model_servers(world), capacity(world)
     server_row = {service: i for i, service in enumerate(servers.services)}
     state_row = {service: i for i, service in enumerate(state.services)}
@@ -104,9 +104,9 @@ def _services(world: World, forecast: Forecast, history: Mapping[ServerKey, Floa
         most = min(max_replicas, ready + room) if math.isfinite(room) else max_replicas
         replicas = max(ready, most) if math.isfinite(most) else ready
         full, error = {}, 0.0
-        if service in server_row and service in loads:
+        if service in server_row:
             learned = replica_capacity(history, service)
-            rates, error = _full_rates(world, service, server_row[service], loads[service].law, learned)
+            rates, error = _full_rates(world, service, server_row[service], laws.get(service), learned)
             full = {kind: rate * replicas for kind, rate in rates.items()}
         found[service] = Supply(
             Subject(service, pool),
@@ -132,8 +132,6 @@ def _full_rates(
     full KV cache generate m / (a + b·m) tokens per second by the law of the last hours, corrected by what replicas
     generate over what the law says for their sequences. Requests follow at the present tokens per request.
     """
-    if recent_law is None:
-        return {}, 0.0
     columns = slice(max(0, len(world.times) - world.points(RATE_SECONDS)), len(world.times))
     servers = model_servers(world)
     replicas = servers.reporting_replicas(columns)[row]
@@ -148,6 +146,8 @@ def _full_rates(
 
     if learned and not _has_changed(speed(learned.base, learned.per_sequence), most / learned.sequences):
         full, error = learned.tokens, learned.error
+    elif recent_law is None:
+        return {}, 0.0
     else:
         base, per_sequence = recent_law.base, recent_law.per_sequence
         full, error = most / (base + per_sequence * most) * speed(base, per_sequence), RECENT_ERROR
