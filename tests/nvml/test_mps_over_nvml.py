@@ -46,6 +46,10 @@ def reasons(seen: dict[str, Any], *families: str) -> dict[str, str]:
     return {metric: reason for _, metric, reason, _, _ in rows if metric in (families or (BUSY_FAMILY,))}
 
 
+def sharing(seen: dict[str, Any]) -> set[str]:
+    return {labels[-3] for labels in seen["gpu_info"]}
+
+
 def test_clients_have_their_time_where_the_driver_reports_it(scene_of: SceneOf) -> None:
     scene = scene_of("h100")
     show(scene, "clients")
@@ -92,20 +96,19 @@ CLIENT_FAMILIES = (
     "gpu_service_mps_sm_limit_ratio",
     "gpu_service_mps_memory_limit_bytes",
 )
+WAIT_FAMILIES = ("gpu_contended_seconds_total", "gpu_service_wait_seconds_total")
 SERVER_FAMILIES = ("gpu_mps_servers", "gpu_mps_servers_ended_total")
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "sharing"),
+    ("code", "reason"),
     [
-        (pynvml.NVML_ERROR_UNKNOWN, "driver", "unknown"),
-        (pynvml.NVML_ERROR_NO_PERMISSION, "no_permission", "unknown"),
-        (pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, "not_supported", "time-slicing"),
+        (pynvml.NVML_ERROR_UNKNOWN, "driver"),
+        (pynvml.NVML_ERROR_NO_PERMISSION, "no_permission"),
+        (pynvml.NVML_ERROR_FUNCTION_NOT_FOUND, "not_supported"),
     ],
 )
-def test_a_list_of_clients_that_fails_is_no_list_of_no_clients(
-    code: int, reason: str, sharing: str, scene_of: SceneOf
-) -> None:
+def test_a_list_of_clients_that_fails_is_no_list_of_no_clients(code: int, reason: str, scene_of: SceneOf) -> None:
     """Clients are in the list of compute processes, too, so their processes, memory, and time stay known."""
     scene = scene_of("h100")
     show(scene, "clients")
@@ -119,11 +122,56 @@ def test_a_list_of_clients_that_fails_is_no_list_of_no_clients(
     assert reasons(seen, *CLIENT_FAMILIES) == dict.fromkeys(CLIENT_FAMILIES, reason)
     assert [total(seen[family]) for family in SERVER_FAMILIES] == [1.0, 0.0], "it is in the list of compute processes"
     assert seen["gpu_service_processes"] == processes
-    assert {labels[-3] for labels in seen["gpu_info"]} == {sharing}
+    assert sharing(seen) == {"mps"}, "its server is seen"
+    assert not set(WAIT_FAMILIES) & seen.keys()
+    assert reasons(seen, *WAIT_FAMILIES) == dict.fromkeys(WAIT_FAMILIES, "mps")
+    assert reasons(seen) == {}
+    assert by_name(seen[BUSY_FAMILY])["train"] > 0.0
     scene.double.dialects = ()
     scene.run(5.0)
     assert total(scene.scrape()["gpu_mps_clients"]) == 3.0
     assert reasons(scene.scrape(), "gpu_mps_clients") == {}
+
+
+@pytest.mark.parametrize("code", [pynvml.NVML_ERROR_NO_PERMISSION, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND])
+@pytest.mark.parametrize("one_service", [True, False])
+def test_time_of_a_server_whose_clients_are_not_listed_is_that_of_the_sole_service(
+    one_service: bool, code: int, scene_of: SceneOf
+) -> None:
+    """With several services it is unknown, not 0."""
+    scene = scene_of("h100")
+    scene.double.dialects = (Dialect(codes={"nvmlDeviceGetMPSComputeRunningProcesses_v3": code}),)
+    show(scene, "server", one_service=one_service)
+    scene.run(40.0)
+    seen = scene.scrape()
+    assert not set(WAIT_FAMILIES) & seen.keys()
+    if one_service:
+        assert by_name(seen[BUSY_FAMILY]) == {"train": pytest.approx(total(seen["gpu_busy_seconds_total"]), rel=0.02)}
+    else:
+        assert BUSY_FAMILY not in seen
+    assert reasons(seen) == ({} if one_service else {BUSY_FAMILY: "mps"})
+
+
+def test_a_sharing_mode_that_cannot_be_read_holds_for_ten_seconds_and_is_then_unknown(scene_of: SceneOf) -> None:
+    """Unknown is no time-slicing: waits have a reason, and do not count."""
+    scene = scene_of("h100")
+    scene.run(20.0)
+    before = total(scene.scrape()["gpu_contended_seconds_total"])
+    code = pynvml.NVML_ERROR_UNKNOWN
+    scene.double.dialects = (Dialect(codes={"nvmlDeviceGetMPSComputeRunningProcesses_v3": code}),)
+    scene.run(5.0)
+    assert sharing(scene.scrape()) == {"time-slicing"}
+    scene.run(10.0)
+    seen = scene.scrape()
+    assert sharing(seen) == {"unknown"}
+    assert reasons(seen, *WAIT_FAMILIES) == dict.fromkeys(WAIT_FAMILIES, "unknown")
+    assert by_name(seen[BUSY_FAMILY])["train"] > 0.0
+    scene.run(20.0)
+    scene.double.dialects = ()
+    scene.run(2.0)
+    seen = scene.scrape()
+    assert sharing(seen) == {"time-slicing"}
+    assert before < total(seen["gpu_contended_seconds_total"]) < before + 20.0
 
 
 def test_processes_that_cannot_be_listed_are_a_reason_for_missing_clients_and_servers(scene_of: SceneOf) -> None:

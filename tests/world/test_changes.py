@@ -264,6 +264,12 @@ SCRAPED: list[tuple[str, str, list[str]]] = [
 """What a page has first and after a minute, and the changes in short."""
 
 
+def test_a_sharing_mode_that_cannot_be_read_for_a_while_is_no_change(tmp_path: Path) -> None:
+    known, unknown = (GPU.format("560.28", "12.6", sharing) for sharing in ("mps", "unknown"))
+    page = {("metrics", "gpu-host:10877"): lambda seconds: unknown if 60 <= seconds < 120 else known}
+    assert [shown(change) for change in world_scraped(tmp_path, page).changes] == []
+
+
 def test_scraped_changes_are_collected(tmp_path: Path) -> None:
     first, later = "".join(case[0] for case in SCRAPED), "".join(case[1] for case in SCRAPED)
     page = {("metrics", "gpu-host:10877"): lambda seconds: first if seconds < 60 else later}

@@ -293,11 +293,14 @@ class ChangeRows:
         return _Reading(named, exclusive=True, sampled=True)
 
     def _host_value(self, kind: ChangeKind, setting: str, label: str) -> _Reading:
-        """Names the host of a target, and the value of a label; without one, the sample is the value."""
+        """Names the host of a target, and the value of a label; without one, the sample is the value.
+
+        "unknown" is no value: the exporter could not read it for a while.
+        """
 
         def named(labels: LabelMap) -> tuple[Subject, str] | None:
             host = self._host_of(labels)
-            if not host or (label and not labels.get(label)):
+            if not host or (label and labels.get(label, "") in ("", "unknown")):
                 return None
             return Subject(kind, "exporter", host=host, setting=setting), labels.get(label, "") if label else ""
 

@@ -33,6 +33,8 @@ STATE_INTERVAL_SECONDS = 1.0
 """Interval between reads of reading, counters, and processes."""
 HEALTH_INTERVAL_SECONDS = 10.0
 """Interval between reads of `Health`, which is expensive to read and changes slowly."""
+MAX_UNKNOWN_SHARING_READS = 10
+"""Reads in a row that do not say how a GPU is shared, until what the last one said no longer holds."""
 RETRY_AFTER_SECONDS = 1.0
 """Delay before a GPU that failed twice in a row is tried again."""
 _PROCESS_METRICS = (metrics.SERVICE_MEMORY.name, metrics.SERVICE_PROCESSES.name)
@@ -53,10 +55,12 @@ class GpuRecord:
     """State of a GPU by its UUID, kept for the lifetime of the exporter even if its index changes."""
 
     identity: Identity
-    """Most recent identity."""
+    """Most recent identity; `_set_identity` describes its sharing mode."""
     tenants: Tenants
     accumulated: Accumulated = field(default_factory=Accumulated)
     counter_states: CounterStates = field(default_factory=dict)
+    unknown_sharing_reads: int = 0
+    """Reads in a row that did not say how the GPU is shared."""
 
 
 @dataclass(slots=True)
@@ -183,8 +187,12 @@ class GpuCollector:
         if session is None or record is not session.record:
             sampler = UtilizationSampler(self._index, self._driver, record.accumulated, record.tenants, self._problems)
             session, self._failing = _Session(record, sampler), set()
-        record.identity = identity
-        session.sampler.set_sharing(identity.sharing, time)
+        if identity.sharing != "unknown":
+            record.unknown_sharing_reads = 0
+        elif record.unknown_sharing_reads < MAX_UNKNOWN_SHARING_READS:
+            record.unknown_sharing_reads += 1
+            identity = replace(identity, sharing=record.identity.sharing)
+        _set_identity(session, identity, time)
         self._session = session
         return session
 
@@ -263,6 +271,7 @@ class GpuCollector:
         names = (*_PROCESS_METRICS, *(_MPS_METRICS if session.record.tenants.used_mps else ()))
         session.absent = dict.fromkeys(names, result.reason) if isinstance(result, DeviceError) else {}
         session.record.tenants.update(processes, time)
+        _set_identity(session, session.record.identity, time)
         session.sampler.match_tenants(time)
         session.holdings = session.record.tenants.holdings(processes or ())
 
@@ -316,6 +325,14 @@ class GpuCollector:
             passed_at=time,
             read_at=time if session.state_read_at is None else session.state_read_at,
         )
+
+
+def _set_identity(session: _Session, identity: Identity, time: float) -> None:
+    """Set the identity. A GPU with an MPS server is shared by it, whether or not the driver lists clients."""
+    if session.record.tenants.has_mps_server and identity.sharing in ("time-slicing", "unknown"):
+        identity = replace(identity, sharing="mps")
+    session.record.identity = identity
+    session.sampler.set_sharing(identity.sharing, time)
 
 
 def describe(identity: Identity) -> str:

@@ -123,9 +123,15 @@ class Tenants:
         self.used_mps = False
         """Whether `mps` has ever been known."""
         self._mps_clients: frozenset[int] = frozenset()
+        self._clients_unknown: Reason | None = None
         self._mps_servers: dict[int, MpsProcess] = {}
         self._servers_over_time = MpsServers()
         self.over_limit = 0
+
+    @property
+    def has_mps_server(self) -> bool:
+        """Whether an MPS server used the GPU at the last update."""
+        return bool(self._mps_servers)
 
     def present(self) -> list[ServiceKey]:
         """Services with processes at the last update."""
@@ -140,14 +146,15 @@ class Tenants:
         before, known = self._by_pid, tuple(processes or ())
         self._resolve(process.pid for process in known)
         self._mps_clients = frozenset(process.pid for process in known if process.is_mps_client)
+        self._clients_unknown = next((process.mps_unknown for process in known if process.mps_unknown), None)
         self._admit_present(before, time)
         if processes is None:
             self._servers_over_time.forget()
             self.mps = None
         else:
             self._servers_over_time.update(self._mps_servers)
-            unknown = next((process.mps_unknown for process in known if process.mps_unknown), None)
-            self.mps = self._servers_over_time.state([self._client(pid) for pid in self._mps_clients], unknown)
+            clients = [self._client(pid) for pid in self._mps_clients]
+            self.mps = self._servers_over_time.state(clients, self._clients_unknown)
             self.used_mps |= self.mps is not None
 
     def _admit_present(self, before: Mapping[int, AttributedService], time: float) -> None:
@@ -211,8 +218,12 @@ class Tenants:
         return (None, MpsProcess()) if service is None else (_key(service), service.mps)
 
     def _only_client(self) -> ServiceKey | None:
-        """Service of all MPS clients; None if there are several or one is unknown."""
-        keys = {self._key_of(pid) for pid in self._mps_clients}
+        """Service of all MPS clients; None if there are several or one is unknown.
+
+        Where the driver does not list them, any process may be a client, because it is in another list, too.
+        """
+        clients = self._by_pid.keys() | self._unresolved if self._clients_unknown else self._mps_clients
+        keys = {self._key_of(pid) for pid in clients}
         return keys.pop() if len(keys) == 1 else None
 
     def holdings(self, held: Sequence[GpuProcess]) -> dict[ServiceKey, Holding]:

@@ -70,8 +70,7 @@ class UtilizationSampler:
         self._tenants = tenants
         self._problems = problems
         self._fell_back_at: float | None = None
-        self._shares_imply_waits = True
-        self._under_mps = False
+        self._sharing: Sharing = "time-slicing"
         self._undivided_seconds = 0.0
         self._last_sample_at: float | None = None
         self._gap_seconds = 0.0
@@ -90,9 +89,13 @@ class UtilizationSampler:
         """Set the sharing mode, and retry device samples after `RETRY_SAMPLES_SECONDS`."""
         if self._fell_back_at is not None and not 0.0 <= time - self._fell_back_at < RETRY_SAMPLES_SECONDS:
             self._fell_back_at = None
-        self._under_mps = sharing == "mps"
-        self._shares_imply_waits = sharing not in ("mps", "mig", "partitioned")
+        self._sharing = sharing
         self._absent_by_source["sharing"] = {} if self._shares_imply_waits else dict.fromkeys(_WAITING, sharing)
+
+    @property
+    def _shares_imply_waits(self) -> bool:
+        """Whether processes wait for each other. Unknown counts as not: a false wait would stay in the counters."""
+        return self._sharing in ("time-slicing", "concurrent")
 
     def sample(self, time: float, reading: float | None, reading_is_new: bool) -> FastSample | None:
         """Count the driver's samples, or `reading` (busy share) if it is new and there are no samples.
@@ -233,7 +236,7 @@ class UtilizationSampler:
         divide the time, that of services is unknown instead of 0, and all of it is unattributed.
         """
         busy = step.utilization or 0.0
-        if not self._under_mps or 2.0 * divided >= busy > 0.0:
+        if self._sharing not in ("mps", "unknown") or 2.0 * divided >= busy > 0.0:
             self._undivided_seconds = 0.0
         else:
             self._undivided_seconds += step.seconds * busy
