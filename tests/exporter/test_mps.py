@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from foreshock_exporter.model.device import DeviceError
+from foreshock_exporter.gpu.tenants import MpsState, Tenants
+from foreshock_exporter.model.device import DeviceError, GpuProcess
 from foreshock_exporter.model.service import AttributedService, MpsProcess
 
 if TYPE_CHECKING:
@@ -156,3 +157,14 @@ def test_servers_are_unknown_until_one_is_seen_and_a_gpu_without_mps_has_none_of
     assert not seen().keys() & {"gpu_mps_servers", "gpu_mps_servers_ended_total", "gpu_mps_control_daemon_up"}
     host.gpus[0].mps_clients = frozenset()
     assert seen() == {}
+
+
+def test_clients_of_some_instances_are_no_number_of_clients() -> None:
+    """Under MIG, the list of one instance may fail. A list that fails is no sign of MPS."""
+    tenants = Tenants({1: CHAT, 2: FREE}.get)
+    tenants.update([GpuProcess(2, 1.0, mps_unknown="driver")], 0.0)
+    assert tenants.mps is not None
+    assert not tenants.used_mps
+    tenants.update([GpuProcess(1, 1.0, is_mps_client=True), GpuProcess(2, 1.0, mps_unknown="driver")], 1.0)
+    assert tenants.mps == MpsState(clients_unknown="driver")
+    assert tenants.used_mps

@@ -81,8 +81,8 @@ def test_a_service_has_the_pressure_the_throttled_time_and_the_distance_of_its_p
         "gpu_service_cpu_waiting_seconds_total": {TRAIN: 4.0},
         "gpu_service_cpu_stalled_seconds_total": {TRAIN: 2.0},
         "gpu_service_cpu_throttled_seconds_total": {TRAIN: 10.0},
-        "gpu_service_io_waiting_seconds_total": {TRAIN: 2.0},
-        "gpu_service_memory_waiting_seconds_total": {TRAIN: 1.0},
+        "gpu_service_host_io_waiting_seconds_total": {TRAIN: 2.0},
+        "gpu_service_host_memory_waiting_seconds_total": {TRAIN: 1.0},
         "gpu_service_page_cache_refaults_total": {TRAIN: 60_000.0},
         "gpu_service_local_cpus_ratio": {("0", "GPU-a", *TRAIN): 0.4},
         "gpu_host_cpu_steal_seconds_total": {(): pytest.approx((400 + 6000) / TICKS / 2)},
@@ -111,6 +111,14 @@ def test_a_reading_without_a_kind_keeps_its_total() -> None:
     for now, values in enumerate(({"some": 1.5}, {"full": 1.0}, {"some": 2.0}), 1):
         wait = add_readings(wait, {Path("/a"): values}, float(now))
     assert wait.totals == {"some": 0.5, "full": 0.0}
+
+
+@pytest.mark.parametrize(("kind", "total"), [("io", 3.0), ("refaults", 5.0)])
+def test_pages_of_several_cgroups_add_up_while_their_seconds_overlap(kind: str, total: float) -> None:
+    wait = add_readings(None, {Path(name): {kind: 10.0} for name in "abc"}, 0.0)
+    later = {"a": 13.0, "b": 12.0, "c": 4.0}
+    wait = add_readings(wait, {Path(name): {kind: value} for name, value in later.items()}, 9.0)
+    assert wait.totals == {kind: total}
 
 
 def test_a_service_with_two_sources_has_one_series_of_its_cgroups(tree: Tree) -> None:

@@ -26,9 +26,23 @@ def test_each_gpu_instance_has_the_place_that_its_compute_instances_share(scene_
         {("0", "2", "GPU-a100"): 4.0, ("0", "5", "GPU-a100"): 2.0},
     ]
     assert reasons(seen) == {}
-    asked = scene.double.calls("nvmlGpuInstanceGetInfo")
-    scene.run(1.0)
-    assert scene.double.calls("nvmlGpuInstanceGetInfo") - asked == 2, "once for a GPU instance of two"
+    scene.run(30.0)
+    assert scene.scrape()[FAMILIES[0]] == seen[FAMILIES[0]]
+    assert scene.double.calls("nvmlGpuInstanceGetInfo") == 2, "once for a GPU instance of two: it is constant"
+
+
+@pytest.mark.parametrize("function", ["nvmlDeviceGetGpuInstanceById", "nvmlGpuInstanceGetInfo"])
+def test_a_refused_placement_is_read_again_every_ten_seconds(function: str, scene_of: SceneOf) -> None:
+    scene = scene_of("a100-mig")
+    scene.double.dialects = (Dialect(codes={function: pynvml.NVML_ERROR_NO_PERMISSION}),)
+    scene.run(30.0)
+    assert reasons(scene.scrape()) == dict.fromkeys(FAMILIES, "no_permission")
+    assert 6 <= scene.double.calls(function) <= 10, "two GPU instances"
+    scene.double.dialects = ()
+    scene.run(12.0)
+    seen = scene.scrape()
+    assert len(seen[FAMILIES[0]]) == 2
+    assert reasons(seen) == {}
 
 
 @pytest.mark.parametrize("function", ["nvmlDeviceGetGpuInstanceById", "nvmlGpuInstanceGetInfo"])

@@ -85,7 +85,7 @@ class MpsServers:
             return None
         by_service: dict[ServiceKey, list[MpsProcess]] = {}
         for service, client in clients:
-            if service is not None:
+            if service is not None and unknown is None:  # under MIG, some instances may list theirs
                 by_service.setdefault(service, []).append(client)
         servers = self._servers.values()
         daemons = [server.has_daemon for server in servers if server.has_daemon is not None]
@@ -121,7 +121,7 @@ class Tenants:
         self.mps: MpsState | None = None
         """MPS at the last update; None for a GPU that never used it, or whose processes are unknown."""
         self.used_mps = False
-        """Whether `mps` has ever been known."""
+        """Whether a client or a server has ever been seen."""
         self._mps_clients: frozenset[int] = frozenset()
         self._clients_unknown: Reason | None = None
         self._mps_servers: dict[int, MpsProcess] = {}
@@ -155,7 +155,7 @@ class Tenants:
             self._servers_over_time.update(self._mps_servers)
             clients = [self._client(pid) for pid in self._mps_clients]
             self.mps = self._servers_over_time.state(clients, self._clients_unknown)
-            self.used_mps |= self.mps is not None
+            self.used_mps |= bool(self._mps_clients or self._mps_servers)
 
     def _admit_present(self, before: Mapping[int, AttributedService], time: float) -> None:
         """Record the services of the processes after those of `before`."""

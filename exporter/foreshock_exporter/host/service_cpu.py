@@ -5,7 +5,6 @@ Format: Linux, Documentation/ABI/testing/sysfs-bus-pci (local_cpulist).
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -67,7 +66,7 @@ class Wait:
 
 
 def add_readings(before: Wait | None, cgroups: Mapping[Path, Mapping[str, float]], now: float) -> Wait:
-    """Totals after one more reading: of each kind the largest increase of a cgroup; seconds grow at most as time does.
+    """Totals after one more reading: the largest increase of a cgroup, at most the time that passed; the sum for pages.
 
     A cgroup that is new counts from its next reading; a kind that is missing keeps its total. Throttled time is a sum
     over CPUs, so it may grow faster than time; the smaller of both is an upper bound.
@@ -83,7 +82,10 @@ def add_readings(before: Wait | None, cgroups: Mapping[Path, Mapping[str, float]
             for path, values in cgroups.items()
             if kind in values and kind in before.cgroups.get(path, {})
         ]
-        totals[kind] += min(math.inf if kind in PAGE_KINDS else elapsed, max(0.0, *steps, 0.0))
+        if kind in PAGE_KINDS:
+            totals[kind] += sum(step for step in steps if step > 0.0)
+        else:
+            totals[kind] += min(elapsed, max(0.0, *steps, 0.0))
     return Wait(now, cgroups, totals)
 
 

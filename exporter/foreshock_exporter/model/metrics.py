@@ -306,20 +306,20 @@ SERVICE_CPU_THROTTLED = _counter(
     _HOST_SERVICE,
 )
 SERVICE_IO_WAITING = _counter(
-    "gpu_service_io_waiting_seconds_total",
+    "gpu_service_host_io_waiting_seconds_total",
     "Seconds during which a task of the service's cgroup waited for storage, as for a page that is not in the page "
     "cache, in its cgroup with most pressure.",
     _HOST_SERVICE,
 )
 SERVICE_MEMORY_WAITING = _counter(
-    "gpu_service_memory_waiting_seconds_total",
+    "gpu_service_host_memory_waiting_seconds_total",
     "Seconds during which a task of the service's cgroup waited for memory, as for a page that had been evicted, in "
     "its cgroup with most pressure.",
     _HOST_SERVICE,
 )
 SERVICE_CACHE_REFAULTS = _counter(
     "gpu_service_page_cache_refaults_total",
-    "Pages that the service's cgroup read again after their eviction from the page cache, in its cgroup with most.",
+    "Pages that the service's cgroup read again after their eviction from the page cache.",
     _HOST_SERVICE,
 )
 SERVICE_LOCAL_CPUS = _gauge(

@@ -13,7 +13,7 @@ from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.errors import ReturnCodes
 from foreshock_exporter.nvml.events import XidEvents
 from foreshock_exporter.nvml.library import Library
-from foreshock_exporter.nvml.mig import is_mig, to_text
+from foreshock_exporter.nvml.mig import is_mig, retry_placements, to_text
 from foreshock_exporter.nvml.processes import process_sharing, running_processes
 from foreshock_exporter.nvml.samples import Capacity, Function, device_samples, process_samples
 from foreshock_exporter.nvml.state import read_health, read_state
@@ -84,6 +84,7 @@ class NvmlDriver:
 
     def health(self, gpu: int) -> device.Health:
         with self._query(gpu) as query:
+            retry_placements(query)
             return read_health(query)
 
     def processes(self, gpu: int) -> Sequence[device.GpuProcess]:

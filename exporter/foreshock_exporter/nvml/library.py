@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foreshock_exporter.common.log import ProblemLog
-from foreshock_exporter.model.device import DeviceError
+from foreshock_exporter.model.device import DeviceError, Reason
 from foreshock_exporter.nvml.errors import DriverGoneError, Nvml, ReturnCodes, is_fatal
 from foreshock_exporter.nvml.field_values import FieldQuery
 from foreshock_exporter.nvml.samples import Capacity, Function
@@ -38,6 +38,8 @@ class Device:
     field_queries: dict[str, FieldQuery] = field(default_factory=dict)
     capacities: defaultdict[str, Capacity] = field(default_factory=lambda: defaultdict(Capacity))
     """Buffer size by function."""
+    placements: dict[tuple[int, frozenset[str]], tuple[int, int] | Reason] = field(default_factory=dict)
+    """First memory slice of GPU instances and number of slices, or why they are unknown, by id and UUIDs within."""
 
 
 class Library:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from foreshock_exporter.model.device import DeviceError, Instance
+from foreshock_exporter.model.device import DeviceError, Instance, Reason
 from foreshock_exporter.nvml.device_query import DeviceQuery, MigQuery
 from foreshock_exporter.nvml.errors import is_fatal
 
@@ -35,7 +35,6 @@ def mig_devices(query: DeviceQuery) -> Iterator[MigQuery]:
 def mig_instances(query: DeviceQuery) -> tuple[Instance, ...]:
     """MIG instances, without those removed meanwhile. Raises as `DeviceQuery.optional`."""
     found_instances: list[Instance] = []
-    placements: dict[int, tuple[int | None, int | None]] = {}
     for device in mig_devices(query):
         try:
             instance = _instance(device)
@@ -43,11 +42,14 @@ def mig_instances(query: DeviceQuery) -> tuple[Instance, ...]:
             if is_fatal(error):
                 raise
             continue
-        if instance.gpu_instance not in placements:
-            placements[instance.gpu_instance] = _placement(query, instance.gpu_instance)
-        start, size = placements[instance.gpu_instance]
-        found_instances.append(replace(instance, placement_start=start, placement_size=size))
-    return tuple(found_instances)
+        found_instances.append(instance)
+    return _placed(query, found_instances)
+
+
+def retry_placements(query: DeviceQuery) -> None:
+    """Have the next `mig_instances` read the placements that NVML refused."""
+    device = query.library.device(query.gpu)
+    device.placements = {key: found for key, found in device.placements.items() if isinstance(found, tuple)}
 
 
 def memory_info(query: DeviceQuery, fields: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - pynvml's structure, or None
@@ -82,18 +84,43 @@ def _instance(device: MigQuery) -> Instance:
     )
 
 
-def _placement(query: DeviceQuery, gpu_instance: int) -> tuple[int | None, int | None]:
-    """First memory slice of a GPU instance and number of its slices; NVML requires root. Raises as `optional`."""
-    fields = ("placement_start", "placement_size")
+def _placed(query: DeviceQuery, instances: Sequence[Instance]) -> tuple[Instance, ...]:
+    """Instances with their placement, which is read once: it is constant while a GPU instance exists."""
+    device = query.library.device(query.gpu)
+    uuids: dict[int, set[str]] = {}
+    for instance in instances:
+        uuids.setdefault(instance.gpu_instance, set()).add(instance.uuid)
+    keys = {gpu_instance: (gpu_instance, frozenset(within)) for gpu_instance, within in uuids.items()}
+    device.placements = {
+        key: device.placements.get(key) or _placement(query, gpu_instance) for gpu_instance, key in keys.items()
+    }
+    placed: list[Instance] = []
+    for instance in instances:
+        found = device.placements[keys[instance.gpu_instance]]
+        if isinstance(found, tuple):
+            placed.append(replace(instance, placement_start=found[0], placement_size=found[1]))
+        else:
+            placed.append(instance)
+            query.absent.update(dict.fromkeys(("placement_start", "placement_size"), found))
+    return tuple(placed)
+
+
+def _placement(query: DeviceQuery, gpu_instance: int) -> tuple[int, int] | Reason:
+    """First memory slice of a GPU instance and number of its slices, or why NVML refuses. Raises as `optional`."""
     library = query.library
+    expected_code = library.codes.invalid_argument
     try:
-        handle = query.required(
-            "nvmlDeviceGetGpuInstanceById", gpu_instance, expected_code=library.codes.invalid_argument
+        handle = query.required("nvmlDeviceGetGpuInstanceById", gpu_instance, expected_code=expected_code)
+        info = library.call(
+            "nvmlGpuInstanceGetInfo",
+            handle,
+            gpu=query.gpu,
+            device=library.device(query.gpu),
+            expected_code=expected_code,
         )
-        info = library.call("nvmlGpuInstanceGetInfo", handle, gpu=query.gpu, device=library.device(query.gpu))
     except DeviceError as error:
-        query.record_failure(fields, error)
-        return None, None
+        query.record_failure((), error)
+        return error.reason
     return info.placement.start, info.placement.size
 
 
