@@ -117,6 +117,23 @@ def test_what_else_a_command_changes_is_read_before_it(visit: Open, site: Site) 
         assert action.evaluate(BEFORE_COMMAND)
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, width: int) -> None:
+    """A press on the wrong button would end what relieves. On a phone, command and button unfold together."""
+    world = contended()
+    limit = Action("limit_rate", Service("ml", "train-llm"), amount=2.0, current=4.0)
+    site.hub.snapshot = snapshot(world, replace(contention_incident(world), actions=(limit,)), seq=10)
+    action = visit(width=width).page.locator("#verdict .action li").first
+    commands = action.locator("p.command")
+    expect(commands).to_have_count(2)
+    expect(commands.first.get_by_role("button")).to_have_text("Copy")
+    if width == 390:
+        expect(commands.last).to_be_hidden()
+        action.locator("details.revert summary").click()
+    expect(commands.last.locator("code")).to_contain_text('"rateLimit":null')
+    expect(commands.last.get_by_role("button", name="Copy rollback")).to_be_visible()
+
+
 def test_an_incident_that_is_open_at_the_same_time_is_a_line_of_the_banner(visit: Open, site: Site) -> None:
     """Severity, service, metric and SLO with the value now, and since when, in sight on each width; it leads there."""
     world = contended()
@@ -177,5 +194,5 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
     assert page.locator("#verdict .action li").first.evaluate(BEFORE_COMMAND)
     further = page.locator("#verdict .action li").nth(1)
     expect(further.locator("code").first).to_be_hidden()
-    further.locator("summary").click()
+    further.locator("summary").first.click()
     expect(further.locator("code").first).to_be_visible()

@@ -127,6 +127,30 @@ def test_a_rate_limit_is_the_one_that_its_command_sets(rate: float, shown: str, 
     assert command is None if per_minute is None else f'"requests":{per_minute},' in str(command)
 
 
+@pytest.mark.parametrize(
+    ("current", "callee", "how"),
+    [
+        (24.4, None, "About 70% of its requests get HTTP 429. For Envoy Gateway, whose limit is per proxy: divide it"),
+        (math.nan, None, "Excess requests get HTTP 429. For Envoy Gateway"),
+        (24.4, BATCH, "At the gateway or mesh, rate-limit this client. About 70% of its requests get HTTP 429"),
+    ],
+)
+def test_a_rate_limit_says_which_share_it_rejects_and_that_its_rollback_removes_an_earlier_limit(
+    current: float, callee: Service | None, how: str
+) -> None:
+    action = Action("limit_rate", FRONT, callee=callee, amount=7.32, current=current)
+    assert how_to(action).startswith(how)
+    assert how_to(action).endswith(". Rollback removes an earlier limit")
+
+
+def test_replicas_beyond_the_gpu_quota_say_what_it_leaves() -> None:
+    action = Action("add_replicas", LLM, target="chat", amount=4.0, current=6.0, needed_gpus=5.0, free_gpus=1.0)
+    needs = "needs 5 more GPUs (the quota of pool chat leaves 1: raise it first)"
+    assert action_expected(action._replace(effective_seconds=480.0)) == f"takes effect within 8 min, {needs}"
+    for known in ({"free_gpus": 5.0}, {"free_gpus": math.nan}, {"needed_gpus": math.nan}):
+        assert action_expected(action._replace(**known)) == ""
+
+
 def test_an_unknown_effect_and_time_are_left_out() -> None:
     assert action_text(Action("inspect_replicas", LLM)) == "Check why serving/llm-chat replicas are not ready."
     assert action_text(None) == ""

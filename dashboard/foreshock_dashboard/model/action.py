@@ -126,11 +126,12 @@ class Action(NamedTuple):
     other end of its calls. callers: services that call it. target: the pool, tier, host, replica, or version. requests:
     the kind of requests. amount: the value to set, the share to shed, the number to add, or the revision to go back to;
     current: the value now, before a pause; NaN if unknown. ready: those of the current replicas that are ready, where
-    not all are. maximum: largest number that the autoscaler allows; NaN without one. at: Unix seconds by which it has
-    to be done. until_seconds: seconds until it is no longer needed; negative if that is overdue. effective_seconds:
-    time to effect; NaN if unknown. too_late: the forecast SLO breach of the service that it helps comes before it, else
-    the first one. outcome: what this action and those before it achieve, once the queue is drained, `drain_seconds`
-    after they take effect; NaN without a queue.
+    not all are. maximum: largest number that the autoscaler allows; NaN without one. needed_gpus: those that it
+    assigns beyond the ones that serve, and free_gpus: those that the quota of the pool leaves; NaN if unknown. at:
+    Unix seconds by which it has to be done. until_seconds: seconds until it is no longer needed; negative if that
+    is overdue. effective_seconds: time to effect; NaN if unknown. too_late: the forecast SLO breach of the service
+    that it helps comes before it, else the first one. outcome: what this action and those before it achieve, once
+    the queue is drained, `drain_seconds` after they take effect; NaN without a queue.
     """
 
     kind: ActionKind
@@ -145,6 +146,8 @@ class Action(NamedTuple):
     current: float = math.nan
     ready: float = math.nan
     maximum: float = math.nan
+    needed_gpus: float = math.nan
+    free_gpus: float = math.nan
     at: float = math.nan
     until_seconds: float = math.nan
     reason: Reason | None = None
@@ -168,3 +171,8 @@ class Action(NamedTuple):
     def exceeds_maximum(self) -> bool:
         """Whether the autoscaler allows less than the total."""
         return self.total > self.maximum
+
+    @property
+    def exceeds_quota(self) -> bool:
+        """Whether the GPU quota of the pool leaves less than it needs; False if unknown."""
+        return self.needed_gpus > self.free_gpus

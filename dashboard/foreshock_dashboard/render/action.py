@@ -81,7 +81,15 @@ def action_expected(action: Action) -> str:
     when = f"takes effect within {max(1, math.ceil(seconds / 60))} min" if _known(seconds) else ""
     too_late = "likely too late" if when and action.too_late else ""
     change = joined_text(_change(action.effect), _cluster(action))
-    return ", ".join(part for part in (change, when, too_late) if part)
+    return ", ".join(part for part in (change, when, too_late, _missing_quota(action)) if part)
+
+
+def _missing_quota(action: Action) -> str:
+    """`needs 5 more GPUs (the quota of pool chat leaves 1: raise it first)`; "" where the quota suffices."""
+    if not action.exceeds_quota:
+        return ""
+    needed = f"needs {action.needed_gpus:.0f} more {plural(action.needed_gpus, 'GPU')}"
+    return f"{needed} (the quota of pool {in_words(action.target)} leaves {action.free_gpus:.0f}: raise it first)"
 
 
 def action_outcome(action: Action) -> str:

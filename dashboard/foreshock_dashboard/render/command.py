@@ -53,7 +53,7 @@ def how_to(action: Action) -> str:
     revert it, to be read before it; "" if neither.
     """
     if ENVOY_GATEWAY_OBJECT in (action_command(action) or ""):
-        return ENVOY_GATEWAY_NOTES[action.kind]
+        return ENVOY_GATEWAY_NOTES[action.kind].format(rejected=_rejected(action))
     if action.kind == "pause" and action_command(action) and not revert_command(action):
         return "To roll back, scale to the number of replicas that the first command shows"
     if action.kind in ("drain_gpus", "move_off_gpus") and action_command(action):
@@ -63,7 +63,15 @@ def how_to(action: Action) -> str:
         return f"Evicts all pods from {in_words(action.target)}. No new pods start there until rollback"
     service = in_words(str(action.service)) if action.service else "the service"
     share = percent(action.amount) if action.amount > 0 else "some"
-    return HOW_TO.get(action.kind, "").format(share=share, service=service)
+    how = HOW_TO.get(action.kind, "").format(share=share, service=service, rejected=_rejected(action))
+    removes = action.kind == "limit_rate" and revert_command(action)
+    return f"{how}. Rollback removes an earlier limit" if removes else how
+
+
+def _rejected(action: Action) -> str:
+    """What a rate limit rejects: `About 62% of its requests`; without rates, `Excess requests`."""
+    share = 1 - action.requests_per_minute / 60 / action.current if action.current > 0 and action.amount > 0 else 0.0
+    return f"About {percent(share)} of its requests" if share > 0 else "Excess requests"
 
 
 def _command(commands: Mapping[ActionKind, Make], action: Action) -> str | None:

@@ -12,7 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analysis import platforms
-from tests.analysis.detectors.platform import ANSWER, BATCH, FRONT, GATEWAY, LLM, POINTS, Changes, point, ramp, since
+from tests.analysis.detectors.platform import (
+    ANSWER,
+    BATCH,
+    FRONT,
+    GATEWAY,
+    LLM,
+    POINTS,
+    Changes,
+    last_point,
+    point,
+    ramp,
+    since,
+    world,
+)
 
 from foreshock_dashboard.analysis.baseline.replicas import max_replicas, wanted_replicas
 from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
@@ -137,6 +150,27 @@ def test_replicas_are_added_up_to_the_maximum_of_the_autoscaler_or_beyond_it() -
     assert (action.kind, action.maximum) == ("add_replicas", 6)
     assert action.exceeds_maximum == (action.total > 6)
     assert math.isnan(max_replicas(now, FRONT))
+
+
+@pytest.mark.parametrize(
+    ("pools", "used", "needed", "free", "exceeds"),
+    [
+        (("chat", "chat"), 3, 3.0, 1.0, True),
+        (("chat", "chat"), 1, 3.0, 3.0, False),
+        (("chat", "chat"), math.nan, math.nan, math.nan, False),
+        (("chat", "embed"), 3, math.nan, math.nan, False),
+    ],
+    ids=["one GPU is left", "three are left", "no quota is reported", "its GPUs are of two pools"],
+)
+def test_replicas_beyond_the_gpu_quota_of_their_pool_exceed_it(
+    pools: tuple[str, str], used: float, needed: float, free: float, *, exceeds: bool
+) -> None:
+    """Two replicas on two GPUs serve; three more are to be added. Each evaluation reads the quota again."""
+    now = last_point(replace(world({("used", "chat"): used}), pool=pools), utilization(1.4))
+    earlier = Action("add_replicas", LLM, amount=3.0, current=2.0, needed_gpus=9.0, free_gpus=0.0)
+    action = as_of_now(earlier, now)
+    assert (action.needed_gpus, action.free_gpus) == pytest.approx((needed, free), nan_ok=True)
+    assert action.exceeds_quota == exceeds
 
 
 def test_replicas_are_added_to_the_desired_ones_of_which_not_all_are_ready() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.threshold import Threshold
 
 LOOKBACK_SECONDS = 3600.0
@@ -43,6 +46,29 @@ def wanted_replicas(point: EvaluationPoint, service: Service) -> float:
 def max_replicas(point: EvaluationPoint, service: Service) -> float:
     """The newest maximum of the autoscaler; NaN without one."""
     return _newest_positive(point, service, capacity(point.world).max_replicas)
+
+
+class PoolQuota(NamedTuple):
+    """GPUs of the quota of a pool: assigned ones, and their limit."""
+
+    pool: str
+    used: float
+    limit: float
+
+
+def pool_quota(world: World, service: Service, column: int = -1) -> PoolQuota | None:
+    """The GPU quota of the pool of a service; None where it is unknown.
+
+    Its pool is that of its GPUs; without pools of GPUs, the pool in its name.
+    """
+    state = capacity(world)
+    pool = pool_of(world, [tenant.gpu for tenant in world.tenants if tenant.service == service])
+    pools = [pool] if pool else [name for name in state.pools if name and name in service.name]
+    if len(pools) != 1 or pools[0] not in state.pools:
+        return None
+    row = state.pools.index(pools[0])
+    used, limit = float(state.used[row, column]), float(state.quota[row, column])
+    return PoolQuota(pools[0], used, limit) if math.isfinite(used) and limit > 0 else None
 
 
 def _newest_positive(point: EvaluationPoint, service: Service, rows: Floats) -> float:

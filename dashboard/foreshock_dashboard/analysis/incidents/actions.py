@@ -9,7 +9,7 @@ from dataclasses import replace
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
-from foreshock_dashboard.analysis.remediation.actions import against_growth, limited_rate, roll_back
+from foreshock_dashboard.analysis.remediation.actions import against_growth, limited_rate, roll_back, with_quota
 from foreshock_dashboard.analysis.remediation.effect import LOAD, at_baseline, caller_effect, with_slo
 from foreshock_dashboard.analysis.remediation.ranking import MAX_ACTIONS, ranked, with_relief
 from foreshock_dashboard.model.action import Action, ActionKind, Reason
@@ -52,7 +52,9 @@ def is_breached(service: Service, risks: Mapping[Service, ServiceRisk]) -> bool:
 
 
 def as_of_now(action: Action, point: EvaluationPoint) -> Action:
-    """An earlier action with the present load, p95, and rate; without its effect if that is reached."""
+    """An earlier action with the present load, p95, rate, and quota; without its effect if that is reached."""
+    if action.kind == "add_replicas":
+        action = with_quota(point, action)
     if action.kind == "limit_rate" and action.service and math.isfinite(action.current):
         action = action._replace(current=limited_rate(point, action))
     effect = action.effect

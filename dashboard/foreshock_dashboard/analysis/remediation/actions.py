@@ -10,7 +10,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.replicas import max_replicas, wanted_replicas
+from foreshock_dashboard.analysis.baseline.replicas import max_replicas, pool_quota, wanted_replicas
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.remediation.effect import LOAD, improvement, of_load, reduced
 from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading, predicted_load, safe_limit, safe_limits
@@ -171,6 +171,26 @@ def add_replicas(point: EvaluationPoint, service: Service, load: OfferedLoad | N
     if desired >= needed:
         return Action("inspect_replicas", service)
     return action._replace(amount=needed - desired, current=desired, ready=replicas, effect=effect)
+
+
+def with_quota(point: EvaluationPoint, action: Action) -> Action:
+    """Replicas to add with the GPUs that they need, and those that the quota of the pool leaves, where both are known.
+
+    A replica takes as many GPUs as those that report, at least one.
+    """
+    service = action.service
+    quota = pool_quota(point.world, service, point.column) if service else None
+    if (
+        service is None
+        or quota is None
+        or not (replicas := reporting_replicas(point, service))
+        or not action.amount > 0
+    ):
+        return action._replace(needed_gpus=math.nan, free_gpus=math.nan)
+    rows, window = point.tenant_rows.get(service, ()), point.window(REPORTED_SECONDS)
+    gpus = {point.world.tenants[row].gpu for row in rows if np.isfinite(point.world.busy[row, window]).any()}
+    needed = (action.total - replicas) * max(1, round(len(gpus) / replicas))
+    return action._replace(target=quota.pool, needed_gpus=needed, free_gpus=max(0.0, quota.limit - quota.used))
 
 
 def cap_retries(point: EvaluationPoint, client: Service, service: Service, ratio: float) -> Action:

@@ -91,7 +91,7 @@ HOW_TO: Mapping[ActionKind, str] = {
     "limit_batch": "On the model server, lower the number of sequences in a batch (vLLM --max-num-seqs)",
     "limit_calls": "At the gateway or mesh, rate-limit this route. Excess requests get HTTP 429",
     "limit_length": "At the gateway, cap the prompt length and max_tokens of these requests",
-    "limit_rate": "At the gateway or mesh, rate-limit this client. Excess requests get HTTP 429",
+    "limit_rate": "At the gateway or mesh, rate-limit this client. {rejected} get HTTP 429",
     "raise_quota": "Raise requests.nvidia.com/gpu in its ResourceQuota",
     "restore_timeout": "In the client's configuration, restore the previous timeout",
     "set_retry_budget": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
@@ -99,8 +99,8 @@ HOW_TO: Mapping[ActionKind, str] = {
 }
 """Where and how to take the actions without a command, by kind."""
 ENVOY_GATEWAY_NOTES: Mapping[ActionKind, str] = {
-    "limit_rate": "Excess requests get HTTP 429. For Envoy Gateway; elsewhere, set the limit in the VirtualService "
-    "(Istio) or limit_req (NGINX)",
+    "limit_rate": "{rejected} get HTTP 429. For Envoy Gateway, whose limit is per proxy: divide it by the number of "
+    "proxies; elsewhere, set it in the VirtualService (Istio) or limit_req (NGINX). Rollback removes an earlier limit",
     "shed_load": "For Envoy Gateway; elsewhere, set an HTTP fault in the VirtualService (Istio) or return 503 (NGINX)",
 }
 """Which gateway the command of an action is for, and where others have the same setting, by kind."""

@@ -42,8 +42,7 @@ const unbrokenWords = (command) =>
   command.split(" ").map((word, i) => [i ? " " : "", /['"{}]/.test(word) ? word : h("span", { class: "word" }, word)]);
 
 /**
- * The commands of an action, to copy, below what else they change, or how to take it; a phone has no room for the text
- * of the second command.
+ * The commands of an action, to copy, below what else they change, or how to take it.
  * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command" | "how">} action
  */
 const commandRows = ({ command, revert_command: revert, how }) => {
@@ -55,17 +54,25 @@ const commandRows = ({ command, revert_command: revert, how }) => {
       { class: "command" },
       h("code", { title: `${command}\n${ACTION_TEXTS.names}` }, unbrokenWords(command)),
       copyButton(ACTION_TEXTS.copy, command),
-      revert ? copyButton(ACTION_TEXTS.copy_revert, revert) : null,
     ),
-    revert
-      ? h(
-          "p",
-          { class: "command revert" },
-          h("span", { class: "muted" }, ACTION_TEXTS.revert),
-          h("code", null, unbrokenWords(revert)),
-        )
-      : null,
+    revert ? revertRow(revert) : null,
   ];
+};
+
+/**
+ * The command that takes an action back, with its own button; on a phone, which has no room for it, it unfolds.
+ * @param {string} command
+ */
+const revertRow = (command) => {
+  const row = [h("code", null, unbrokenWords(command)), copyButton(ACTION_TEXTS.copy_revert, command)];
+  if (NARROW.matches)
+    return h(
+      "details",
+      { class: "revert" },
+      h("summary", null, ACTION_TEXTS.revert),
+      h("p", { class: "command" }, row),
+    );
+  return h("p", { class: "command revert" }, h("span", { class: "muted" }, ACTION_TEXTS.revert), row);
 };
 
 const WHEN = ", takes effect ";

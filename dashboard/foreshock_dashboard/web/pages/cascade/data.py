@@ -11,8 +11,7 @@ from typing import Required
 
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.signals import capacity
+from foreshock_dashboard.analysis.baseline.replicas import pool_quota
 from foreshock_dashboard.model.incident import AtRisk, Cause, Evidence, Incident, Severity, State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -442,11 +441,5 @@ def quota(world: World, service: Service) -> QuotaRow | None:
 
     Its pool is that of its GPUs; without pools of GPUs, the pool in its name, as in the analysis.
     """
-    state = capacity(world)
-    pool = pool_of(world, [tenant.gpu for tenant in world.tenants if tenant.service == service])
-    pools = [pool] if pool else [name for name in state.pools if name and name in service.name]
-    if len(pools) != 1 or pools[0] not in state.pools:
-        return None
-    row = state.pools.index(pools[0])
-    used, limit = float(state.used[row, -1]), float(state.quota[row, -1])
-    return QuotaRow(pools[0], used, limit) if math.isfinite(used) and limit > 0 else None
+    found = pool_quota(world, service)
+    return QuotaRow(*found) if found else None
