@@ -77,6 +77,7 @@ def test_a_cascade_is_accessible_and_fits(visit: Open, width: int) -> None:
     """On both pages while it spreads, with a forecast; on a phone panels are folded, and the map is tables."""
     page = visit("/cascade", width=width).page
     _ready(page)
+    expect(page).to_have_title("⬢ 1 incident · Cascade · foreshock")
     if width <= 600:
         expect(page.locator("#signals")).to_be_hidden()
         for fold in page.locator("[data-fold]").all():

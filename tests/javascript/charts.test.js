@@ -145,7 +145,9 @@ test("labels of events do not overlap; that of the page has the first choice", (
   assert.deepEqual(texts([event(200, "warning"), event(210, "paged")]), ["214 Critical (paged)", "105 Early warning"]);
   assert.deepEqual(texts([event(200, "warning"), event(205, "warning")]), ["105 Early warning"]);
   assert.deepEqual(texts([event(470, "paged")]), ["354 Critical (paged)"]); // "Forecast" follows at 500
-  assert.deepEqual(texts([event(440, "warning"), event(470, "paged")]), ["345 Early warning"]); // across no line
+  assert.deepEqual(texts([event(440, "warning"), event(470, "paged")]), ["354 Critical (paged)"]); // across its line
+  assert.deepEqual(texts([event(300, "paged"), event(320, "warning")]), ["184 Critical (paged)", "324 Early warning"]);
+  assert.deepEqual(texts([event(440, "recovering"), event(470, "warning")], 480), ["366 Recovering"]); // across no line
   assert.deepEqual(texts([event(40, "warning"), event(50, "paged")]), ["54 Critical (paged)"]); // no room on the left
   assert.deepEqual(texts([event(200, "paged"), event(480, "recovering")]), ["204 Critical (paged)", "406 Recovering"]);
 });

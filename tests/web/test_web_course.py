@@ -149,6 +149,17 @@ def test_what_is_said_of_an_incident_names_no_service_of_another_one() -> None:
     assert lanes[other.id] & {"rag-api", "summarize", "chat-api"} == {"summarize", "chat-api"}
 
 
+def test_a_degraded_service_at_risk_is_listed_once() -> None:
+    """With its forecast, which has its metric as well."""
+    world = contended()
+    item = replace(contention_incident(world), at_risk=(AtRisk(service("gateway"), 100.0, 240.0, 500.0),))
+    degraded: list[tuple[str, slice, Stage]] = [(name, slice(-9, None), "degraded") for name in ("gateway", "auth")]
+    situation = verdict(snapshot(world, item), history=staged(world, *degraded)).situation
+    assert situation is not None
+    assert [row.service for row in situation["at_risk"]] == ["gateway"]
+    assert [row.service for row in situation["degraded"]] == ["auth"]
+
+
 def test_a_breach_that_is_over_leads_no_forecast_while_its_incident_fires() -> None:
     """The signals of an incident are normal a little later than the SLO is met: no other breach is near."""
     world = contended()

@@ -144,11 +144,14 @@ def test_idle_power_is_of_those_that_hold_the_gpu() -> None:
 
 
 def test_energy_of_a_model_that_is_never_idle_is_by_busy_share_alone() -> None:
-    """Its idle power is unknown, and so is the energy of a service that only holds the GPU: absent, not 0."""
+    """Its idle power is unknown, and so is the energy of what does not use the GPU: absent, not 0."""
     found = lines(usage(1, [holder("chat"), holder("notebook")], [0.5, 0.0]))
 
     assert found["chat"]["joules"] == pytest.approx(300)
     assert not {"joules", "powered"} & found["notebook"].keys()
+    part = lines(usage(1, [holder("chat", fraction=0.25)], [0.5]))
+    assert part["chat"]["joules"] == pytest.approx(300)
+    assert not {"joules", "powered"} & part["unallocated"].keys()
 
 
 def test_unknown_power_and_activity_are_absent() -> None:

@@ -30,7 +30,7 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
     A holder has the fraction of its MIG instances. The rest of the GPU is divided among the others by their containers;
     without any it is unallocated, or of unknown use. Energy is an estimate: the idle power of a GPU goes to those that
     hold it, by what they hold, since it is drawn for all of them; what it draws beyond goes by busy share. Where the
-    idle power is unknown, so is the energy of a holder that is not busy while another one is.
+    idle power is unknown, so is the energy of a holder, or of a rest, that is not busy while another one is.
     """
     gpu = np.array([holder.gpu for holder in usage.holders], np.intp)
     shares = _shares(usage, gpu)
@@ -75,14 +75,15 @@ def account(usage: GpuUsage, max_lines: int = MAX_LINES) -> CostHour:
     for holding, mine in ((Holding.UNALLOCATED, is_free), (Holding.UNKNOWN, ~is_free)):
         left = np.where(mine, rest, 0.0)
         gpus = np.flatnonzero(left.sum(axis=1))
-        left, power, watts = left[gpus], (left * idle_joules / usage.step)[gpus], joules[gpus]
+        left, power = left[gpus], (left * idle_joules / usage.step)[gpus]
+        is_known = (np.isfinite(joules) & (np.isfinite(idle_watts) | ~is_busy))[gpus]
         lines.add(
             [lines.row(holding, None, row) for row in gpus.tolist()],
             {
                 Figure.ALLOCATED: left,
                 Figure.KNOWN: left if holding is Holding.UNALLOCATED else np.zeros_like(left),
                 Figure.JOULES: np.nan_to_num(power),
-                Figure.POWERED: np.where(np.isfinite(watts), left, 0.0),
+                Figure.POWERED: np.where(is_known, left, 0.0),
                 Figure.INFERRED: np.where(usage.shows_allocations[gpus][:, None], 0.0, left),
             },
         )

@@ -115,7 +115,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "no_other_at_risk": "No other service is forecast to breach its SLO in the next 30 min",
     "further": "Also open",
     "since": "since",
-    "further_more": "more incidents",
+    "further_more": "more incident",
     "either": "Either",
     "or": "or",
     "latent_risk": "Latent risk (separate from this incident)",

@@ -15,7 +15,7 @@ export interface LivePayload {
   clusters?: string[];
   /** The id of the topology whose indices the values use. */
   topology: string;
-  open_incidents?: { affected: readonly string[] }[];
+  open_incidents?: Pick<Incident, "affected" | "severity" | "state">[];
   /** What people did about the incidents of the page, by id. */
   responses?: Record<string, IncidentResponse>;
   /** The known owners of the services of incidents. */

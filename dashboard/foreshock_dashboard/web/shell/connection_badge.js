@@ -3,6 +3,7 @@ import { formatTimestampWithZone } from "#web/assets/clock.js";
 import { byId, h, markStale, put, requireId, setText } from "#web/assets/dom.js";
 import { formatDuration, isNumber, plural } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { STATUS_SIGNS } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 
@@ -71,7 +72,8 @@ const describeLive = ({ changedAt, receivedAt }) => {
 const updatedText = (ageSeconds) => (ageSeconds === null ? "" : ` · ${formatDuration(ageSeconds)} ago`);
 
 /**
- * The document's title: what is wrong and when an SLO breach is forecast, before the page's name.
+ * The document's title: what is wrong and when an SLO breach is forecast, or the number of incidents, before the page's
+ * name.
  * @param {Connection} connection
  * @param {State} state
  */
@@ -79,8 +81,11 @@ const titleText = ({ page }, state) => {
   const name = `${page?.dataset.title || "foreshock"} · foreshock`;
   const { verdict, open_incidents: incidents = [] } = live.data ?? {};
   if (state === "lost") return `✕ no connection · ${name}`;
+  const current = incidents.filter(({ affected }) => affected.length);
+  const worst = worstStatus(current.map(incidentStatus));
+  if (worst && !verdict) return `${STATUS_SIGNS[worst]} ${plural(current.length, "incident")} · ${name}`;
   if (verdict?.title) {
-    const more = incidents.filter(({ affected }) => affected.length).length - 1;
+    const more = current.length - 1;
     const sign = STATUS_SIGNS[/** @type {keyof typeof STATUS_SIGNS} */ (verdict.state)];
     return `${sign} ${verdict.title}${more > 0 ? ` (+${plural(more, "incident")})` : ""} · ${name}`;
   }

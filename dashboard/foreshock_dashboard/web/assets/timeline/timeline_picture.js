@@ -155,8 +155,8 @@ export const picture = (data, width) => {
 };
 
 /**
- * The labels of the first event of each kind that have room beside their line and left of `end`, across no other line:
- * the legend has those that have none.
+ * The labels of the first event of each kind that have room beside their line and left of `end`, across no other line,
+ * or, that of the page, across one of an early warning: the legend has those that have none.
  * @param {Timeline["events"]} events
  * @param {(unix: number) => number} x
  * @param {number} end
@@ -171,12 +171,14 @@ export const eventLabels = (events, x, end) => {
     const [text, line] = [EVENTS[event.kind], x(event.at)];
     const width = text.length * EVENT_CHARACTER_WIDTH;
     const [before, after] = [line - EVENT_GAP - width, line + EVENT_GAP];
-    const isFree = (/** @type {number} */ at) =>
-      at >= 0 &&
-      at + width <= end &&
-      events.every(({ at: unix }) => x(unix) <= at || x(unix) >= at + width) &&
-      placed.every((other) => at >= other.right || at + width <= other.left);
-    const left = (kind === "warning" ? [before, after] : [after, before]).find(isFree);
+    const places = (kind === "warning" ? [before, after] : [after, before]).filter(
+      (at) => at >= 0 && at + width <= end && placed.every((other) => at >= other.right || at + width <= other.left),
+    );
+    const crossed = (/** @type {number} */ at) =>
+      events.filter(({ at: unix }) => x(unix) > at && x(unix) < at + width).map((other) => other.kind);
+    const left =
+      places.find((at) => !crossed(at).length) ??
+      places.find((at) => kind === "paged" && crossed(at).every((other) => other === "warning"));
     if (left !== undefined) placed.push({ left, right: left + width, text });
   }
   return placed;

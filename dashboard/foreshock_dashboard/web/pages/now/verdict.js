@@ -131,7 +131,7 @@ const furtherIncidents = ({ further, more }) => {
       timeElement(since, live.time),
     ),
   );
-  const rest = more ? h("p", null, h("a", { href: "#evidence-panel" }, `${more} ${NOW_TEXTS.further_more}`)) : null;
+  const rest = more ? h("p", null, h("a", { href: "#evidence-panel" }, plural(more, NOW_TEXTS.further_more))) : null;
   return h("dl", { class: "facts further" }, fact(NOW_TEXTS.further, lines, rest));
 };
 

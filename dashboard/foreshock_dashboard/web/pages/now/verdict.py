@@ -95,10 +95,10 @@ class Situation(TypedDict):
     forecast. learned: whether its SLO is. figure, badge, lead, suspected, recovery_text, action_text: sentences.
     origin: the metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of
     any of its services. breached: other services that breach their SLO: those that fail most requests first, then the
-    furthest beyond it. degraded: those that do not, but are slower or fail more than normally. at_risk: services that
-    will breach it, the soonest first, without the forecast of the headline; none_at_risk: the text without any.
-    changes: those that may have led to the first anomaly, the newest of change_count. further: the most urgent other
-    incidents; more: the number of those that are left out.
+    furthest beyond it. degraded: those that do not, but are slower or fail more than normally, without those at_risk.
+    at_risk: services that will breach it, the soonest first, without the forecast of the headline; none_at_risk: the
+    text without any. changes: those that may have led to the first anomaly, the newest of change_count. further: the
+    most urgent other incidents; more: the number of those that are left out.
     """
 
     incident: IncidentJson
@@ -256,10 +256,17 @@ def _of_incidents(
     in_headline = {str(subject), *(name for clause in first.clauses for name in clause.services)}
     breached = [breached_row(service, found) for service in first.beyond if str(service) not in in_headline]
     chosen = chosen_incident(snapshot, item)
+    at_risk = [
+        with_metric(row, found) if row.state or not history else with_callee(row, world, history, item)
+        for row in at_risk_next(chosen, stages)
+        if not (first.has_forecast and row.service == str(subject))
+        and not (first.is_over and Service.parse(row.service) in first.breaches)
+    ]
+    listed_already = in_headline | {row.service for row in at_risk}
     degraded = [
         service
         for service, stage in stages.items()
-        if stage == "degraded" and str(service) not in in_headline and chosen.may_have(service)
+        if stage == "degraded" and str(service) not in listed_already and chosen.may_have(service)
     ]
     cost = impact(
         world,
@@ -303,12 +310,7 @@ def _of_incidents(
         "first_breach": whole,
         "breached": sorted(breached, key=by_impact),
         "degraded": sorted((breached_row(service, found) for service in degraded), key=by_impact),
-        "at_risk": [
-            with_metric(row, found) if row.state or not history else with_callee(row, world, history, item)
-            for row in at_risk_next(chosen, stages)
-            if not (first.has_forecast and row.service == str(subject))
-            and not (first.is_over and Service.parse(row.service) in first.breaches)
-        ],
+        "at_risk": at_risk,
         "none_at_risk": NOW_TEXTS["no_other_at_risk" if first.has_forecast or first.beyond else "none_at_risk"],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
         "change_count": len(changes),
