@@ -114,8 +114,8 @@ FORECAST = Row(
             "percentunit", width=8, links=SERVICE_LINKS,
         ),
         Panel(
-            "Forecast load over safe limit, next 24 h",
-            "Highest hourly load within 24 h over the safe limit, median. Above 100%, capacity is short.",
+            "Forecast load over hourly safe limit, next 24 h",
+            "Highest hourly load within 24 h over the hourly safe limit, median. Above 100%, capacity is short.",
             (
                 Query(
                     named(
@@ -130,7 +130,7 @@ FORECAST = Row(
         ),
         Panel(
             "Time to capacity shortage",
-            "When load exceeds its safe limit, by the median or by the last 7 days. No line without a shortage.",
+            "When load exceeds its hourly safe limit, by the median or by the last 7 days. No line without a shortage.",
             (
                 Query(
                     named(

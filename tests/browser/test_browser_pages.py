@@ -48,12 +48,14 @@ def test_the_week_of_a_service_is_read_by_keys(visit: Open, site: Site) -> None:
     site.hub.capacity = FORECAST
     page = visit("/capacity").page
     ready(page)
-    expect(page.locator("#shortage")).to_contain_text("vllm-70b exceeds its safe limit tomorrow at 19:40 (80% interval")
+    expect(page.locator("#shortage")).to_contain_text(
+        "vllm-70b exceeds its hourly safe limit tomorrow at 19:40 (80% interval"
+    )
     strip = page.get_by_role("slider", name=re.compile("embedder"))
     strip.focus()
     strip.press("PageUp")
     strip.press("ArrowRight")
-    expect(strip).to_have_attribute("aria-valuetext", re.compile("^tomorrow at 20:00: .*% of safe limit"))
+    expect(strip).to_have_attribute("aria-valuetext", re.compile("^tomorrow at 20:00: .*% of hourly safe limit"))
     strip.press("Enter")
     expect(page).to_have_url(re.compile("service=embedder"))
     expect(page.locator("#chosen-service")).to_have_value("1")

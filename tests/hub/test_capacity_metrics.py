@@ -26,7 +26,7 @@ def series(forecast: CapacityForecast, name: str, *labels: str, now: float = NOW
 
 
 def test_load_is_exported_as_the_peak_within_each_horizon() -> None:
-    """Over capacity, with its 90% quantile, beside its safe limit."""
+    """Over capacity, with its 90% quantile, beside its hourly safe limit."""
     of = series(FORECAST, "load_ratio", "service_name", "horizon", "quantile")
     assert of["vllm-8b", "24h", "0.5"] == pytest.approx(6.0 * 1.5 / 20)
     assert of["vllm-8b", "24h", "0.9"] == pytest.approx(1.1 * 6.0 * 1.5 / 20)

@@ -52,7 +52,7 @@ test("equal hours are one part of a strip, and only a load above the limit is re
 
 test("an hour is read with its upper bound, and an unknown one as such", () => {
   const row = /** @type {any} */ ({ median: [92, null], upper: [108, null] });
-  assert.equal(hourText(row, 0, noon, noon), "today at 12:00: 92% of safe limit (80% upper bound 108%)");
+  assert.equal(hourText(row, 0, noon, noon), "today at 12:00: 92% of hourly safe limit (80% upper bound 108%)");
   assert.equal(hourText(row, 1, noon, noon), "today at 13:00: unknown");
 });
 

@@ -83,7 +83,7 @@ def test_a_band_that_begins_tonight_does_not_wake_for_a_median_of_another_day() 
     assert [is_due(slow, at(now), HOURS) for now in ("6 05:30", "6 06:00")] == [False, True]
 
 
-SAID, ROOM = "serving/llm-chat exceeds its safe limit", "Pool chat has room for them"
+SAID, ROOM = "serving/llm-chat exceeds its hourly safe limit", "Pool chat has room for them"
 Due = Callable[..., list[OutboxMessage]]
 
 

@@ -56,6 +56,7 @@ def test_a_moment_has_the_day_that_people_say(at: float, words: str) -> None:
 
 OPEN_END = "tomorrow at 10:40 UTC (80% interval from 09:50 UTC, or not at all in 7 days)"
 DAYS = "tomorrow at 10:40 UTC (80% interval today at 10:40 to Thursday at 10:40 UTC)"
+EXCEEDS = "vllm-70b exceeds its hourly safe limit"
 WHEN = "tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC)"
 
 
@@ -64,72 +65,69 @@ WHEN = "tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC)"
     [
         (
             shortage(),
-            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Pool chat has room for only 1.",
+            f"{EXCEEDS} {WHEN} unless 2 replicas are added. Pool chat has room for only 1.",
         ),
         (
             shortage(replicas=1, room=3, max_replicas=math.nan),
-            f"vllm-70b exceeds its safe limit {WHEN} unless 1 replica is added. Pool chat has room for it.",
+            f"{EXCEEDS} {WHEN} unless 1 replica is added. Pool chat has room for it.",
         ),
         (
             shortage(room=2, max_replicas=math.nan),
-            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Pool chat has room for them.",
+            f"{EXCEEDS} {WHEN} unless 2 replicas are added. Pool chat has room for them.",
         ),
         (
             shortage(room=0),
-            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Pool chat has no room.",
+            f"{EXCEEDS} {WHEN} unless 2 replicas are added. Pool chat has no room.",
         ),
         (
             shortage(room=math.nan, pool="", max_replicas=math.nan),
-            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Room in its pool is unknown.",
+            f"{EXCEEDS} {WHEN} unless 2 replicas are added. Room in its pool is unknown.",
         ),
-        (shortage(replicas=0), f"vllm-70b exceeds its safe limit {WHEN}."),
+        (shortage(replicas=0), f"{EXCEEDS} {WHEN}."),
         (
             shortage(None, kind=LoadKind.GPU_QUOTA, replicas=3),
             f"Pool chat exceeds its GPU quota {WHEN} unless 3 GPUs are added.",
         ),
         (
             shortage(latest=math.inf),
-            f"vllm-70b exceeds its safe limit {OPEN_END} unless 2 replicas are added. Pool chat has room for only 1.",
+            f"{EXCEEDS} {OPEN_END} unless 2 replicas are added. Pool chat has room for only 1.",
         ),
         (
             shortage(earliest=-DAY, latest=DAY, room=9, max_replicas=math.nan),
-            f"vllm-70b exceeds its safe limit {DAYS} unless 2 replicas are added. Pool chat has room for them.",
+            f"{EXCEEDS} {DAYS} unless 2 replicas are added. Pool chat has room for them.",
         ),
         (
             shortage(replicas=3, max_replicas=5.0, room=8.0),
             (
-                f"vllm-70b exceeds its safe limit {WHEN} unless its autoscaler's maximum is raised "
+                f"{EXCEEDS} {WHEN} unless its autoscaler's maximum is raised "
                 "from 5 to 6 replicas. Pool chat has room for them."
             ),
         ),
         (
             shortage(max_replicas=3.0, room=5.0),
             (
-                f"vllm-70b exceeds its safe limit {WHEN} unless its autoscaler's maximum is raised "
+                f"{EXCEEDS} {WHEN} unless its autoscaler's maximum is raised "
                 "from 3 to 5 replicas. Pool chat has room for them."
             ),
         ),
         (
             shortage(replicas=5, max_replicas=5.0, room=3.0),
             (
-                f"vllm-70b exceeds its safe limit {WHEN} unless its autoscaler's maximum is raised "
+                f"{EXCEEDS} {WHEN} unless its autoscaler's maximum is raised "
                 "from 5 to 8 replicas. Pool chat has room for only 6 in all."
             ),
         ),
         (
             shortage(max_replicas=5.0, room=1.0),
-            f"vllm-70b exceeds its safe limit {WHEN} unless 2 replicas are added. Pool chat has room for only 1.",
+            f"{EXCEEDS} {WHEN} unless 2 replicas are added. Pool chat has room for only 1.",
         ),
         (
             shortage(at=NOW - 60.0, replicas=3, max_replicas=5.0, room=math.nan),
-            (
-                "vllm-70b exceeds its safe limit now. Raise its autoscaler's maximum from 5 to 6 replicas. "
-                "Room in pool chat is unknown."
-            ),
+            (f"{EXCEEDS} now. Raise its autoscaler's maximum from 5 to 6 replicas. Room in pool chat is unknown."),
         ),
         (
             shortage(at=NOW - 60.0),
-            "vllm-70b exceeds its safe limit now. Add 2 replicas. Pool chat has room for only 1.",
+            f"{EXCEEDS} now. Add 2 replicas. Pool chat has room for only 1.",
         ),
     ],
 )
@@ -140,7 +138,7 @@ def test_a_shortage_is_announced_with_what_prevents_it(short: Shortage, words: s
 def test_a_shortage_that_only_follows_from_the_last_days_is_a_possible_one() -> None:
     """Without an interval, which no quantile supports."""
     assert joined_text(shortage_text(RECENT, NOW)) == (
-        "vllm-70b may exceed its safe limit tomorrow at 10:40 UTC (exceeded in the last 7 days) "
+        "vllm-70b may exceed its hourly safe limit tomorrow at 10:40 UTC (exceeded in the last 7 days) "
         "unless 2 replicas are added. Pool chat has room for only 1."
     )
 

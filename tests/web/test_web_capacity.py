@@ -214,7 +214,7 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
 def test_the_api_has_shortages_loads_and_what_fills_up(look: Caller) -> None:
     """As OpenAPI describes it; unknown values are null."""
     body = look.get("/api/forecast").json()
-    assert body["summary"].startswith("vllm-70b exceeds its safe limit tomorrow at 10:40 UTC")
+    assert body["summary"].startswith("vllm-70b exceeds its hourly safe limit tomorrow at 10:40 UTC")
     assert [row["act_by"] for row in body["shortages"]] == [NOW + DAY + 2400 - 3000 - 480]
     assert [row["service"] for row in body["loads"]] == ["vllm-70b", "embedder", None, "vllm-8b"]
     assert body["loads"][0]["points"] is None

@@ -51,25 +51,25 @@ def _tables(forecast: CapacityForecast, now: float) -> tuple[Table, ...]:
         ),
         (
             "needed_replicas",
-            "Replicas needed to keep the highest hourly load within the horizon below its safe limit, by quantile.",
+            "Replicas needed to keep the highest load within the horizon below its hourly safe limit, by quantile.",
             (*SUBJECT, "horizon", "quantile"),
             _needed_replicas(forecast, now).items(),
         ),
         (
             "safe_load_ratio",
-            "Safe limit for the forecast load ratio.",
+            "Hourly safe limit for the forecast load ratio.",
             SUBJECT,
             ((_labels(row.subject), _ratio(row.load.safe, row.load.capacity)) for row in rows),
         ),
         (
             "shortage_timestamp_seconds",
-            "Unix time when load is forecast to exceed its safe limit, by quantile.",
+            "Unix time when load is forecast to exceed its hourly safe limit, by quantile.",
             (*SUBJECT, "quantile"),
             (series for row in rows for series in _shortage_times(row)),
         ),
         (
             "recent_shortage_timestamp_seconds",
-            "Unix time when load may exceed its safe limit, as it did in the last seven days.",
+            "Unix time when load may exceed its hourly safe limit, as it did in the last seven days.",
             SUBJECT,
             (
                 (_labels(row.subject), row.shortage.at)

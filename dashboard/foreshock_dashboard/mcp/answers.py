@@ -336,7 +336,7 @@ class Postmortem(Answer):
 
 
 class ShortageRow(TypedDict):
-    """The first time at which the load of a service, or of a GPU pool, exceeds its safe limit."""
+    """The first time at which the load of a service, or of a GPU pool, exceeds its hourly safe limit or GPU quota."""
 
     service: Annotated[str | None, Field(description="null: the pool as a whole")]
     pool: str

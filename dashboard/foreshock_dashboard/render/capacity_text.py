@@ -53,7 +53,7 @@ def _day(then: datetime, today: datetime) -> str:
 
 
 def shortage_text(shortage: Shortage, now: float) -> Text:
-    """`llm-chat exceeds its safe limit tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC) unless …`.
+    """`llm-chat exceeds its hourly safe limit tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC) unless …`.
 
     `llm-chat may exceed …` where it only did on the last days. now: Unix seconds.
     """
@@ -117,7 +117,7 @@ def act_text(shortage: Shortage, now: float) -> Text:
 
 
 def peak_text(shortage: Shortage, now: float) -> Text:
-    """`Forecast peak: 15% above the safe limit, tomorrow at 14:40 UTC.`; empty for a pool, whose peak is no load."""
+    """`Forecast peak: 15% above the hourly safe limit, tomorrow at 14:40 UTC.`; empty for a pool: no load."""
     if shortage.subject.service is None or not shortage.peak > shortage.safe > 0:
         return ()
     above = f"{shortage.peak / shortage.safe - 1:.0%}"

@@ -57,6 +57,13 @@ def test_only_the_last_week_counts() -> None:
     assert replica_capacity(both, CHAT) == replica_capacity(week, CHAT)
 
 
+def test_nothing_is_extrapolated_where_tokens_become_faster_with_load() -> None:
+    """No capacity follows from such a week."""
+    week = days(7, 0.7)
+    tokens = week[CHAT, ServerFigure.TOKENS]
+    assert replica_capacity({**week, (CHAT, ServerFigure.PACE): BASE * (1.2 - 0.4 * tokens / FULL)}, CHAT) is None
+
+
 @pytest.mark.parametrize("figure", ServerFigure)
 def test_nothing_is_guessed_without_a_figure(figure: ServerFigure) -> None:
     """Nor from hours alone, nor for a server without load."""

@@ -29,11 +29,11 @@ FULL = SHARE * MAX_SEQUENCES / (LAW.base + LAW.per_sequence * MAX_SEQUENCES)
 """Tokens per second of a full replica."""
 
 
-def platform(scenes: Scenes, max_replicas: float, quota: float) -> World:
-    """Two replicas on one GPU each, in a pool whose quota has two GPUs assigned."""
+def platform(scenes: Scenes, max_replicas: float, quota: float, generating: float = 1.0) -> World:
+    """Two replicas on one GPU each, in a pool whose quota has two GPUs assigned. generating: as in `week`."""
     n = 12 + 6 * np.sin(np.arange(POINTS) / 7)
     none, row = np.full((1, POINTS), np.nan), np.ones((1, POINTS))
-    tokens = (SHARE * 2 * n / (LAW.base + LAW.per_sequence * n))[None]
+    tokens = (SHARE * 2 * generating * n / (LAW.base + LAW.per_sequence * generating * n))[None]
     servers = ModelServers(
         (LLM,), 2 * n[None], none * 0, n[None] / MAX_SEQUENCES, none, none, none, none, none, none, tokens,
         (Replica(LLM, "a"), Replica(LLM, "b")), np.stack([n, n]), np.stack([n, n]), np.stack([n, n]),
@@ -60,12 +60,15 @@ def supply(
     return supplies(world, Forecast(loads=(Load(LLM, "h100", 0.3, 0.91, law),)), history)[Subject(LLM, "")]
 
 
-def week(faster: float = 1.0, larger: float = 1.0) -> Mapping[ServerKey, Floats]:
-    """Figures of a replica in the last week: seconds per token, and sequences at a full KV cache, over the present."""
+def week(faster: float = 1.0, larger: float = 1.0, generating: float = 1.0) -> Mapping[ServerKey, Floats]:
+    """Figures of a replica in the last week: seconds per token, and sequences at a full KV cache, over the present.
+
+    generating: share of the running sequences that generate tokens; the others compute their prompt.
+    """
     n = np.tile(12 + 6 * np.sin(np.arange(144) / 7), 7)
-    pace = (LAW.base + LAW.per_sequence * n) / SHARE * faster
+    pace = (LAW.base + LAW.per_sequence * generating * n) / SHARE * faster
     return {
-        (LLM, ServerFigure.TOKENS): n / pace,
+        (LLM, ServerFigure.TOKENS): generating * n / pace,
         (LLM, ServerFigure.PACE): pace,
         (LLM, ServerFigure.RUNNING): n,
         (LLM, ServerFigure.KV_CACHE): n / MAX_SEQUENCES / larger,
@@ -94,21 +97,22 @@ def test_tokens_of_all_replicas_that_may_run(
 
 
 @pytest.mark.parametrize(
-    ("faster", "larger", "counts"),
+    ("faster", "larger", "generating", "counts"),
     [
-        pytest.param(1.1, 1.2, True, id="differences within the noise of hours"),
-        pytest.param(1.5, 1.0, False, id="a replica of another speed"),
-        pytest.param(1.0, 2.0, False, id="a KV cache of another size"),
+        pytest.param(1.1, 1.2, 1.0, True, id="differences within the noise of hours"),
+        pytest.param(1.5, 1.0, 1.0, False, id="a replica of another speed"),
+        pytest.param(1.0, 2.0, 1.0, False, id="a KV cache of another size"),
+        pytest.param(1.0, 1.0, 0.65, True, id="no difference, with long prompts"),
     ],
 )
 def test_the_last_week_decides_unless_the_last_hours_contradict_it(
-    scenes: Scenes, faster: float, larger: float, counts: bool
+    scenes: Scenes, faster: float, larger: float, generating: float, counts: bool
 ) -> None:
     """After a change of the model, the last hours alone count, with a larger error."""
-    history = week(faster, larger)
+    history = week(faster, larger, generating)
     learned = replica_capacity(history, LLM)
     assert learned
-    found = supply(platform(scenes, math.nan, 8), history=history)
+    found = supply(platform(scenes, math.nan, 8, generating), history=history)
     expected = (learned.tokens, learned.error) if counts else (FULL, RECENT_ERROR)
     assert (found.capacity[LoadKind.TOKENS] / 2, found.error) == pytest.approx(expected, rel=0.01)
 

@@ -16,11 +16,12 @@ WINDOW = AnalysisWindow(TIMES, 270, 360, TIMES[372])
 """45 minutes of baseline; a quarter of an hour later, from minute 60 on, the analyzed time; asked at minute 62."""
 
 
-def latency(*changes: tuple[float, float], service: Service = CHAT) -> SignalRow:
-    """A p95 of 0.1 s with 5% noise that changes at some minutes."""
+def latency(*changes: tuple[float, float], service: Service = CHAT, missing: slice = slice(0)) -> SignalRow:
+    """A p95 of 0.1 s with 5% noise that changes at some minutes. missing: points without a value."""
     values = np.full(len(TIMES), 0.1)
     for minute, seconds in changes:
         values[60.0 * minute <= TIMES] = seconds
+    values[missing] = np.nan
     noise = np.exp(0.05 * np.random.default_rng(3).standard_normal(len(TIMES)))
     return SignalRow(service, "latency", "latency_seconds", values * noise, "p95")
 
@@ -33,6 +34,9 @@ def latency(*changes: tuple[float, float], service: Service = CHAT) -> SignalRow
         ([latency((61.0, 1.0))], 61.0),
         ([latency((50.0, 1.0), (52.0, 0.1), (56.0, 1.0))], 56.0),  # the earlier one was over
         ([latency((50.0, 0.13), (56.0, 5.0))], 56.0),  # a little slower before
+        ([latency((52.0, 1.0), missing=slice(348, 351))], 52.0),  # without values at minute 58
+        ([latency((52.0, 1.0), missing=slice(366, None))], 52.0),  # collapsed at minute 61
+        ([latency((52.0, 1.0), missing=slice(290, 312))], 52.0),  # without values before
         ([latency((64.0, 1.0))], 62.0),  # it begins later
         ([latency()], 62.0),
         ([latency((52.0, 1.0), service=OTHER), latency()], 62.0),

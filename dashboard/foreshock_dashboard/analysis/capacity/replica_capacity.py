@@ -49,8 +49,8 @@ ServerKey = tuple[Service, ServerFigure]
 class ReplicaCapacity(NamedTuple):
     """Of a full replica. error: standard error of the logarithm of `tokens`.
 
-    tokens: per second, with the KV cache full. sequences: those that fill it. base, per_sequence: seconds per token
-    are base + per_sequence · sequences.
+    tokens: per second, with the KV cache full. sequences: those that fill it. base, per_sequence: n running sequences
+    generate n / (base + per_sequence · n) tokens per second.
     """
 
     tokens: float
@@ -80,7 +80,9 @@ def _rows(world: World) -> Iterator[tuple[ServerKey, Floats]]:
 
 
 def replica_capacity(history: Mapping[ServerKey, Floats], service: Service) -> ReplicaCapacity | None:
-    """Capacity of a replica of a service, from the figures of the last week; None with too little load.
+    """Capacity of a replica of a service, from the figures of the last week.
+
+    None with too little load, or where tokens take no longer with more load, so that no limit shows.
 
     Means of a step obey Little's law: x tokens per second at s seconds each are x · s sequences. So the law s = a + b·n
     is fitted to means, not to samples of n, whose noise would flatten it.
@@ -96,12 +98,13 @@ def replica_capacity(history: Mapping[ServerKey, Floats], service: Service) -> R
     if min(good.sum(), sized.sum()) < MIN_POINTS:
         return None
     fitted = fit_batching_law(generating[good], seconds[good])
-    if fitted is None:
+    if fitted is None or fitted.per_sequence == 0:
         return None
     sizes = running[sized] / cache[sized]
     full = float(np.median(sizes))
     # of those running, some compute their prompt
-    most = full * min(float(generating[sized].sum() / running[sized].sum()), 1.0)
+    share = min(float(generating[sized].sum() / running[sized].sum()), 1.0)
+    most = full * share
     law, hours = fitted, math.sqrt(good.sum() / HOUR_POINTS)  # steps of an hour are alike
     distance = 1.0 + abs(most - generating[good].mean()) / generating[good].std()
     law_error = law.scale * distance / hours
@@ -109,4 +112,4 @@ def replica_capacity(history: Mapping[ServerKey, Floats], service: Service) -> R
     at_full = law.base + law.per_sequence * most
     # d log(n / (a + b·n)) / d log n = a / (a + b·n)
     error = math.hypot(MIN_ERROR, law_error, size_error * law.base / at_full)
-    return ReplicaCapacity(most / at_full, error, full, law.base, law.per_sequence)
+    return ReplicaCapacity(most / at_full, error, full, law.base / share, law.per_sequence)

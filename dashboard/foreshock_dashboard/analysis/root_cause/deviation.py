@@ -99,16 +99,18 @@ class Deviations:
 def excursion_start(signals: Sequence[SignalRow], window: AnalysisWindow, service: Service) -> float:
     """Unix seconds since when the latency or the errors of a service deviate at least half as much as at most.
 
-    At most `window.at`, and not before the end of the baseline: without a break until then.
+    At most `window.at`, and not before the end of the baseline: without a break until then. Missing values are none.
     """
     noticed = [row for row in signals if row.entity == service and row.kind in ("latency", "errors")]
     z = deviations(noticed, replace(window, first=window.baseline_end)).z
-    sizes = np.nan_to_num(sustained(z, use.SUSTAINED.points_at(window.step))).max(axis=0, initial=0.0)
-    highest = float(sizes[window.first - window.baseline_end :].max(initial=0.0))
+    sizes = np.fmax.reduce(sustained(z, use.SUSTAINED.points_at(window.step)), axis=0, initial=np.nan)
+    highest = np.fmax.reduce(sizes[window.first - window.baseline_end :], initial=0.0)
     times = window.times[window.baseline_end :]
     last = int(np.searchsorted(times, window.at, side="right")) - 1
-    normal = np.flatnonzero(sizes[: last + 1] < max(use.ANOMALOUS_Z, highest / 2))
-    return float(times[min(last, int(normal[-1]) + 1 if len(normal) else 0)])
+    known = np.flatnonzero(np.isfinite(sizes[: last + 1]))
+    is_excess = sizes[known] >= max(use.ANOMALOUS_Z, highest / 2)
+    excess = known[np.logical_and.accumulate(is_excess[::-1])[::-1]]  # since the last normal value
+    return float(times[excess[0] if len(excess) else last])
 
 
 def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviations:

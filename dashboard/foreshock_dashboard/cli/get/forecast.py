@@ -14,12 +14,12 @@ from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS
 
 
 def _of_safe(value: float | None, row: Row) -> str | None:
-    """A load as a share of the safe limit."""
+    """A load as a share of the hourly safe limit."""
     return None if value is None or not row["safe"] else percent(value / row["safe"])
 
 
 def _peak(row: Row) -> str | None:
-    """`118% (95% to 140%)`, of the safe limit."""
+    """`118% (95% to 140%)`, of the hourly safe limit."""
     peak = row["peaks"]["7d"]
     share, low, high = (_of_safe(peak[name], row) for name in ("median", "low", "high"))
     return None if share is None else f"{share} ({low} to {high})"
@@ -53,7 +53,7 @@ def _room(row: Row) -> str | None:
 FORECAST_COLUMNS: tuple[Column, ...] = (
     ("SERVICE", lambda row: row["service"] or f"pool {row['pool']}"),
     ("KIND", lambda row: row["kind"]),
-    ("OF SAFE LIMIT", lambda row: _of_safe(row["now"], row)),
+    ("OF HOURLY SAFE LIMIT", lambda row: _of_safe(row["now"], row)),
     ("PEAK IN 7 D (80% INTERVAL)", _peak),
     ("SHORTAGE", _shortage),
     ("NEEDED", _needed),

@@ -16,11 +16,11 @@ LOAD_KINDS: Mapping[LoadKind, str] = {
     LoadKind.GPU_QUOTA: "GPUs used from the quota",
 }
 SAFE_LIMITS: Mapping[LoadKind, str] = {
-    LoadKind.REQUESTS: "safe limit",
-    LoadKind.TOKENS: "safe limit",
+    LoadKind.REQUESTS: "hourly safe limit",
+    LoadKind.TOKENS: "hourly safe limit",
     LoadKind.GPU_QUOTA: "GPU quota",
 }
-"""What a shortage exceeds, of the kinds that have a limit."""
+"""What a shortage exceeds, of the kinds that have a limit. That of a load of seconds (`safe_limits`) may be higher."""
 LOAD_UNITS: Mapping[LoadKind, str] = {
     LoadKind.REQUESTS: "req/s",
     LoadKind.TOKENS: "tokens/s",
@@ -74,7 +74,7 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "tomorrow": "tomorrow",
     "at": "at",
     "now": "now",
-    "of_safe": "of safe limit",
+    "of_safe": "of hourly safe limit",
     "upper": "80% upper bound",
     "no_capacity": "no capacity",
     "none": "none in 7 days",
@@ -85,7 +85,7 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "past": "No forecast for past times. Choose a time range that ends now.",
     "replay": "No forecast in a replay: it needs at least 24 h of live history.",
     "no_slow_burns": "Nothing fills up or runs out within 7 days.",
-    "no_limit": "no safe limit known",
+    "no_limit": "no hourly safe limit known",
     "peak": "peak",
     "point_at_hour": "Point at an hour, or use the arrow keys, for its values. Select a strip for its chart.",
     "tap_hour": "Tap an hour for its values and chart.",

@@ -51,7 +51,7 @@ class PeakJson(Row):
 
 
 class ShortageJson(Row):
-    """The first time at which load exceeds its safe limit, or may (basis). earliest, latest: of the 80% band.
+    """The first time at which load exceeds its hourly safe limit, or may (basis). earliest, latest: of the 80% band.
 
     replicas: to add, or GPUs of a pool. max_replicas: the autoscaler's maximum, if it is too low. room: replicas for
     which the pool has free GPUs. act_by: when to add them.

@@ -75,7 +75,7 @@ const COLUMNS = [
     key: "headroom",
     name: "Headroom",
     minor: true,
-    hint: "safe limit minus peak; negative in a shortage",
+    hint: "hourly safe limit minus peak; negative in a shortage",
     value: ({ peak }) => (isNumber(peak) ? 1 - peak : null),
     cell: ({ peak, safe }) => {
       if (!isNumber(peak) || safe === 0) return null;
@@ -84,9 +84,9 @@ const COLUMNS = [
   },
   {
     key: "safe",
-    name: "Safe limit",
+    name: "Hourly safe limit",
     minor: true,
-    hint: "the load at which it still absorbs its own bursts, with as many replicas as the autoscaler may start",
+    hint: "the hourly mean load at which it still absorbs its own bursts, with as many replicas as the autoscaler may start",
     cell: ({ service, safe, unit, kind, replicas_at_limit: replicas }) => {
       if (!isNumber(safe)) return CAPACITY_TEXTS.unknown;
       const at = service && isNumber(replicas) ? ` (at ${replicas} ${replicas === 1 ? "replica" : "replicas"})` : "";

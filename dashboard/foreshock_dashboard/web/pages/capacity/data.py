@@ -34,9 +34,9 @@ MAX_PERCENT = 999
 
 
 class StripRow(Row):
-    """A service on its pool, or a whole pool. Loads are shares of the safe limit, 1 at the limit; None if unknown.
+    """A service on its pool, or a whole pool. Loads are shares of the hourly safe limit, 1 at it; None if unknown.
 
-    peak_low, peak_high: 80% interval. safe: in `unit`. median, upper: percent of the safe limit by hour. shortage_at to
+    peak_low, peak_high: 80% interval. safe: in `unit`. median, upper: percent of the hourly safe limit. shortage_at to
     room: of its first shortage. max_replicas: the autoscaler's maximum, if it is too low.
     """
 

@@ -1,4 +1,4 @@
-// A strip of hours for each service: how much of its safe limit is expected. One row of color has one meaning.
+// A strip of hours for each service: how much of its hourly safe limit is expected. One row of color has one meaning.
 import { hrefWith, link, navigate, param, serviceHref } from "#web/assets/address.js";
 import { dayName, formatMoment, midnight } from "#web/assets/clock.js";
 import { h, put, requireId, setText } from "#web/assets/dom.js";
@@ -78,7 +78,7 @@ export const isChosen = ({ service, pool }, i) => {
 export const choose = ({ service, pool }) => navigate(hrefWith({ service, pool: pool || null }), true);
 
 /**
- * What a strip says of an hour: "tomorrow at 11:00: 92% of safe limit (80% upper bound 108%)".
+ * What a strip says of an hour: "tomorrow at 11:00: 92% of hourly safe limit (80% upper bound 108%)".
  * @param {StripRow} row
  * @param {number} hour
  * @param {number} start Unix seconds
@@ -147,7 +147,7 @@ const strip = (row, i, start) => {
     "data-strip": i,
     tabindex: "0",
     role: "slider",
-    "aria-label": `${rowName(row)}, share of safe limit by hour`,
+    "aria-label": `${rowName(row)}, share of hourly safe limit`,
     "aria-valuemin": "0",
     "aria-valuemax": row.median.length - 1,
     "aria-valuenow": hour,
@@ -171,14 +171,14 @@ const legend = () =>
   h(
     "p",
     { class: "legend strip-legend" },
-    h("span", null, "Of safe limit: 0%"),
+    h("span", null, "Of hourly safe limit: 0%"),
     h("span", {
       class: "strip-scale",
       style: `background: ${gradient(Array.from({ length: LEVELS }, (_, i) => (100 * (i + 0.5)) / LEVELS))}`,
       "aria-hidden": "true",
     }),
     h("span", null, "100%"),
-    h("span", { class: "key strip-over" }, "above safe limit"),
+    h("span", { class: "key strip-over" }, "above hourly safe limit"),
     h("span", { class: "key strip-bands" }, `thin band: ${CAPACITY_TEXTS.upper}; thick band: median`),
   );
 

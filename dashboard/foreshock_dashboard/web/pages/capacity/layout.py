@@ -46,7 +46,7 @@ def layout() -> Component:
             case,
             html.Div(
                 [
-                    panel("strips", "Next 7 days", "share of safe limit by hour", wide=True),
+                    panel("strips", "Next 7 days", "share of hourly safe limit", wide=True),
                     chart("capacity-load", "Load", [html.Span(id="chosen")], wide=True, height=260),
                     panel("headroom", "Headroom", "share of safe limit", wide=True, csv="/api/csv/forecast"),
                     panel("slow-burns", "Slow burns", "what fills up or runs out in 7 days", wide=True),
@@ -99,7 +99,7 @@ def _is_chosen(row: Headroom, view: View) -> bool:
 def figure(row: Headroom, look: Look) -> Json:
     """The chart of a service: the highest hourly mean that begins in each hour, with the 80% interval as a band.
 
-    Each lies where its hour begins, so that the line crosses the safe limit when a shortage begins.
+    Each lies where its hour begins, so that the line crosses the hourly safe limit when a shortage begins.
     """
     load = row.load
     unit = CHART_UNITS.get(LOAD_UNITS[load.kind], "count")
@@ -112,7 +112,7 @@ def figure(row: Headroom, look: Look) -> Json:
     times: Floats = np.concatenate([old[past], new])
     measured = np.concatenate([hourly_means(before)[past], np.full(len(new), math.nan)])
     forecast = np.concatenate([np.full(len(past), math.nan), median])
-    shown = f"safe limit {significant(load.safe)}" if unit != "ratio" else f"safe limit {load.safe:.0%}"
+    shown = f"hourly safe limit {significant(load.safe) if unit != 'ratio' else format(load.safe, '.0%')}"
     drawn = lines(
         times,
         [Line("measured", measured, "data"), Line("forecast", forecast, "link", dash="dash")],

@@ -1,7 +1,7 @@
 // The values of the Capacity page, as the hub's JSON has them.
 import type { Clause, LivePayload } from "#web/assets/payload.d.ts";
 
-/** A service on its pool, or a whole pool. Loads are shares of the safe limit: 1 is the safe limit. */
+/** A service on its pool, or a whole pool. Loads are shares of the hourly safe limit: 1 is the limit. */
 export interface StripRow {
   /** null for a pool. */
   service: string | null;
@@ -19,7 +19,7 @@ export interface StripRow {
   ready: number | null;
   /** Those that `safe` assumes: the most that the autoscaler may start and the pool has room for. */
   replicas_at_limit: number | null;
-  /** Percent of the safe limit by hour; empty where that is unknown. */
+  /** Percent of the hourly safe limit; empty where that is unknown. */
   median: (number | null)[];
   upper: (number | null)[];
   /** Of the first shortage. */
