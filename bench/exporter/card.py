@@ -14,7 +14,7 @@ import time
 from contextlib import ExitStack
 
 from bench.exporter.compare import HEAD, WARM_UP_SECONDS, alone, row, side_by_side
-from bench.exporter.peers import Command, nvitop, ours, running
+from bench.exporter.peers import Command, Running, nvitop, ours, running
 
 COUNT = "import pynvml; pynvml.nvmlInit(); print(pynvml.nvmlDeviceGetCount())"
 DCGM = "dcgm-exporter"
@@ -48,8 +48,15 @@ def main() -> int:
         print("no NVIDIA driver lists a GPU here; run this on a host with one", file=sys.stderr)
         return 1
     with ExitStack() as stack:
-        all_running = [stack.enter_context(running(command, None, gpus)) for command in commands()]
-        if all(exporter.name != DCGM for exporter in all_running):
+        all_running: list[Running] = []
+        for command in commands():
+            try:
+                all_running.append(stack.enter_context(running(command, None, gpus)))
+            except RuntimeError as error:
+                if not command.peer:
+                    raise
+                print(f"{command.name} is not measured: {error}")
+        if not shutil.which(DCGM):
             print("dcgm-exporter is not in PATH, so it is not measured")
         print(f"{gpus} GPUs; {os.cpu_count()} cores; {options.windows} times {options.seconds:g} s")
         time.sleep(options.warm_up)

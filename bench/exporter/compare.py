@@ -91,13 +91,15 @@ HEAD = (
 
 
 def row(exporter: Running) -> str:
-    """Line of the table."""
+    """Line of the table; a dash for what is unknown over a real NVML, which does not count its calls."""
     page = exporter.page.text
+    passes, library = "-", "-"
+    if exporter.double:
+        passes, library = f"{statistics.median(exporter.passes):.1f}", f"{statistics.median(exporter.library):.2f}"
     series = sum(not line.startswith(b"#") for line in page.splitlines())
     return (
         f"{exporter.name:<25}{exporter.period:>7}"
-        f"{statistics.median(exporter.passes):>8.1f}{statistics.median(exporter.cpu):>7.2f}"
-        f"{statistics.median(exporter.library):>9.2f}{exporter.memory_mib():>6.1f}"
+        f"{passes:>8}{statistics.median(exporter.cpu):>7.2f}{library:>9}{exporter.memory_mib():>6.1f}"
         f"{percentile(exporter.paced, 50):>9.1f}{percentile(exporter.paced, 99):>7.1f}"
         f"{block_median(exporter, 50):>8.1f}{block_median(exporter, 99):>7.1f}"
         f"{len(page) / 1024:>6.0f}{exporter.page.sent / 1024:>6.0f}{series:>8}"

@@ -143,13 +143,13 @@ def running(command: Command, double: Double | None, gpus: int) -> Iterator[Runn
 
 
 def _has_metrics(exporter: Running, process: subprocess.Popen[bytes]) -> bool:
-    power = re.compile(rb"^(?:gpu_power\w+|DCGM_FI_DEV_POWER_USAGE)\{", re.MULTILINE)
+    power = re.compile(rb"^(?:gpu_power_watts|gpu_power_usage_W|DCGM_FI_DEV_POWER_USAGE)\{", re.MULTILINE)
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if len(power.findall(exporter.scrape().text)) >= exporter.gpus:
                 return True
-        except OSError:
+        except (OSError, RuntimeError):  # it does not listen yet, or answers an error until it has read the GPUs
             pass
         time.sleep(0.1)
     return False

@@ -19,8 +19,10 @@ DCGM = """#!{python}
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Page(BaseHTTPRequestHandler):
+    starts = True
     def do_GET(self):
-        self.send_response(200)
+        self.send_response(503 if Page.starts else 200)
+        Page.starts = False
         self.end_headers()
         self.wfile.write(b'DCGM_FI_DEV_POWER_USAGE{{gpu="0"}} 90\\n')
 host, port = sys.argv[sys.argv.index("--address") + 1].split(":")
@@ -54,6 +56,23 @@ def test_each_exporter_that_is_installed_is_measured_on_the_gpus_of_the_host(
     rows = [line.split()[0] for line in ran.stdout.splitlines() if line.split()[0].endswith("-exporter")]
     expected = ["foreshock-exporter", "foreshock-exporter", "nvitop-exporter", *(["dcgm-exporter"] * has_dcgm)]
     assert [name for name in rows if "PATH" not in name][-len(expected) :] == expected
+    ours = next(line.split() for line in ran.stdout.splitlines() if line.startswith("foreshock-exporter"))
+    assert (ours[2], ours[4]) == ("-", "-"), "passes and the library's time are unknown, not 0"
+
+
+def test_a_peer_that_does_not_start_is_left_out_with_its_reason(nvml_library: Path, tmp_path: Path) -> None:
+    double = Double(nvml_library, tmp_path / "state")
+    environment = double.environment(os.environ)
+    program = tmp_path / "dcgm-exporter"
+    program.write_text("#!/bin/sh\necho no host engine >&2\nexit 1\n")
+    program.chmod(0o755)
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    with tenants(Size(1, 1)) as pids, playing([double], pids):
+        ran = run(environment)
+    double.close()
+    assert ran.returncode == 0, ran.stderr
+    assert "dcgm-exporter is not measured: dcgm-exporter does not report its GPUs; output: no host engine" in ran.stdout
+    assert "nvitop-exporter " in ran.stdout
 
 
 def test_without_a_gpu_nothing_is_measured_and_the_remedy_is_named(tmp_path: Path) -> None:
