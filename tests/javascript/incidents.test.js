@@ -1,11 +1,13 @@
 // The incidents of the Now page, and actions against them.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { emptyMain } from "./document.js";
 
 const { put } = await import("#web/assets/dom.js");
 const { actionCard } = await import("#web/assets/timeline/incident.js");
 const { drawIncidents } = await import("#web/pages/now/incidents.js");
+const { drawVerdict } = await import("#web/pages/now/verdict.js");
 
 const NOW = 1_000_000;
 
@@ -57,4 +59,20 @@ test("optional actions are to be taken together only where that has an effect", 
   assert.match(card("Both together: survivable outage 34 s → 75 s"), /Little effect by itself\. Do both steps\./);
   assert.match(card(null), /Little effect by itself\./);
   assert.doesNotMatch(card(null), /Do both steps/);
+});
+
+test("incidents that are open but not named are counted", () => {
+  const { verdict } = JSON.parse(readFileSync("tests/golden/web-now-contended.json", "utf8"));
+  const named = { id: "b", status: "warning", badge: "Early warning", clauses: [], since: NOW - 900 };
+  /** @param {number} more */
+  const drawn = (more) => {
+    const ids = ["verdict", "verdict-alert", "verdict-state", "headline", "verdict-detail"];
+    emptyMain().innerHTML = ids.map((id) => `<div id="${id}"></div>`).join("");
+    const situation = { ...verdict.situation, further: [named], more };
+    drawVerdict(/** @type {any} */ ({ verdict: { ...verdict, situation } }), NOW);
+    return document.querySelector(".further")?.textContent ?? "";
+  };
+  assert.match(drawn(2), /2 more incidents$/);
+  assert.match(drawn(1), /1 more incident$/);
+  assert.doesNotMatch(drawn(0), /more/);
 });
