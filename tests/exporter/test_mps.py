@@ -161,7 +161,8 @@ def test_servers_are_unknown_until_one_is_seen_and_a_gpu_without_mps_has_none_of
 
 def test_clients_of_some_instances_are_no_number_of_clients() -> None:
     """Under MIG, the list of one instance may fail. A list that fails is no sign of MPS."""
-    tenants = Tenants({1: CHAT, 2: FREE}.get)
+    services = {1: CHAT, 2: FREE}
+    tenants = Tenants(lambda pid: services.get(pid))
     tenants.update([GpuProcess(2, 1.0, mps_unknown="driver")], 0.0)
     assert tenants.mps is not None
     assert not tenants.used_mps

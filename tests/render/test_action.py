@@ -147,8 +147,12 @@ def test_replicas_beyond_the_gpu_quota_say_what_it_leaves() -> None:
     action = Action("add_replicas", LLM, target="chat", amount=4.0, current=6.0, needed_gpus=5.0, free_gpus=1.0)
     needs = "needs 5 more GPUs (the quota of pool chat leaves 1: raise it first)"
     assert action_expected(action._replace(effective_seconds=480.0)) == f"takes effect within 8 min, {needs}"
-    for known in ({"free_gpus": 5.0}, {"free_gpus": math.nan}, {"needed_gpus": math.nan}):
-        assert action_expected(action._replace(**known)) == ""
+    for known in (
+        action._replace(free_gpus=5.0),
+        action._replace(free_gpus=math.nan),
+        action._replace(needed_gpus=math.nan),
+    ):
+        assert action_expected(known) == ""
 
 
 def test_an_unknown_effect_and_time_are_left_out() -> None:
