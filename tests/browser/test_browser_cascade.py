@@ -45,7 +45,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     for words in (
         "Critical · firing",
         "embedder is degraded",
-        "SLO breach since 18:57:00 (3 min). About 2 of 1,100 requests (0.2% so far) to rag-api failed.",
+        "SLO breach since 18:57:00 (3 min). About 2 of 1,100 requests (0.2% since then) to rag-api failed.",
         "Started 18:56:50 (3 min 13 s ago) → paged 18:57:30",
         "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1 (of embedder's 4 GPUs) high confidence",
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",

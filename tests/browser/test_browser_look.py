@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import expect
-from tests.browser.site import Open, ready
+from tests.browser.site import Open, Scheme, ready
 
 PAGES = ("now", "contention", "cascade", "fleet", "traces", "services", "status")
 FONT_SIZES = {"12px", "14px", "16px", "20px", "24px"}
@@ -49,6 +50,17 @@ def test_every_page_keeps_to_the_scale_of_type_the_grid_and_one_style_of_links(v
         assert found["proportional"] == [], name
         assert [space for space in found["spaces"] if space[2] % SPACE] == [], name
         assert [context for context, styles in found["links"].items() if len(styles) > 1] == [], (name, found["links"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_legend_outlines_each_phase_in_the_color_of_its_sign(visit: Open, scheme: Scheme) -> None:
+    """A fill as faint as behind the lanes nearly vanishes alone."""
+    page = visit(scheme=scheme).page
+    keys = "<i class='lane-key phase paged'></i><i class='lane-key breached'><span></span></i>"
+    page.locator("body").evaluate("(body, keys) => body.insertAdjacentHTML('beforeend', keys)", keys)
+    color = page.locator("i.lane-key.breached span").evaluate("sign => getComputedStyle(sign).color")
+    phase = page.locator("i.lane-key.phase.paged")
+    assert phase.evaluate("key => getComputedStyle(key, '::before').borderTopColor") == color
 
 
 def test_the_severity_on_now_has_the_color_of_the_banner(visit: Open) -> None:

@@ -71,6 +71,23 @@ def test_the_table_links_to_a_service_and_from_there_to_its_neighbor(visit: Open
     expect(page.locator("#neighbors")).to_contain_text("train-llm")
 
 
+def test_a_service_has_one_state_on_its_page_and_among_the_services(visit: Open) -> None:
+    """Whatever the severity of an incident that it has a part in, which is named as that of the incident."""
+    page = visit("/services").page
+    shown = {"ok": "healthy", "idle": "learning", "suspect": "warning"}
+    states = []
+    for name in ("embedder", "train-llm"):
+        link = page.locator("#services-table").get_by_role("link", name=name)
+        row = page.locator("#services-table tr", has=page.get_by_role("link", name=name))
+        state = row.locator(".state").first.get_attribute("class") or ""
+        states.append(state.removeprefix("state "))
+        link.click()
+        expect(page.locator("#service-verdict")).to_have_attribute("data-state", shown.get(states[-1], states[-1]))
+        expect(page.locator("#service-incidents-panel")).to_contain_text("Critical incident")
+        page.go_back()
+    assert states[0] != states[1]
+
+
 def test_an_unknown_name_has_a_way_out(visit: Open, site: Site) -> None:
     """A message with similar names; a hostile name is text."""
     page = visit("/services/embeder", quiet=False).page

@@ -160,6 +160,21 @@ def test_a_degraded_service_at_risk_is_listed_once() -> None:
     assert [row.service for row in situation["degraded"]] == ["auth"]
 
 
+def test_a_degraded_service_that_breached_its_slo_in_the_incident_says_so() -> None:
+    """As its timeline shows it; a breach before the incident is none of it."""
+    world = contended()
+    item = replace(contention_incident(world), since=float(world.times[-20]), opened=float(world.times[-20]))
+    spans: list[tuple[str, slice, Stage]] = [
+        *((name, slice(-9, None), "degraded") for name in ("auth", "gateway", "rag-api")),
+        ("auth", slice(-9, -5), "breached"),
+        ("gateway", slice(-40, -30), "breached"),
+    ]
+    situation = verdict(snapshot(world, item), history=staged(world, *spans)).situation
+    assert situation is not None
+    assert {row.service for row in situation["degraded"] if "breached before" in row.limit} == {"auth"}
+    assert {row.service for row in situation["degraded"]} == {"auth", "gateway", "rag-api"}
+
+
 def test_a_breach_that_is_over_leads_no_forecast_while_its_incident_fires() -> None:
     """The signals of an incident are normal a little later than the SLO is met: no other breach is near."""
     world = contended()

@@ -72,6 +72,14 @@ def test_the_cost_at_the_entry_names_it() -> None:
     assert joined_text(impact_text(cost, ENDED)) == "About 900 of 1,200 requests (75%) entering at cart and web failed"
 
 
+def test_the_cost_of_a_breach_that_lasts_says_since_when_and_counts_the_others_from_the_fifth_service_on() -> None:
+    lasting, names = replace(ENDED, until=None), ("a", "b", "c", "d", "e")
+    for count, named in ((4, "a, b, c and d"), (5, "a, b, c and 2 more")):
+        cost = Impact(tuple(Service("", name) for name in names[:count]), 1200.0, 900.0, 0.0)
+        words = f"About 900 of 1,200 requests (75% since then) entering at {named} failed"
+        assert joined_text(impact_text(cost, lasting)) == words
+
+
 def test_services_that_fail_most_requests_stand_before_those_further_beyond_their_slo() -> None:
     found = [
         Reading("slow", "p95", 12.0, 0.1, "SLO", "s", 120.0, "critical"),

@@ -91,7 +91,7 @@ def estimate(count: float) -> str:
 
 
 def estimates(count: float, total: float, scope: str = "") -> str:
-    """A part of an estimated total, with the ratio of what is shown: `1,300 of 2,800 requests (46% so far)`."""
+    """A part of an estimated total, with the ratio of what is shown: `1,300 of 2,800 requests (46% since then)`."""
     part, whole = float(f"{_estimated(count):.0f}"), _estimated(total)
     return f"{part:,.0f} of {whole:,.0f} requests ({percent(part / whole)}{scope})"
 

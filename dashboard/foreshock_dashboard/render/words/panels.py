@@ -145,6 +145,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "also_in_breach": "Also in breach",
     "in_breach": "In breach",
     "degraded": "Also degraded",
+    "breached_before": "breached before",
     "suspected_cause": "Suspected cause:",
     "uncertain": UNCERTAIN,
     "candidates": "Possible causes",

@@ -193,6 +193,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   also_in_breach: "Also in breach",
   in_breach: "In breach",
   degraded: "Also degraded",
+  breached_before: "breached before",
   suspected_cause: "Suspected cause:",
   uncertain: "Cause uncertain",
   candidates: "Possible causes",

@@ -61,7 +61,7 @@ const COLUMNS = [
   { key: "name", name: "Service", text: true, value: rowName, cell: rowLink },
   {
     key: "now",
-    name: "Now",
+    name: "Now, of safe limit",
     minor: true,
     cell: ({ now, safe }) => (isNumber(now) && safe !== 0 ? formatPercent(now) : null),
   },
@@ -147,7 +147,7 @@ const drawHeadroom = ({ rows = [] }) => {
 /** @type {import("#web/assets/widgets/table.js").Column<CurrentRow>[]} */
 const CURRENT_COLUMNS = [
   { key: "service", name: "Service", text: true, cell: ({ service }) => serviceLink(service) },
-  { key: "now", name: "Now", cell: ({ now }) => formatPercent(now) },
+  { key: "now", name: "Now, of safe limit", cell: ({ now }) => formatPercent(now) },
   {
     key: "headroom",
     name: "Headroom",

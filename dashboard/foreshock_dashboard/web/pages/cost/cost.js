@@ -226,7 +226,7 @@ const unusedColumns = ({ currency = "", unused = [] }) => [
     minor: true,
     cell: ({ quality }) => h("span", { title: COST_TEXTS[quality] }, quality),
   },
-  { key: "cost", name: "Cost", fixed: true, cell: (item) => costCell(item, currency) },
+  { key: "cost", name: currency ? "Cost" : "GPU-hours", fixed: true, cell: (item) => costCell(item, currency) },
 ];
 
 /** @param {CostData} data */
@@ -321,7 +321,7 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
     { key: "owner", name: "Owner", text: true, minor: true, cell: ({ owner }) => owner || null },
     {
       key: "gpus",
-      name: "GPUs",
+      name: "GPU share",
       hint: "mean number held at a time; shared GPUs count in equal parts",
       minor: true,
       cell: ({ gpus }) => formatFigure(gpus),

@@ -101,7 +101,7 @@ def breach_text(breached: Breach, now: float, first: str = "") -> Text:
 
 
 def impact_text(impact: Impact, breached: Breach | None) -> Text:
-    """The requests that failed or were too slow: `About 1,300 of 2,800 requests (46% so far) to llm failed`.
+    """The requests that failed or were too slow: `About 1,300 of 2,800 requests (46% since then) to llm failed`.
 
     They are counted since the first breach, which stands before, or without one since the start of the incident.
     """
@@ -111,15 +111,15 @@ def impact_text(impact: Impact, breached: Breach | None) -> Text:
     what = "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed or {slow}"
     none = f"None of {estimate(impact.requests)} requests"
     lasts = breached is not None and breached.until is None
-    count = f"About {estimates(bad, impact.requests, ' so far' if lasts else '')}" if bad >= 1 else none
+    count = f"About {estimates(bad, impact.requests, ' since then' if lasts else '')}" if bad >= 1 else none
     where = "entering at" if impact.services[1:] else "to"  # calls between these services are not counted
     who = text(f"{count} {where} ", _named(impact.services))
     return text(who, f" {what}{'' if breached else ' since the start'}")
 
 
 def _named(services: Sequence[Service]) -> Text:
-    """`a, b and c`; `a, b, c and 2 more`."""
-    if len(services) in (2, 3):
+    """`a, b, c and d`; `a, b, c and 2 more`: one more name is as short as its count."""
+    if len(services) in (2, 3, 4):
         return text(joined(services[:-1], ", "), " and ", services[-1])
     return listed(services)
 

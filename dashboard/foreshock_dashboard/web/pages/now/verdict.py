@@ -309,7 +309,10 @@ def _of_incidents(
         "origin_text": reading_text(origin) if origin else "",
         "first_breach": whole,
         "breached": sorted(breached, key=by_impact),
-        "degraded": sorted((breached_row(service, found) for service in degraded), key=by_impact),
+        "degraded": sorted(
+            (with_past(breached_row(service, found), history, chosen.onset or item.since) for service in degraded),
+            key=by_impact,
+        ),
         "at_risk": at_risk,
         "none_at_risk": NOW_TEXTS["no_other_at_risk" if first.has_forecast or first.beyond else "none_at_risk"],
         "changes": [clauses(recent_change_clauses(change, item.since)) for change in changes[:MAX_CHANGES]],
@@ -334,6 +337,16 @@ def breached_row(service: Service, found: list[Reading]) -> Breached:
     reading = rate if fails else worst(found, *SLO_METRICS, service=service)
     texts = (figure_text(reading), limit_text(reading)) if reading else ("", "")
     return Breached(str(service), reading, fails, *texts)
+
+
+def with_past(row: Breached, history: ServiceHistory | None, since: float) -> Breached:
+    """The row of a degraded service; of one that breached its SLO since some Unix seconds, this after its limit."""
+    intervals = history.intervals(Service.parse(row.service)) if history else ()
+    if not any(each.stage == "breached" and each.end > since for each in intervals):
+        return row
+    return replace(
+        row, limit=f"{row.limit}, {NOW_TEXTS['breached_before']}" if row.limit else NOW_TEXTS["breached_before"]
+    )
 
 
 def with_metric(row: AtRiskRow, found: list[Reading]) -> AtRiskRow:

@@ -22,7 +22,7 @@ import { actionCard, causeText, courseOf, incidentState, outsideLinks } from "#w
 import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
-import { EMPTY, NOW_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
+import { CONDITIONS, EMPTY, NOW_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
 import {
   beyondClass,
   breachClass,
@@ -336,7 +336,7 @@ const incidentItem = (incident, now) => {
       "p",
       { class: "warning-head" },
       incidentState(incident),
-      " ",
+      severity === "critical" ? " incident " : " ",
       h(
         "b",
         null,
@@ -451,7 +451,8 @@ export const service = {
       return;
     }
     nameService(data.service);
-    requireId("service-verdict").dataset.state = data.incident_status ?? VERDICT_STATES[data.health];
+    requireId("service-verdict").dataset.state =
+      data.word === CONDITIONS.recovering ? "recovering" : VERDICT_STATES[data.health];
     setText(requireId("service-state"), clausesText(data.summary_clauses));
     drawLinks(data);
     drawFigures(data);
