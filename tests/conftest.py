@@ -53,6 +53,9 @@ LONGEST = (
     "exporter/whole/test_whole_prometheus.py",
     "hub/test_serve.py",
     "hub/test_hub_kill.py",
+    "shared/test_two_shards.py",
+    "shared/test_two_hubs.py",
+    "hub/test_hub_disk.py",
     "web/test_web_openapi.py",
 )
 """What takes longest, in this order, though some of it is few tests."""

@@ -133,6 +133,8 @@ def running(command: Command, double: Double | None, gpus: int) -> Iterator[Runn
     )
     try:
         if not _has_metrics(exporter, process):
+            process.kill()
+            reader.join()  # its output is complete
             raise RuntimeError(f"{command.name} does not report its GPUs; output: {b''.join(output).decode()}")
         yield exporter
     finally:
