@@ -78,6 +78,15 @@ const fill = (element, attributes, content) => {
 export const h = (tag, attributes = null, ...content) => fill(document.createElement(tag), attributes, content);
 
 /**
+ * Text, such as a command, that breaks at spaces only, not within `--replicas`; JSON may break anywhere, as it is long.
+ * @param {string} text
+ */
+export const unbrokenWords = (text) =>
+  text
+    .split(" ")
+    .map((word, i) => [i ? " " : "", /^[^'"{}]*[-/][^'"{}]*$/.test(word) ? h("span", { class: "word" }, word) : word]);
+
+/**
  * A fact in a list of facts: its name, and what it says.
  * @param {string} name
  * @param {...Content} content
@@ -136,7 +145,7 @@ export const setPanel = (name, state, message = "") => {
   const panel = byId(`${name}-panel`);
   if (!panel) return;
   panel.dataset.state = state;
-  setText(requireId(`${name}-message`), message);
+  put(requireId(`${name}-message`), unbrokenWords(message));
 };
 
 /**

@@ -1,7 +1,7 @@
 // What several pages say of an incident.
 import { link, pageHref, serviceLink, slowestTracesHref } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
-import { h } from "#web/assets/dom.js";
+import { h, unbrokenWords } from "#web/assets/dom.js";
 import { capitalized, formatDuration, isNumber, unbroken, uncapitalized } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, RESOLVED_SIGN } from "#web/assets/timeline/signs.js";
@@ -33,13 +33,6 @@ export const causeText = ({ cause, service, suspect, affected }) => {
  */
 const copyButton = (text, command) =>
   h("button", { type: "button", class: "quiet", title: command, "data-copy": command, "data-copy-name": text }, text);
-
-/**
- * A command that breaks at spaces only, not within `--replicas`; JSON may break anywhere, as it is long.
- * @param {string} command
- */
-const unbrokenWords = (command) =>
-  command.split(" ").map((word, i) => [i ? " " : "", /['"{}]/.test(word) ? word : h("span", { class: "word" }, word)]);
 
 /**
  * The commands of an action, to copy, below what else they change, or how to take it.

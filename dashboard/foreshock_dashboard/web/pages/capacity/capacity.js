@@ -86,7 +86,7 @@ const COLUMNS = [
     key: "safe",
     name: "Hourly safe limit",
     minor: true,
-    hint: "the hourly mean load at which it still absorbs its own bursts, with as many replicas as the autoscaler may start",
+    hint: "the hourly mean load at which bursts still fit, with as many replicas as the autoscaler may start",
     cell: ({ service, safe, unit, kind, replicas_at_limit: replicas }) => {
       if (!isNumber(safe)) return CAPACITY_TEXTS.unknown;
       const at = service && isNumber(replicas) ? ` (at ${replicas} ${replicas === 1 ? "replica" : "replicas"})` : "";

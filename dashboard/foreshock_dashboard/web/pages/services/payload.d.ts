@@ -105,6 +105,8 @@ export interface ServiceData extends LivePayload, ServiceValues {
   is_latent: boolean;
   service: string;
   health: Health;
+  /** The state of the service in words. */
+  word: string;
   stage: Stage | null;
   summary: string;
   summary_clauses: Clause[];

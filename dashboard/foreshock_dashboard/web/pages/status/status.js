@@ -1,6 +1,17 @@
 // The Status page: whether the data is fresh and complete, and what is missing.
 import { clausesText, formatTimestamp, timeElement } from "#web/assets/clock.js";
-import { byId, h, headCells, put, requireId, scrollTable, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
+import {
+  byId,
+  h,
+  headCells,
+  put,
+  requireId,
+  scrollTable,
+  setPanel,
+  setPanelEmpty,
+  setText,
+  unbrokenWords,
+} from "#web/assets/dom.js";
 import {
   formatBytes,
   formatDuration,
@@ -479,14 +490,14 @@ const connectStep = (name, command, note) =>
     h(
       "dd",
       null,
-      h("code", null, command),
+      h("code", null, unbrokenWords(command)),
       " ",
       h(
         "button",
         { type: "button", class: "quiet small", "data-copy": command, "aria-label": `Copy: ${name}` },
         "Copy",
       ),
-      h("p", { class: "note" }, note),
+      h("p", { class: "note" }, unbrokenWords(note)),
     ),
   );
 
@@ -529,7 +540,7 @@ const drawConnect = ({ hub: { sources = {} } }) => {
         `foreshock generate rules --hub-url ${location.origin} --output-dir rules`,
         "Rules that read this hub's /metrics and link to its pages.",
       ),
-      h("div", null, h("dt", null, "Access"), h("dd", null, access)),
+      h("div", null, h("dt", null, "Access"), h("dd", null, unbrokenWords(access))),
     ),
   );
   setPanel("connect", "ready");
