@@ -10,7 +10,7 @@ _FAMILIES_BY_SOURCE = {
     "nvmlDeviceGetMigDeviceHandleByIndex, …GpuInstanceId, …ComputeInstanceId": (metrics.MIG_INFO,),
     "--pool": (metrics.POOL_INFO, metrics.MIG_POOL_INFO),
     "nvmlDeviceGetMemoryInfo of the MIG device": (metrics.MIG_MEMORY_USED, metrics.MIG_MEMORY_TOTAL),
-    "nvmlGpuInstanceGetInfo; requires root": (metrics.MIG_PLACEMENT_START, metrics.MIG_PLACEMENT_SIZE),
+    "nvmlGpuInstanceGetInfo; requires CAP_SYS_ADMIN": (metrics.MIG_PLACEMENT_START, metrics.MIG_PLACEMENT_SIZE),
     "nvmlDeviceGetUtilizationRates": (metrics.GPU_UTILIZATION, metrics.GPU_MEMORY_ACTIVE),
     "nvmlDeviceGetSamples, else nvmlDeviceGetUtilizationRates": (metrics.GPU_BUSY, metrics.GPU_UTILIZATION_SAMPLES),
     "nvmlDeviceGetMemoryInfo_v2": (
