@@ -37,19 +37,25 @@ def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_each_exporter_that_is_installed_is_measured_on_the_gpus_of_the_host(
-    nvml_library: Path, tmp_path: Path
-) -> None:
-    double = Double(nvml_library, tmp_path / "state")
+def measured(nvml_library: Path, folder: Path, dcgm: str) -> subprocess.CompletedProcess[str]:
+    """The command on a GPU with one process. dcgm: the program that stands in for dcgm-exporter."""
+    double = Double(nvml_library, folder / "state")
     environment = double.environment(os.environ)
-    program = tmp_path / "dcgm-exporter"
-    program.write_text(DCGM.format(python=sys.executable))
+    program = folder / "dcgm-exporter"
+    program.write_text(dcgm)
     program.chmod(0o755)
-    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    environment["PATH"] = f"{folder}:{environment['PATH']}"
     with tenants(Size(1, 1)) as pids, playing([double], pids):
         ran = run(environment)
     double.close()
     assert ran.returncode == 0, ran.stderr
+    return ran
+
+
+def test_each_exporter_that_is_installed_is_measured_on_the_gpus_of_the_host(
+    nvml_library: Path, tmp_path: Path
+) -> None:
+    ran = measured(nvml_library, tmp_path, DCGM.format(python=sys.executable))
     assert ran.stdout.startswith("1 GPUs")
     rows = [line.split() for line in ran.stdout.splitlines() if line.split()[0].endswith("-exporter")]
     assert [row[0] for row in rows] == ["foreshock-exporter"] * 2 + ["nvitop-exporter", "dcgm-exporter"]
@@ -57,16 +63,7 @@ def test_each_exporter_that_is_installed_is_measured_on_the_gpus_of_the_host(
 
 
 def test_a_peer_that_does_not_start_is_left_out_with_its_reason(nvml_library: Path, tmp_path: Path) -> None:
-    double = Double(nvml_library, tmp_path / "state")
-    environment = double.environment(os.environ)
-    program = tmp_path / "dcgm-exporter"
-    program.write_text("#!/bin/sh\necho no host engine >&2\nexit 1\n")
-    program.chmod(0o755)
-    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
-    with tenants(Size(1, 1)) as pids, playing([double], pids):
-        ran = run(environment)
-    double.close()
-    assert ran.returncode == 0, ran.stderr
+    ran = measured(nvml_library, tmp_path, "#!/bin/sh\necho no host engine >&2\nexit 1\n")
     assert "dcgm-exporter is not measured: dcgm-exporter does not report its GPUs; output: no host engine" in ran.stdout
     assert "nvitop-exporter " in ran.stdout
 
