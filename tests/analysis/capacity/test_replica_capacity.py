@@ -64,6 +64,15 @@ def test_nothing_is_extrapolated_where_tokens_become_faster_with_load() -> None:
     assert replica_capacity({**week, (CHAT, ServerFigure.PACE): BASE * (1.2 - 0.4 * tokens / FULL)}, CHAT) is None
 
 
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("number", [1, 7])
+def test_a_pace_that_rises_by_chance_is_no_limit(number: int, seed: int) -> None:
+    """Its slope is within its error."""
+    week = days(number, 0.7, seed)
+    noise = np.random.default_rng(seed).lognormal(0, 0.01, number * DAY_POINTS)
+    assert replica_capacity({**week, (CHAT, ServerFigure.PACE): BASE * noise}, CHAT) is None
+
+
 @pytest.mark.parametrize("figure", ServerFigure)
 def test_nothing_is_guessed_without_a_figure(figure: ServerFigure) -> None:
     """Nor from hours alone, nor for a server without load."""

@@ -20,6 +20,7 @@ from foreshock_dashboard.analysis.saturation.batching_model import (
     MIN_KV_CACHE_RATIO,
     fit_batching_law,
 )
+from foreshock_dashboard.model.forecast import BatchingLaw
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -28,6 +29,9 @@ MIN_POINTS = 72
 """Fewest steps with load that a capacity is learned from: twelve hours."""
 MIN_ERROR = 0.03
 """Smallest error of a learned capacity: requests become longer, and clocks change."""
+
+SLOPE_ERRORS = 2.0
+"""Standard errors that a law's slope is above 0, at least. Below, tokens take no visibly longer with more load."""
 
 
 class ServerFigure(StrEnum):
@@ -98,18 +102,23 @@ def replica_capacity(history: Mapping[ServerKey, Floats], service: Service) -> R
     if min(good.sum(), sized.sum()) < MIN_POINTS:
         return None
     fitted = fit_batching_law(generating[good], seconds[good])
-    if fitted is None or fitted.per_sequence == 0:
+    hours = math.sqrt(good.sum() / HOUR_POINTS)  # steps of an hour are alike
+    if fitted is None or _slowdown(fitted, generating[good], seconds[good]) < SLOPE_ERRORS * fitted.scale / hours:
         return None
     sizes = running[sized] / cache[sized]
     full = float(np.median(sizes))
     # of those running, some compute their prompt
     share = min(float(generating[sized].sum() / running[sized].sum()), 1.0)
     most = full * share
-    law, hours = fitted, math.sqrt(good.sum() / HOUR_POINTS)  # steps of an hour are alike
     distance = 1.0 + abs(most - generating[good].mean()) / generating[good].std()
-    law_error = law.scale * distance / hours
+    law_error = fitted.scale * distance / hours
     size_error = 1.25 * float(np.median(np.abs(np.log(sizes / full)))) * 1.4826 / hours
-    at_full = law.base + law.per_sequence * most
+    at_full = fitted.base + fitted.per_sequence * most
     # d log(n / (a + b·n)) / d log n = a / (a + b·n)
-    error = math.hypot(MIN_ERROR, law_error, size_error * law.base / at_full)
-    return ReplicaCapacity(most / at_full, error, full, law.base / share, law.per_sequence)
+    error = math.hypot(MIN_ERROR, law_error, size_error * fitted.base / at_full)
+    return ReplicaCapacity(most / at_full, error, full, fitted.base / share, fitted.per_sequence)
+
+
+def _slowdown(law: BatchingLaw, sequences: Floats, seconds: Floats) -> float:
+    """By how much a standard deviation of load lengthens a token, as a share of its time."""
+    return law.per_sequence * float(sequences.std() / seconds.mean())
