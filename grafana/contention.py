@@ -105,6 +105,18 @@ GPU_SHARES = Row(
         ),
     ),
 )  # fmt: skip
+
+
+def pressure(title: str, metric: str, waited_for: str) -> Panel:
+    """Panel of the share of time that a service waited, by a counter of seconds of its cgroup."""
+    return Panel(
+        title,
+        f"Share of time that a task of the service waited for {waited_for}, on its worst host.",
+        (Query(named(f"max by ({BY_SERVICE}) ({rate(metric, HOST, SERVICE)})"), "{{service}}"),),
+        "percentunit", width=6, most=1, links=SERVICE_LINKS,
+    )  # fmt: skip
+
+
 LIMITS = Row(
     "Other resources at their limit",
     (
@@ -112,7 +124,7 @@ LIMITS = Row(
             "Resources at their limit by GPU",
             "Share of time at the limit of DRAM, PCIe, or NVLink bandwidth, or of the power limit.",
             (Query(rate("gpu_resource_saturated_seconds_total", HOST), f"{GPU} {{{{resource}}}}"),),
-            "percentunit", width=8, most=1,
+            "percentunit", width=12, most=1,
         ),
         Panel(
             "Time lost by service",
@@ -126,18 +138,21 @@ LIMITS = Row(
                     "{{service}} {{resource}}",
                 ),
             ),
-            "percentunit", width=8, most=1, links=SERVICE_LINKS,
+            "percentunit", width=12, most=1, links=SERVICE_LINKS,
         ),
+        pressure("CPU pressure by service", "gpu_service_cpu_waiting_seconds_total", "a CPU"),
+        pressure("Storage pressure by service", "gpu_service_host_io_waiting_seconds_total", "storage"),
+        pressure("Host memory pressure by service", "gpu_service_host_memory_waiting_seconds_total", "host memory"),
         Panel(
-            "CPU pressure by service",
-            "Share of time that a task of the service waited for a CPU, on its worst host.",
+            "Page cache refaults by service",
+            "Pages per second read again after eviction from the page cache. With storage pressure, it is too small.",
             (
                 Query(
-                    named(f"max by ({BY_SERVICE}) ({rate('gpu_service_cpu_waiting_seconds_total', HOST, SERVICE)})"),
+                    named(f"max by ({BY_SERVICE}) ({rate('gpu_service_page_cache_refaults_total', HOST, SERVICE)})"),
                     "{{service}}",
                 ),
             ),
-            "percentunit", width=8, most=1, links=SERVICE_LINKS,
+            "cps", width=6, links=SERVICE_LINKS,
         ),
     ),
 )  # fmt: skip

@@ -275,7 +275,7 @@ def test_busy_time_is_divided_among_processes_by_their_compute_units(bench: Benc
     bench.kernel.compute(41, units=150)
     bench.kernel.compute(42, units=50)
     bench.kernel.compute(43, units=0)
-    assert sorted(bench.driver.processes(0)) == [GpuProcess(pid, 4 * GB) for pid in (41, 42, 43)]
+    assert sorted(bench.driver.processes(0).listed) == [GpuProcess(pid, 4 * GB) for pid in (41, 42, 43)]
     assert shares(bench) == pytest.approx({41: 0.7125, 42: 0.2375})
 
 
@@ -309,7 +309,7 @@ def test_a_process_that_ends_while_it_is_read_is_left_out(bench: Bench) -> None:
         file.rmdir() if file.is_dir() else file.unlink()
     gone.rmdir()
     assert shares(bench) == pytest.approx({42: 0.95})
-    assert [entry.pid for entry in bench.driver.processes(0)] == [42]
+    assert [entry.pid for entry in bench.driver.processes(0).listed] == [42]
 
 
 def test_a_gpu_that_reports_no_compute_units_has_shares_only_of_a_single_process(bench: Bench) -> None:
@@ -335,7 +335,7 @@ def test_the_rest_is_not_of_rocm_if_graphics_may_be_unseen(bench: Bench) -> None
     with pytest.raises(DeviceError, match="CAP_SYS_PTRACE") as failed:
         shares(bench)
     assert failed.value.reason == "no_permission"
-    assert list(bench.driver.processes(0)) == [GpuProcess(41, 4 * GB)]
+    assert list(bench.driver.processes(0).listed) == [GpuProcess(41, 4 * GB)]
 
 
 def passes(bench: Bench, number: int, change: Callable[[int], object] = lambda at: None) -> Totals:
@@ -434,7 +434,7 @@ def test_graphics_clients_have_the_time_that_the_kernel_counts(bench: Bench) -> 
     bench.kernel.compute(41, units=10)
     for descriptor in ("5", "6"):
         bench.kernel.client(50, descriptor, fdinfo("drm-engine-gfx:\t1000000000 ns", "drm-memory-vram:\t2048 KiB"))
-    assert sorted(bench.driver.processes(0)) == [GpuProcess(41, 4 * GB), GpuProcess(50, 2.0**21)]
+    assert sorted(bench.driver.processes(0).listed) == [GpuProcess(41, 4 * GB), GpuProcess(50, 2.0**21)]
     shares(bench)
     for descriptor in ("5", "6"):
         bench.kernel.client(50, descriptor, fdinfo("drm-engine-gfx:\t1020000000 ns", "drm-memory-vram:\t2048 KiB"))
@@ -446,7 +446,7 @@ def test_a_process_of_rocm_has_the_memory_that_amdkfd_counts(bench: Bench) -> No
     bench.kernel.process(41, "train")
     bench.kernel.compute(41, units=10)
     bench.kernel.client(41, "5", fdinfo("drm-memory-vram:\t9999999 KiB"))
-    assert list(bench.driver.processes(0)) == [GpuProcess(41, 4 * GB)]
+    assert list(bench.driver.processes(0).listed) == [GpuProcess(41, 4 * GB)]
 
 
 def test_each_partition_counts_for_the_whole_gpu(bench: Bench) -> None:

@@ -98,7 +98,7 @@ def test_processes_have_the_cycles_of_their_engines_and_the_gpu_has_no_load(arc:
     lines = "drm-resident-vram0:\t1 MiB", "drm-cycles-ccs:\t0", "drm-total-cycles-ccs:\t1000"
     arc.kernel.process(60, "chat")
     arc.kernel.client(60, "4", fdinfo(*lines, driver="xe", address=ARC_ADDRESS))
-    assert list(arc.driver.processes(0)) == [GpuProcess(60, 2.0**20)]
+    assert list(arc.driver.processes(0).listed) == [GpuProcess(60, 2.0**20)]
     assert arc.driver.process_utilization(0, 0) == ()
     arc.clock.time += 1.0
     later = "drm-cycles-ccs:\t300", "drm-total-cycles-ccs:\t2000"

@@ -18,6 +18,7 @@ from foreshock_exporter.model.device import (
     GpuProcess,
     Health,
     Identity,
+    Processes,
     ProcessUtilization,
     Reading,
     Sharing,
@@ -93,11 +94,13 @@ class ScriptedHost:
     def read(self, gpu: int) -> Reading:
         return Reading(utilization_ratio=self._answering(gpu).utilization, power_watts=300.0)
 
-    def processes(self, gpu: int) -> Sequence[GpuProcess]:
+    def processes(self, gpu: int) -> Processes:
         answering = self._answering(gpu)
         if answering.broken_processes:
             raise answering.broken_processes
-        return [GpuProcess(pid, memory, pid in answering.mps_clients) for pid, memory in answering.memory.items()]
+        return Processes(
+            tuple(GpuProcess(pid, memory, pid in answering.mps_clients) for pid, memory in answering.memory.items())
+        )
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[UtilizationSample]:
         samples = self._answering(gpu).samples

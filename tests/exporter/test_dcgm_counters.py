@@ -46,7 +46,12 @@ DEFAULT_COUNTERS = [
     "PROF_PCIE_TX_BYTES",
     "PROF_PCIE_RX_BYTES",
 ]
-"""dcgm-exporter's etc/default-counters.csv at 4.8, but for the license of virtual machines."""
+"""dcgm-exporter's etc/default-counters.csv at 4.8, but for `NOT_COUNTERS`."""
+NOT_COUNTERS = {
+    "DCGM_FI_DEV_VGPU_LICENSE_STATUS": ("0 or 1", "none: of a virtual machine with NVIDIA vGPU, not of a GPU host"),
+    "DCGM_FI_DRIVER_VERSION": ("label", "label `driver_version` of `gpu_info`"),
+}
+"""Its other lines, with unit and our counterpart."""
 
 Values = dict[str, list[tuple[dict[str, str], float]]]
 Made = Callable[..., "ScriptedHost"]
@@ -244,6 +249,7 @@ def documented_table() -> str:
     rows += [f"| `{row.family.name}` | {row.unit or '–'} | `{row.ours}` |" for row in ROWS]
     xid = "`gpu_xid_last_timestamp_seconds`, `gpu_xid_errors_total`, `gpu_service_xid_errors_total`"
     rows.append(f"| `{XID_ERRORS.name}` | number of the last | {xid} |")
+    rows += [f"| `{name}` | {unit} | {ours} |" for name, (unit, ours) in NOT_COUNTERS.items()]
     return "\n".join(rows) + "\n"
 
 
@@ -256,3 +262,6 @@ def test_golden_documentation_of_every_counter_of_dcgm_exporter(request: pytest.
         DOCS.write_text(head + begin + documented_table() + end + tail)
         table = documented_table()
     assert table == documented_table()
+    documented = [line.split("`")[1] for line in table.splitlines()[2:]]
+    assert sorted(documented) == sorted([*(f"DCGM_FI_{name}" for name in DEFAULT_COUNTERS), *NOT_COUNTERS])
+    assert len(documented) == 26, "as many lines as the file of 4.8 has"

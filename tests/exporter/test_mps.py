@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from foreshock_exporter.gpu.tenants import MpsState, Tenants
-from foreshock_exporter.model.device import DeviceError, GpuProcess
+from foreshock_exporter.model.device import DeviceError, GpuProcess, Processes
 from foreshock_exporter.model.service import AttributedService, MpsProcess
 
 if TYPE_CHECKING:
@@ -163,9 +163,9 @@ def test_clients_of_some_instances_are_no_number_of_clients() -> None:
     """Under MIG, the list of one instance may fail. A list that fails is no sign of MPS."""
     services = {1: CHAT, 2: FREE}
     tenants = Tenants(lambda pid: services.get(pid))
-    tenants.update([GpuProcess(2, 1.0, mps_unknown="driver")], 0.0)
+    tenants.update(Processes((GpuProcess(2, 1.0),), "driver"), 0.0)
     assert tenants.mps is not None
     assert not tenants.used_mps
-    tenants.update([GpuProcess(1, 1.0, is_mps_client=True), GpuProcess(2, 1.0, mps_unknown="driver")], 1.0)
+    tenants.update(Processes((GpuProcess(1, 1.0, is_mps_client=True), GpuProcess(2, 1.0)), "driver"), 1.0)
     assert tenants.mps == MpsState(clients_unknown="driver")
     assert tenants.used_mps

@@ -6,11 +6,13 @@ import ctypes
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.exporter.whole.conftest import HOSTS, HostOf, host_of
 from tests.exporter.whole.exposition import Values, from_text
 from tests.gpu import cuda as cuda_module
@@ -18,7 +20,7 @@ from tests.gpu.card import implausible, unexplained
 from tests.gpu.cuda import PTX, Cuda, CudaError, Spinner
 from tests.gpu.prediction import gained, prediction
 from tests.gpu.spin import AHEAD, MOST, calibrated, ran, served
-from tests.gpu.switches import Interval, agreement, intervals, watched
+from tests.gpu.switches import Agreement, Interval, agreement, intervals, watched
 from tests.gpu.tenant import Work, at_once, tenant
 from tests.nvml.conftest import double, nvml, nvml_library
 
@@ -160,10 +162,10 @@ def test_waiting_is_compared_with_the_loss_of_throughput() -> None:
     assert gained(before, after, "gpu_contended_seconds_total") == 10.0
 
 
-def counted(contended: float, switching: float | None) -> Values:
-    lines = [f'gpu_contended_seconds_total{{gpu="0",uuid="GPU-0"}} {contended}']
+def counted(contended: float, switching: float | None, uuid: str = "GPU-0") -> Values:
+    lines = [f'gpu_contended_seconds_total{{gpu="0",uuid="{uuid}"}} {contended}']
     if switching is not None:
-        lines.append(f'gpu_context_switch_seconds_total{{gpu="0",uuid="GPU-0"}} {switching}')
+        lines.append(f'gpu_context_switch_seconds_total{{gpu="0",uuid="{uuid}"}} {switching}')
     return from_text(("\n".join(lines) + "\n").encode())
 
 
@@ -190,6 +192,67 @@ def test_contended_intervals_should_have_more_time_in_switches_than_others(
     assert result is not None
     assert result.score == score
     assert f"{score:.2f} (1 is perfect" in str(result)
+
+
+STALLED, SECONDS = (*range(10, 20), *range(30, 40)), 60
+"""Seconds in which services stall each other, of how many."""
+FEW, MANY = 2.0**-9, 2.0**-5
+"""Shares of a second in context switches, of which sums are exact."""
+
+
+def scrapes_of(switching: Collection[int], times: Sequence[int]) -> list[tuple[float, Values]]:
+    """Counters at `times` of a GPU with many switches in seconds of `switching`, beside a GPU that does the opposite.
+
+    The estimate sees 15/16 of a stalled second, and 1/16 of any other.
+    """
+
+    def of(time: int, other: bool) -> Values:
+        contended = sum(0.9375 if (second in STALLED) != other else 0.0625 for second in range(time))
+        switched = sum(MANY if (second in switching) != other else FEW for second in range(time))
+        return counted(100.0 + contended, 7.0 + switched, "GPU-1" if other else "GPU-0")
+
+    return [(float(time), {**of(time, False), **of(time, True)}) for time in times]
+
+
+@pytest.mark.parametrize(
+    ("switching", "expected"),
+    [
+        (STALLED, Agreement(20, 40, MANY, FEW, 1.0)),
+        ([*range(10), *range(20, 30), *range(40, 60)], Agreement(20, 40, FEW, MANY, 0.0)),
+        ([second + 5 for second in STALLED], Agreement(20, 40, (MANY + FEW) / 2, (MANY + 3 * FEW) / 4, 0.625)),
+        ([second + 10 for second in STALLED], Agreement(20, 40, FEW, (MANY + FEW) / 2, 0.25)),
+        ([], Agreement(20, 40, FEW, FEW, 0.5)),
+    ],
+    ids=["with every stall", "without every stall", "half of the stalls", "after each stall", "never"],
+)
+def test_the_agreement_of_known_stalls_is_that_worked_out_by_hand(
+    switching: Collection[int], expected: Agreement
+) -> None:
+    """Of half of the stalls: 1/2 of contended seconds beats 3/4 of others, and ties with 1/4; 1/2 ties with 3/4."""
+    assert agreement(intervals(scrapes_of(switching, range(SECONDS + 1)), "GPU-0")) == expected
+
+
+def test_intervals_of_different_lengths_count_by_their_shares() -> None:
+    """The second is stalled for 6 of 12 s, by the estimate exactly half: contended, as are the third and the fifth."""
+    times = [0, 4, 16, 20, 30, 38, 60]
+    found = agreement(intervals(scrapes_of(STALLED, times), "GPU-0"))
+    assert found == pytest.approx(Agreement(3, 3, (2.5 * MANY + 0.5 * FEW) / 3, (2 * MANY + 64 * FEW) / 66, 1.0))
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 5)), min_size=2, max_size=30))
+def test_the_score_is_that_of_the_rank_sum(parts: list[tuple[float, int]]) -> None:
+    """Mann and Whitney's U by ranks, with the mean rank of equal values."""
+    found = agreement([Interval(contended, float(switching)) for contended, switching in parts])
+    values = sorted(switching for _, switching in parts)
+    rank = {each: values.index(each) + (values.count(each) + 1) / 2 for each in values}
+    contended = [rank[switching] for share, switching in parts if share >= 0.5]
+    others = len(parts) - len(contended)
+    if not contended or not others:
+        assert found is None
+    else:
+        assert found is not None
+        u = sum(contended) - len(contended) * (len(contended) + 1) / 2
+        assert found.score == pytest.approx(u / (len(contended) * others))
 
 
 @pytest.mark.parametrize("contended", [0.0, 1.0])

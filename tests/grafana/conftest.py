@@ -142,11 +142,20 @@ def _capacity_and_cost() -> str:
     return "".join(f"{series_text(each.name, tuple(each.labels.items()))} {each.value}\n" for each in samples)
 
 
-def _cpu_pressure(end: float) -> Iterator[str]:
-    """The CPU pressure of a service as an exporter has it: simulated hosts have no cgroups."""
+CGROUP_METRICS = (
+    "gpu_service_cpu_waiting_seconds_total",
+    "gpu_service_host_io_waiting_seconds_total",
+    "gpu_service_host_memory_waiting_seconds_total",
+    "gpu_service_page_cache_refaults_total",
+)
+
+
+def _cgroup_pressure(end: float) -> Iterator[str]:
+    """The cgroup of a service as an exporter has it: simulated hosts have no cgroups."""
     labels = 'instance="host-1:10877",source="pod",service_namespace="serving",service_name="llm-chat"'
-    for age in range(600, -1, -30):
-        yield f"gpu_service_cpu_waiting_seconds_total{{{labels}}} {0.2 * (600 - age)} {end - age:.3f}\n"
+    for metric in CGROUP_METRICS:
+        for age in range(600, -1, -30):
+            yield f"{metric}{{{labels}}} {0.2 * (600 - age)} {end - age:.3f}\n"
 
 
 def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) -> Iterator[str]:
@@ -164,7 +173,7 @@ def _openmetrics(exported: Path, page: str, end: float, wanted: frozenset[str]) 
             if name.endswith(("_total", "_sum", "_count", "_bucket")):
                 yield f"{name}{{{given}}} 0 {end - 30:.3f}\n"
             yield f"{name}{{{given}}} {value} {end:.3f}\n"
-    yield from _cpu_pressure(end)
+    yield from _cgroup_pressure(end)
     yield "# EOF\n"
 
 

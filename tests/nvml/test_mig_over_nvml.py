@@ -1,7 +1,8 @@
-"""Placement of GPU instances over NVML's ABI: where they are, or why it is not known."""
+"""MIG over NVML's ABI: its mode, and where GPU instances are, or why that is not known."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
@@ -12,9 +13,13 @@ from tests.nvml.scene import SceneOf
 FAMILIES = ("gpu_mig_placement_start", "gpu_mig_placement_size")
 
 
-def reasons(seen: dict[str, Any]) -> dict[str, str]:
+def reasons(seen: dict[str, Any], families: Collection[str] = FAMILIES) -> dict[str, str]:
     rows = seen["foreshock_exporter_metric_unavailable"]
-    return {metric: reason for _, metric, reason, _, _ in rows if metric in FAMILIES}
+    return {metric: reason for _, metric, reason, _, _ in rows if metric in families}
+
+
+def sharing(seen: dict[str, Any]) -> set[str]:
+    return {labels[-3] for labels in seen["gpu_info"]}
 
 
 def test_each_gpu_instance_has_the_place_that_its_compute_instances_share(scene_of: SceneOf) -> None:
@@ -77,3 +82,54 @@ def test_a_gpu_without_mig_has_no_place_and_no_reason(scene_of: SceneOf) -> None
     scene.run(2.0)
     assert reasons(scene.scrape()) == {}
     assert scene.double.calls("nvmlDeviceGetGpuInstanceById") == 0
+
+
+INSTANCES = ("gpu_mig_info", "gpu_mig_memory_used_bytes", "gpu_mig_memory_total_bytes")
+PROCESSES = ("gpu_service_processes", "gpu_service_memory_used_bytes")
+MODE_FAILS = Dialect(codes={"nvmlDeviceGetMigMode": pynvml.NVML_ERROR_UNKNOWN}, gpm=False)
+
+
+@pytest.mark.parametrize(("profile", "mode"), [("a100-mig", "mig"), ("h100", "time-slicing")])
+def test_a_mode_that_cannot_be_read_holds_for_ten_seconds_and_is_then_unknown(
+    profile: str, mode: str, scene_of: SceneOf
+) -> None:
+    scene = scene_of(profile)
+    scene.run(5.0)
+    before = scene.scrape()
+    scene.double.dialects = (MODE_FAILS,)
+    scene.run(9.0)
+    seen = scene.scrape()
+    assert sharing(seen) == {mode}
+    for family in (*INSTANCES, *PROCESSES):
+        assert seen.get(family) == before.get(family), family
+    assert reasons(seen, (*INSTANCES, *PROCESSES)) == {}
+    scene.run(4.0)
+    seen = scene.scrape()
+    assert sharing(seen) == {"unknown"}
+    families = (*INSTANCES, *FAMILIES, *PROCESSES)
+    assert not set(families) & seen.keys()
+    assert reasons(seen, families) == dict.fromkeys(families, "driver")
+    assert seen["gpu_memory_used_bytes"].keys() == before["gpu_memory_used_bytes"].keys()
+    scene.double.dialects = ()
+    scene.run(2.0)
+    seen = scene.scrape()
+    assert sharing(seen) == {mode}
+    assert [len(seen.get(family, ())) for family in (*INSTANCES, *PROCESSES)] == [
+        len(before.get(family, ())) for family in (*INSTANCES, *PROCESSES)
+    ]
+    assert not scene.double.misused()
+
+
+def test_a_mode_that_was_never_read_is_unknown_from_the_start(scene_of: SceneOf) -> None:
+    scene = scene_of("a100-mig")
+    scene.double.dialects = (MODE_FAILS,)
+    scene.run(3.0)
+    seen = scene.scrape()
+    assert sharing(seen) == {"unknown"}
+    assert reasons(seen, INSTANCES) == dict.fromkeys(INSTANCES, "driver")
+
+
+def test_the_mode_is_read_once_a_second(scene_of: SceneOf) -> None:
+    scene = scene_of("a100-mig")
+    scene.run(10.0)
+    assert 9 <= scene.double.calls("nvmlDeviceGetMigMode") <= 12

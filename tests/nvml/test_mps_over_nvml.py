@@ -134,6 +134,24 @@ def test_a_list_of_clients_that_fails_is_no_list_of_no_clients(code: int, reason
 
 
 @pytest.mark.parametrize("code", [pynvml.NVML_ERROR_NO_PERMISSION, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND])
+def test_a_list_of_clients_that_fails_on_an_empty_gpu_is_unknown_too(code: int, scene_of: SceneOf) -> None:
+    """After a server was seen, that there is no process does not make the list known."""
+    scene = scene_of("h100")
+    show(scene, "clients")
+    scene.run(5.0)
+    scene.at = lambda time: ScriptedHost(time, (replace(PROFILES["h100"].at(time).gpus[0], processes=()),))
+    scene.run(5.0)
+    assert total(scene.scrape()["gpu_mps_clients"]) == 0.0, "the list is known, and empty"
+    scene.double.dialects = (Dialect(codes={"nvmlDeviceGetMPSComputeRunningProcesses_v3": code}),)
+    scene.run(5.0)
+    seen = scene.scrape()
+    assert not set(CLIENT_FAMILIES) & seen.keys()
+    expected = "not_supported" if code == pynvml.NVML_ERROR_FUNCTION_NOT_FOUND else "no_permission"
+    assert reasons(seen, *CLIENT_FAMILIES) == dict.fromkeys(CLIENT_FAMILIES, expected)
+    assert [total(seen[family]) for family in SERVER_FAMILIES] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("code", [pynvml.NVML_ERROR_NO_PERMISSION, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND])
 @pytest.mark.parametrize("one_service", [True, False])
 def test_time_of_a_server_whose_clients_are_not_listed_is_that_of_the_sole_service(
     one_service: bool, code: int, scene_of: SceneOf

@@ -18,6 +18,12 @@ from foreshock_dashboard.web.pages.contention.limits import LimitReader, read_li
 
 Rows = list[tuple[dict[str, str], float]]
 LOST, SATURATED = "gpu_service_resource_wait_seconds_total", "gpu_resource_saturated_seconds_total"
+OF_SERVICES = (
+    "gpu_service_cpu_waiting_seconds_total",
+    "gpu_service_cpu_throttled_seconds_total",
+    "gpu_service_host_io_waiting_seconds_total",
+    "gpu_service_host_memory_waiting_seconds_total",
+)
 
 
 def on(service: str, uuid: str = "GPU-0-0", **labels: str) -> dict[str, str]:
@@ -38,6 +44,8 @@ def source(**more: Rows) -> Counted:
         SATURATED: [({"instance": "host-0:1", "uuid": "GPU-0-0", "resource": "dram"}, 0.96)],
         "gpu_service_cpu_waiting_seconds_total": [(on("embedder"), 0.31), (on("train-llm"), 0.01)],
         "gpu_service_cpu_throttled_seconds_total": [(on("embedder"), 1.4)],
+        "gpu_service_host_io_waiting_seconds_total": [(on("embedder"), 0.27), (on("train-llm"), 0.049)],
+        "gpu_service_host_memory_waiting_seconds_total": [(on("train-llm"), 0.06)],
         "gpu_host_cpu_steal_seconds_total": [({"instance": "host-0:1"}, 0.02)],
         "target_info": [({"instance": f"host-{n}:1", "host_name": f"host-{n}"}, 1.0) for n in range(3)],
         **more,
@@ -59,6 +67,8 @@ def test_each_loss_has_its_resource_place_bound_and_neighbors() -> None:
         ("train-llm", "DRAM bandwidth", "host-0/gpu-0", 0.96, 0.52, ["embedder"]),
         ("embedder", "DRAM bandwidth", "host-0/gpu-0", 0.96, 0.38, ["train-llm"]),
         ("embedder", "CPU time", "host-0", None, 0.31, []),
+        ("embedder", "storage", "host-0", None, 0.27, []),
+        ("train-llm", "host memory", "host-0", None, 0.06, []),
     ]
 
 
@@ -71,13 +81,16 @@ def test_an_open_pair_has_those_of_its_affected_service() -> None:
 @pytest.mark.parametrize(
     ("case", "series"),
     [
-        ("no exporter reports them", {LOST: [], "gpu_service_cpu_waiting_seconds_total": [],
-                                      "gpu_service_cpu_throttled_seconds_total": []}),
-        ("no loss matters", {LOST: [(on("embedder", resource="dram"), 0.049)],
-                             "gpu_service_cpu_waiting_seconds_total": [(on("embedder"), 0.049)],
-                             "gpu_service_cpu_throttled_seconds_total": []}),
+        ("no exporter reports them", {LOST: [], **{metric: [] for metric in OF_SERVICES}}),
+        (
+            "no loss matters",
+            {
+                LOST: [(on("embedder", resource="dram"), 0.049)],
+                **{metric: [(on("embedder"), 0.049)] for metric in OF_SERVICES},
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_without_losses_that_matter_there_is_no_row_and_nothing_more_is_read(
     case: str, series: Mapping[str, Rows]
 ) -> None:
@@ -92,8 +105,7 @@ def test_without_losses_that_matter_there_is_no_row_and_nothing_more_is_read(
     assert read_limits(Noted(), healthy_world()) == (), case
     assert set(asked) == {
         LOST,
-        "gpu_service_cpu_waiting_seconds_total",
-        "gpu_service_cpu_throttled_seconds_total",
+        *OF_SERVICES,
         "gpu_host_cpu_steal_seconds_total",
     }
 
@@ -128,5 +140,5 @@ def test_a_source_that_cannot_answer_costs_only_these_rows() -> None:
 def test_the_list_of_waits_has_them_too() -> None:
     app = Caller(create_app(FakeHub(snapshot(contended()), metrics=source()), version="0"))
     rows = app.get("/api/contention").json()["limits"]
-    assert [row["resource"] for row in rows] == ["cpu_limit", "dram", "dram", "cpu"]
+    assert [row["resource"] for row in rows] == ["cpu_limit", "dram", "dram", "cpu", "storage", "host_memory"]
     assert rows[1]["step"] == "Move one of the services to another GPU."

@@ -220,7 +220,7 @@ class DrmDriver:
             return device.Health()
         return amd.read_health(attributes, found.memory_blocks)
 
-    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
+    def processes(self, gpu: int) -> device.Processes:
         """Processes of ROCm with memory or queues, and DRM clients with memory or time on an engine.
 
         Raises:
@@ -238,7 +238,7 @@ class DrmDriver:
                 own = client.memory_bytes
                 memory[pid] = None if own is None or known is None else known + own
         self._check_visible(found)
-        return tuple(device.GpuProcess(pid, used) for pid, used in memory.items())
+        return device.Processes(tuple(device.GpuProcess(pid, used) for pid, used in memory.items()))
 
     def xids(self, timeout: float) -> Sequence[device.Xid]:
         """None: XIDs are NVIDIA's."""

@@ -109,6 +109,11 @@ _MIG_PLACEMENT: tuple[tuple[Family, str], ...] = (
     (metrics.MIG_PLACEMENT_SIZE, "placement_size"),
 )
 """Families of a field of `Instance` that GPU instances have."""
+_MIG_NAMES = (
+    *(family.name for family in (metrics.MIG_INFO, metrics.MIG_MEMORY_USED, metrics.MIG_MEMORY_TOTAL)),
+    *(family.name for family, _ in (*_MIG_PLACEMENT, *_MIG_ACTIVITY)),
+)
+"""Metrics of MIG instances, all of which are missing while it is unknown whether there are any."""
 
 
 def snapshot_families(snapshot: Snapshot) -> Families:
@@ -244,6 +249,8 @@ def _absences(gpu: GpuState) -> Iterator[Sample]:
     for family, part, field in parts:
         if part is not None and getattr(part, field) in (None, {}):
             reasons[family.name] = part.absent.get(field, "not_supported")
+    if "instances" in gpu.reading.absent:
+        reasons |= dict.fromkeys(_MIG_NAMES, gpu.reading.absent["instances"])
     for family, field in _MIG_PLACEMENT:
         if any(getattr(instance, field) is None for instance in gpu.reading.instances):
             reasons[family.name] = gpu.reading.absent.get(field, "not_supported")

@@ -273,7 +273,7 @@ class GpuCollector:
         session.record.tenants.update(processes, time)
         _set_identity(session, session.record.identity, time)
         session.sampler.match_tenants(time)
-        session.holdings = session.record.tenants.holdings(processes or ())
+        session.holdings = session.record.tenants.holdings(processes.listed if processes else ())
 
     def _call_driver(self, call: Callable[[int], _T], subject: str) -> _T | DeviceError:
         """Result of the call, or its error. Errors other than "not_supported" and "suspended" are logged.

@@ -95,7 +95,7 @@ class CombinedDriver:
         driver, local = self._routes[gpu]
         return driver.health(local)
 
-    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
+    def processes(self, gpu: int) -> device.Processes:
         driver, local = self._routes[gpu]
         return driver.processes(local)
 

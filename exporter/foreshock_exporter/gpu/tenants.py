@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from foreshock_exporter.gpu.contention import ServiceKey
-from foreshock_exporter.model.device import GpuProcess, ProcessUtilization, Reason
+from foreshock_exporter.model.device import GpuProcess, Processes, ProcessUtilization, Reason
 from foreshock_exporter.model.service import AttributedService, MpsProcess, Resolver, Source
 
 EXPIRE_AFTER_SECONDS = 900.0
@@ -141,12 +141,12 @@ class Tenants:
         """Service of a process that uses the GPU, or did before the last update. Thread-safe."""
         return self._by_pid.get(pid) or self._ended.get(pid)
 
-    def update(self, processes: Iterable[GpuProcess] | None, time: float) -> None:
+    def update(self, processes: Processes | None, time: float) -> None:
         """Set the current processes, None if they are unknown. One that has just ended keeps its service once more."""
-        before, known = self._by_pid, tuple(processes or ())
-        self._resolve(process.pid for process in known)
-        self._mps_clients = frozenset(process.pid for process in known if process.is_mps_client)
-        self._clients_unknown = next((process.mps_unknown for process in known if process.mps_unknown), None)
+        before, known = self._by_pid, processes or Processes(())
+        self._resolve(process.pid for process in known.listed)
+        self._mps_clients = frozenset(process.pid for process in known.listed if process.is_mps_client)
+        self._clients_unknown = known.mps_unknown
         self._admit_present(before, time)
         if processes is None:
             self._servers_over_time.forget()

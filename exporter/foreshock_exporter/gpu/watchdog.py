@@ -53,7 +53,7 @@ class WatchedDriver:
     def health(self, gpu: int) -> device.Health:
         return self._timed((gpu, "state"), self._driver.health, gpu)
 
-    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
+    def processes(self, gpu: int) -> device.Processes:
         return self._timed((gpu, "state"), self._driver.processes, gpu)
 
     def xids(self, timeout: float) -> Sequence[device.Xid]:

@@ -249,14 +249,17 @@ class Health:
 
 
 class GpuProcess(NamedTuple):
-    """Process that uses a GPU. Memory in bytes, None if not reported. `is_mps_client`: whether by way of MPS.
-
-    mps_unknown: why the driver does not say whether it is a client of MPS.
-    """
+    """Process that uses a GPU. Memory in bytes, None if not reported. `is_mps_client`: whether by way of MPS."""
 
     pid: int
     memory_used_bytes: float | None
     is_mps_client: bool = False
+
+
+class Processes(NamedTuple):
+    """Processes that use a GPU. `mps_unknown`: why the driver does not say which of them are clients of MPS."""
+
+    listed: tuple[GpuProcess, ...]
     mps_unknown: Reason | None = None
 
 
@@ -325,7 +328,7 @@ class Driver(Protocol):
     def health(self, gpu: int) -> Health:
         """Current health. Expensive; called every ten seconds."""
 
-    def processes(self, gpu: int) -> Sequence[GpuProcess]:
+    def processes(self, gpu: int) -> Processes:
         """Compute, graphics, and MPS processes that use the GPU."""
 
     def xids(self, timeout: float) -> Sequence[Xid]:

@@ -78,8 +78,8 @@ _QUANTITIES: Mapping[str, tuple[int, ...]] = {
 """GPM metrics of each quantity, of which the mean counts. Context switches are those of the first graphics engine, the
 only one of a GPU without MIG.
 """
-_METRICS = tuple(chain.from_iterable(_QUANTITIES.values()))
-_METRICS_BEFORE_R575 = tuple(metric for metric in _METRICS if metric < 98)
+METRICS = tuple(chain.from_iterable(_QUANTITIES.values()))
+_METRICS_BEFORE_R575 = tuple(metric for metric in METRICS if metric < 98)
 """Metrics below NVML_GPM_METRIC_MAX of those drivers (nvidia-ml-py 12.570.172)."""
 
 _FIELDS = tuple(field.name for field in fields(Activity) if field.name not in ("instances", "absent"))
@@ -194,7 +194,7 @@ class _Meter:
         self._totals: dict[str, float] = {}
         self._activity: Activity | None = None
         self._request = ctypes.create_string_buffer(_REQUEST_BYTES)
-        self._metrics = _METRICS
+        self._metrics = METRICS
 
     def read(self, query: DeviceQuery, instance: int | None) -> Activity | None:
         """Activity of the GPU instance, or the whole GPU, since the first call; None before the second sample."""

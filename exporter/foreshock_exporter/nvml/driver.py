@@ -13,7 +13,7 @@ from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.errors import ReturnCodes
 from foreshock_exporter.nvml.events import XidEvents
 from foreshock_exporter.nvml.library import Library
-from foreshock_exporter.nvml.mig import is_mig, retry_placements, to_text
+from foreshock_exporter.nvml.mig import read_mig_mode, retry_placements, to_text
 from foreshock_exporter.nvml.processes import process_sharing, running_processes
 from foreshock_exporter.nvml.samples import Capacity, Function, device_samples, process_samples
 from foreshock_exporter.nvml.state import read_health, read_state
@@ -60,7 +60,7 @@ class NvmlDriver:
                 pci_bus_id=to_text(getattr(query.optional("nvmlDeviceGetPciInfo"), "busId", None)),
                 driver_version=to_text(query.system_value("nvmlSystemGetDriverVersion")),
                 cuda_version=_cuda_version(query.system_value("nvmlSystemGetCudaDriverVersion_v2")),
-                sharing="mig" if is_mig(query) else process_sharing(query),
+                sharing=_sharing(query),
                 minor="" if minor is None else str(minor),
             )
 
@@ -87,7 +87,7 @@ class NvmlDriver:
             retry_placements(query)
             return read_health(query)
 
-    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
+    def processes(self, gpu: int) -> device.Processes:
         with self._query(gpu) as query:
             return running_processes(query)
 
@@ -116,6 +116,16 @@ class NvmlDriver:
     def _query(self, gpu: int) -> Iterator[DeviceQuery]:
         with self._library.session():
             yield DeviceQuery(self._library, gpu)
+
+
+def _sharing(query: DeviceQuery) -> device.Sharing:
+    """How processes share the GPU; "unknown" while NVML fails to say. Raises as `DeviceQuery.optional`."""
+    try:
+        is_mig = read_mig_mode(query)
+    except device.DeviceError as error:
+        query.record_failure((), error)
+        return "unknown"
+    return "mig" if is_mig else process_sharing(query)
 
 
 def _cuda_version(version: int | None) -> str:

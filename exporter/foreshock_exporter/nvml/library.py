@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from foreshock_exporter.common.log import ProblemLog
 from foreshock_exporter.model.device import DeviceError, Reason
@@ -27,6 +27,13 @@ DRAIN_SECONDS = 2.0
 _SONAME = "libnvidia-ml.so"
 
 
+class MigMode(NamedTuple):
+    """Whether MIG is enabled, and the time of the reading, in seconds of `Library.timer`."""
+
+    is_enabled: bool
+    read_at: float
+
+
 @dataclass(eq=False, slots=True)
 class Device:
     """Handle of a GPU and the state that belongs to it."""
@@ -35,6 +42,7 @@ class Device:
     is_valid: bool = True
     """Whether the handle may be used; otherwise it is looked up again first."""
     links: int | None = None
+    mig_mode: MigMode | None = None
     field_queries: dict[str, FieldQuery] = field(default_factory=dict)
     capacities: defaultdict[str, Capacity] = field(default_factory=lambda: defaultdict(Capacity))
     """Buffer size by function."""

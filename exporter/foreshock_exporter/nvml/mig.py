@@ -9,21 +9,37 @@ from typing import Any
 from foreshock_exporter.model.device import DeviceError, Instance, Reason
 from foreshock_exporter.nvml.device_query import DeviceQuery, MigQuery
 from foreshock_exporter.nvml.errors import is_fatal
+from foreshock_exporter.nvml.library import MigMode
+
+MAX_MODE_SECONDS = 10.0
+"""Time for which the last mode holds while NVML fails to return it. A GPU changes it only without processes."""
+
+
+def read_mig_mode(query: DeviceQuery) -> bool:
+    """Whether MIG is enabled. Raises DeviceError if that is unknown, but not for a GPU without MIG."""
+    try:
+        current, _ = query.required("nvmlDeviceGetMigMode")
+        is_enabled = bool(current == query.library.nvml.NVML_DEVICE_MIG_ENABLE)
+    except DeviceError as error:
+        if error.reason != "not_supported":
+            raise
+        is_enabled = False
+    query.library.device(query.gpu).mig_mode = MigMode(is_enabled, query.library.timer())
+    return is_enabled
 
 
 def is_mig(query: DeviceQuery) -> bool:
-    """Whether MIG is enabled. Raises as `DeviceQuery.optional`."""
-    mode = query.optional("nvmlDeviceGetMigMode")
-    return mode is not None and bool(mode[0] == query.library.nvml.NVML_DEVICE_MIG_ENABLE)
+    """Whether MIG is enabled, as `read_mig_mode` found it up to `MAX_MODE_SECONDS` ago. Raises as it does."""
+    mode = query.library.device(query.gpu).mig_mode
+    is_recent = mode is not None and query.library.timer() - mode.read_at < MAX_MODE_SECONDS
+    return mode.is_enabled if mode is not None and is_recent else read_mig_mode(query)
 
 
 def mig_devices(query: DeviceQuery) -> Iterator[MigQuery]:
-    """Queries of the MIG devices, to be used one after another; none without MIG.
+    """Queries of the MIG devices of a GPU with MIG, to be used one after another.
 
     Indexes have gaps: NOT_FOUND and INVALID_ARGUMENT mean an empty slot.
     """
-    if not is_mig(query):
-        return
     for slot in range(query.optional("nvmlDeviceGetMaxMigDeviceCount") or 0):
         handle = query.optional(
             "nvmlDeviceGetMigDeviceHandleByIndex", slot, expected_code=query.library.codes.invalid_argument
@@ -34,8 +50,13 @@ def mig_devices(query: DeviceQuery) -> Iterator[MigQuery]:
 
 def mig_instances(query: DeviceQuery) -> tuple[Instance, ...]:
     """MIG instances, without those removed meanwhile. Raises as `DeviceQuery.optional`."""
+    try:
+        devices = mig_devices(query) if is_mig(query) else ()
+    except DeviceError as error:
+        query.record_failure(("instances",), error)
+        return ()
     found_instances: list[Instance] = []
-    for device in mig_devices(query):
+    for device in devices:
         try:
             instance = _instance(device)
         except DeviceError as error:

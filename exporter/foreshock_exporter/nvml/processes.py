@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from foreshock_exporter.model.device import DeviceError, GpuProcess, Reason, Sharing
+from foreshock_exporter.model.device import DeviceError, GpuProcess, Processes, Reason, Sharing
 from foreshock_exporter.nvml.device_query import DeviceQuery
 from foreshock_exporter.nvml.errors import is_fatal
 from foreshock_exporter.nvml.mig import is_mig, mig_devices
@@ -22,7 +22,7 @@ class _Lists(NamedTuple):
     mps_unknown: Reason | None
 
 
-def running_processes(query: DeviceQuery) -> tuple[GpuProcess, ...]:
+def running_processes(query: DeviceQuery) -> Processes:
     """Compute, graphics, and MPS processes, each once. Raises DeviceError if the first list fails.
 
     Under MIG each MIG device is queried, because the lists of the GPU need privileges.
@@ -30,18 +30,16 @@ def running_processes(query: DeviceQuery) -> tuple[GpuProcess, ...]:
     if not is_mig(query):
         return _merge(_lists(query, required=True))
     found: dict[int, GpuProcess] = {}
+    mps_unknown: Reason | None = None
     for device in mig_devices(query):
-        for process in _merge(_lists(device)):
+        of_instance = _merge(_lists(device))
+        mps_unknown = mps_unknown or of_instance.mps_unknown
+        for process in of_instance.listed:
             before = found.get(process.pid, process._replace(memory_used_bytes=None))
             memory, used = before.memory_used_bytes, process.memory_used_bytes
             total = used if memory is None else memory + (used or 0.0)
-            found[process.pid] = GpuProcess(
-                process.pid,
-                total,
-                before.is_mps_client or process.is_mps_client,
-                before.mps_unknown or process.mps_unknown,
-            )
-    return tuple(found.values())
+            found[process.pid] = GpuProcess(process.pid, total, before.is_mps_client or process.is_mps_client)
+    return Processes(tuple(found.values()), mps_unknown)
 
 
 def process_sharing(query: DeviceQuery) -> Sharing:
@@ -101,7 +99,7 @@ def _lists(query: DeviceQuery, *, required: bool = False) -> _Lists:
     return _Lists(entries, *_mps_clients(query))
 
 
-def _merge(lists: _Lists) -> tuple[GpuProcess, ...]:
+def _merge(lists: _Lists) -> Processes:
     """Processes without duplicates; one in two lists has the larger memory value, not the sum."""
     found: dict[int, GpuProcess] = {}
     for entry in (*lists.entries, *lists.clients):
@@ -110,8 +108,5 @@ def _merge(lists: _Lists) -> tuple[GpuProcess, ...]:
         known = before.memory_used_bytes if used is None else max(used, before.memory_used_bytes or 0.0)
         found[entry.pid] = before._replace(memory_used_bytes=known)
     clients = {entry.pid for entry in lists.clients}
-    return tuple(
-        process._replace(is_mps_client=pid in clients, mps_unknown=lists.mps_unknown)
-        for pid, process in found.items()
-        if pid not in _NO_PID
-    )
+    listed = (process._replace(is_mps_client=pid in clients) for pid, process in found.items() if pid not in _NO_PID)
+    return Processes(tuple(listed), lists.mps_unknown)

@@ -81,9 +81,11 @@ class ScriptDriver:
     def health(self, gpu: int) -> device.Health:
         return driver_view.health(*self._responsive_gpu(gpu, "health"))
 
-    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
+    def processes(self, gpu: int) -> device.Processes:
         state, _ = self._responsive_gpu(gpu, "processes")
-        return [device.GpuProcess(pid, process.memory_bytes, process.mps) for pid, process in state.processes.items()]
+        return device.Processes(
+            tuple(device.GpuProcess(pid, process.memory_bytes, process.mps) for pid, process in state.processes.items())
+        )
 
     def xids(self, timeout: float) -> Sequence[device.Xid]:
         """XIDs since the last call, without those of GPUs that refuse them."""

@@ -79,10 +79,11 @@ class SimDriver:
         with self._timeline.present():
             return [xid for probe in self._probes for xid in probe.xids()]
 
-    def processes(self, gpu: int) -> Sequence[device.GpuProcess]:
+    def processes(self, gpu: int) -> device.Processes:
         """Processes with memory on a GPU."""
         with self._timeline.present():
-            return [device.GpuProcess(worker.pid, worker.memory_bytes) for worker in self._probe(gpu).gpu.workers]
+            workers = self._probe(gpu).gpu.workers
+            return device.Processes(tuple(device.GpuProcess(worker.pid, worker.memory_bytes) for worker in workers))
 
     def process_utilization(self, gpu: int, since_us: int) -> Sequence[device.ProcessUtilization]:
         """One sample per process that ran, exact over the time since `since_us`; 0 means since the last call."""

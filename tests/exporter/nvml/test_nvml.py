@@ -10,7 +10,7 @@ import pytest
 from tests.exporter.nvml.conftest import Open
 from tests.exporter.nvml.fake import FakeNvml, error, process
 
-from foreshock_exporter.model.device import DeviceError, GpuProcess, Health, Identity, Reading
+from foreshock_exporter.model.device import DeviceError, GpuProcess, Health, Identity, Processes, Reading
 from foreshock_exporter.nvml import Library, NvmlDriver
 
 
@@ -150,7 +150,8 @@ def test_processes_of_all_lists_come_once_each(driver: Open) -> None:
         nvmlDeviceGetGraphicsRunningProcesses_v3=[process(10, 4500)],
         nvmlDeviceGetMPSComputeRunningProcesses_v3=[process(12, 70)],
     )
-    assert adapter.processes(0) == (GpuProcess(10, 4500), GpuProcess(11, None), GpuProcess(12, 70, is_mps_client=True))
+    listed = (GpuProcess(10, 4500), GpuProcess(11, None), GpuProcess(12, 70, is_mps_client=True))
+    assert adapter.processes(0) == Processes(listed)
 
 
 def test_a_list_that_the_driver_lacks_leaves_the_others(driver: Open) -> None:
@@ -158,11 +159,11 @@ def test_a_list_that_the_driver_lacks_leaves_the_others(driver: Open) -> None:
         {"nvmlDeviceGetMPSComputeRunningProcesses_v3": "FUNCTION_NOT_FOUND",
          "nvmlDeviceGetMPSComputeRunningProcesses_v2": "FUNCTION_NOT_FOUND"}
     )  # fmt: skip
-    assert adapter.processes(0) == (GpuProcess(10, 4000, mps_unknown="not_supported"),)
+    assert adapter.processes(0) == Processes((GpuProcess(10, 4000),), mps_unknown="not_supported")
 
 
 def test_processes_of_an_old_driver_come_from_the_older_list(driver: Open) -> None:
-    assert driver({"nvmlDeviceGetComputeRunningProcesses_v3": "FUNCTION_NOT_FOUND"})[0].processes(0) == (
+    assert driver({"nvmlDeviceGetComputeRunningProcesses_v3": "FUNCTION_NOT_FOUND"})[0].processes(0).listed == (
         GpuProcess(20, 4000),
     )
 
@@ -171,7 +172,7 @@ def test_processes_of_an_old_driver_come_from_the_older_list(driver: Open) -> No
 def test_entries_of_another_size_are_read_from_the_older_list(garbage: int, driver: Open) -> None:
     """Drivers R535 before 535.98 wrote larger structures under the same name."""
     adapter, _ = driver(nvmlDeviceGetComputeRunningProcesses_v3=[process(10, 4000), process(garbage, 20)])
-    assert adapter.processes(0) == (GpuProcess(20, 4000),)
+    assert adapter.processes(0).listed == (GpuProcess(20, 4000),)
 
 
 def test_a_process_list_that_grows_is_read_again(driver: Open) -> None:
@@ -183,7 +184,7 @@ def test_a_process_list_that_grows_is_read_again(driver: Open) -> None:
             raise error("INSUFFICIENT_SIZE")
         return [process(7, 1)]
 
-    assert driver(nvmlDeviceGetComputeRunningProcesses_v3=grows)[0].processes(0) == (GpuProcess(7, 1),)
+    assert driver(nvmlDeviceGetComputeRunningProcesses_v3=grows)[0].processes(0).listed == (GpuProcess(7, 1),)
     with pytest.raises(DeviceError, match="grew during every read"):
         driver({"nvmlDeviceGetComputeRunningProcesses_v3": "INSUFFICIENT_SIZE"})[0].processes(0)
 

@@ -77,7 +77,7 @@ def test_a_divided_gpu_keeps_no_samples(divided: tuple[NvmlDriver, FakeNvml]) ->
 
 
 def test_processes_of_a_divided_gpu_are_those_of_its_parts(divided: tuple[NvmlDriver, FakeNvml]) -> None:
-    assert divided[0].processes(0) == (GpuProcess(10, 4005.0), GpuProcess(11, 30.0), GpuProcess(12, None))
+    assert divided[0].processes(0).listed == (GpuProcess(10, 4005.0), GpuProcess(11, 30.0), GpuProcess(12, None))
 
 
 def test_a_removed_mig_device_is_left_out_and_not_called_again(divided: tuple[NvmlDriver, FakeNvml]) -> None:

@@ -79,10 +79,10 @@ def test_processes_and_their_services_are_reported(play: Play) -> None:
     """A process without a service has none; an ended process is gone."""
     stage = play(*SHARED, '{"at": 5, "gpu": 0, "process": {"pid": 7, "ends": true}}')
 
-    assert stage.to(1).processes(0) == [GpuProcess(7, 1e9), GpuProcess(8, None)]
+    assert stage.to(1).processes(0).listed == (GpuProcess(7, 1e9), GpuProcess(8, None))
     assert stage.resolver(7) == AttributedService("shop", "cart", "simulated")
     assert stage.resolver(8) is None
-    assert stage.to(6).processes(0) == [GpuProcess(8, None)]
+    assert stage.to(6).processes(0).listed == (GpuProcess(8, None),)
     assert stage.resolver(7) is None
 
 

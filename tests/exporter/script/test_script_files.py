@@ -60,7 +60,7 @@ def test_the_built_in_scripts_play_for_ever(name: str) -> None:
     for clock[0] in (START + 100, START + 86_400 + 100):
         assert opened.driver.count() == 4
         for gpu in range(4):
-            assert [opened.resolver(process.pid) for process in opened.driver.processes(gpu)].count(None) == 0
+            assert [opened.resolver(process.pid) for process in opened.driver.processes(gpu).listed].count(None) == 0
             assert opened.driver.read(gpu).power_watts is not None
 
 
@@ -168,7 +168,7 @@ def test_a_line_on_standard_input_happens_as_it_is_read(eventually: Eventually) 
         eventually(lambda: driver.count() == 1, "the device is there")
         clock[0] = START + 10
         os.write(write, b'{"gpu": 0, "process": {"pid": 7, "sm": 0.5}}\n{"at": 20, "gpu": 0, "fault": "lost"}\n')
-        eventually(lambda: bool(driver.processes(0)), "the process is there")
+        eventually(lambda: bool(driver.processes(0).listed), "the process is there")
         clock[0] = START + 11.01
         ran = driver.process_utilization(0, round((START + 9) * 1e6))
         clock[0] = START + 20

@@ -88,14 +88,14 @@ def test_processes_hold_memory_until_they_end() -> None:
     """The resolver knows their services."""
     world = World()
     worker = world.worker(7, CHAT)
-    assert [(each.pid, each.memory_used_bytes) for each in world.driver.processes(0)] == [(7, 10e9)]
+    assert [(each.pid, each.memory_used_bytes) for each in world.driver.processes(0).listed] == [(7, 10e9)]
     assert world.driver.read(0).memory_used_bytes == 10e9
     resolver = SimResolver({7: CHAT})
     found = resolver(7)
     assert found is not None
     assert (found.namespace, found.name, resolver(8)) == ("serving", "llm-chat", None)
     worker.stop()
-    assert world.driver.processes(0) == []
+    assert world.driver.processes(0).listed == ()
 
 
 def test_counters_follow_energy_links_and_throttling() -> None:

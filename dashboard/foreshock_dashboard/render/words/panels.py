@@ -52,6 +52,10 @@ RESOURCES: Mapping[str, ResourceWords] = {
     "cpu": ResourceWords("CPU time", "Raise its CPU request, or move it to a host with free CPUs."),
     "steal": ResourceWords("CPU steal", "Move it to another host: other virtual machines use these CPUs."),
     "cpu_limit": ResourceWords("CPU limit", "Raise the CPU limit of its containers."),
+    "storage": ResourceWords(
+        "storage", "Use faster storage. If its page cache is too small (refaults), raise its memory limit."
+    ),
+    "host_memory": ResourceWords("host memory", "Raise its memory limit, or move it to a host with free memory."),
 }
 """Resources besides SM time, by the name in the API."""
 MPS_TEXTS: Mapping[str, str] = {

@@ -8,7 +8,7 @@ import { drawTable } from "#web/assets/widgets/table.js";
 /** @typedef {import("#web/pages/contention/payload.d.ts").LimitRow} LimitRow */
 
 const MAX_ROWS = 8;
-const HOST_RESOURCES = ["cpu", "cpu_limit", "steal"];
+const HOST_RESOURCES = ["cpu", "cpu_limit", "storage", "host_memory", "steal"];
 
 /** @param {LimitRow} row */
 const placeLink = ({ place, resource }) =>

@@ -30,11 +30,13 @@ MAX_GPUS = 300
 """GPUs whose time at the limit is read, those with the largest losses."""
 
 GpuResource = Literal["dram", "pcie", "nvlink", "power"]
-HostResource = Literal["cpu", "cpu_limit", "steal"]
+HostResource = Literal["cpu", "cpu_limit", "storage", "host_memory", "steal"]
 Resource = GpuResource | HostResource
 _HOST_METRICS: Mapping[HostResource, str] = {
     "cpu": "gpu_service_cpu_waiting_seconds_total",
     "cpu_limit": "gpu_service_cpu_throttled_seconds_total",
+    "storage": "gpu_service_host_io_waiting_seconds_total",
+    "host_memory": "gpu_service_host_memory_waiting_seconds_total",
     "steal": "gpu_host_cpu_steal_seconds_total",
 }
 
@@ -42,7 +44,8 @@ _HOST_METRICS: Mapping[HostResource, str] = {
 class LimitRow(Row):
     """A resource at whose limit a service lost time. Ratios are shares of the last two minutes, 0 to 1.
 
-    resource: dram, pcie, nvlink, or power of a GPU; cpu (pressure), cpu_limit, or steal of a service on a host.
+    resource: dram, pcie, nvlink, or power of a GPU; cpu, storage, host_memory (pressure), cpu_limit, or steal of a
+    service on a host.
     name, step: the resource in words, and the first step. place: the GPU, or the host. saturated_ratio: measured share
     of time that the resource was at its limit; None on a host, or without data. wait_ratio: share of time that the
     service lost, at most. shared_with: other services on the GPU.

@@ -78,7 +78,7 @@ export interface Tiers {
 /** A resource at whose limit a service lost time. */
 export interface LimitRow {
   service: string;
-  resource: "dram" | "pcie" | "nvlink" | "power" | "cpu" | "cpu_limit" | "steal";
+  resource: "dram" | "pcie" | "nvlink" | "power" | "cpu" | "cpu_limit" | "storage" | "host_memory" | "steal";
   name: string;
   step: string;
   /** A GPU, or for CPUs a host. */
