@@ -104,9 +104,11 @@ def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:
         assert situation
         return ["".join(clause.text for clause in change) for change in situation["changes"]]
 
-    assert gap() == "Deploys of train-llm and embedder are not tracked: check their deploy logs"
+    assert gap() == "Unknown: deploys of train-llm and embedder are not tracked (check their deploy logs)"
     assert item.suspect.service
-    others = "Deploys of embedder are not tracked: check its deploy log. No changes to other services"
+    others = (
+        "None in the 30 min before the first anomaly, but deploys of embedder are not tracked (check its deploy log)"
+    )
     assert gap(item.suspect.service) == others
     assert listed() == listed(changes[0]) == []
     assert listed(*changes) == [

@@ -133,9 +133,9 @@ def test_the_badge_of_an_early_warning_says_that_it_did_not_page() -> None:
 
 def test_a_missing_change_log_is_no_proof_that_nothing_changed() -> None:
     assert no_changes((), 2, "30 min before the first anomaly") == "None in the 30 min before the first anomaly"
-    assert no_changes(("a", "b"), 2, "") == "Deploys of a and b are not tracked: check their deploy logs"
-    some = "Deploys of a are not tracked: check its deploy log. No changes to other services"
-    assert no_changes(("a",), 2, "") == some
+    assert no_changes(("a", "b"), 2, "") == "Unknown: deploys of a and b are not tracked (check their deploy logs)"
+    some = "None in the last 3 h, but deploys of a are not tracked (check its deploy log)"
+    assert no_changes(("a",), 2, "last 3 h") == some
 
 
 def test_a_lane_names_every_metric_in_breach() -> None:

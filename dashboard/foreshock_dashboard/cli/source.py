@@ -147,11 +147,8 @@ class Source:
         The cluster limits only what is read.
 
         Raises:
-            SettingsError: the source is a recording.
             AnswerError: as `get`.
         """
-        if self.recording is not None:
-            raise SettingsError(f"--from: {self.name} is read-only; use the URL of a hub, such as {HUB_URL}")
         return self._object(self._fetch(method, path, {}, body), keys)
 
     def _object(self, answer: tuple[int, bytes], keys: Collection[str]) -> Json:
@@ -232,11 +229,12 @@ cluster_option = click.option("--cluster", metavar="NAME", help="cluster to incl
 
 
 def reads(
-    places: str, *, has_cluster: bool = True
+    places: str, *, has_cluster: bool = True, takes_recordings: bool = True
 ) -> Callable[[Callable[Concatenate[Source, P], Any]], Callable[..., Any]]:
     """Decorator: options of the source, which is the command's first argument. places: help of `--from`.
 
     has_cluster: whether the command reads things of clusters; the others have no `--cluster`.
+    takes_recordings: whether `--from` may be a folder; where it may not, a folder raises SettingsError.
     """
 
     def with_cluster(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -248,7 +246,7 @@ def reads(
             "place",
             envvar="FORESHOCK_HUB",
             default=HUB_URL,
-            metavar="URL|DIR",
+            metavar="URL|DIR" if takes_recordings else "URL",
             help=f"{places} (default: {HUB_URL}) [env var: FORESHOCK_HUB]",
         )
         @click.option(
@@ -265,6 +263,10 @@ def reads(
             place: str, http_config: Path | None, cluster: str | None = None, *args: P.args, **kwargs: P.kwargs
         ) -> Any:  # noqa: ANN401
             with closing(Source(place, http_config, cluster)) as source:
+                if source.recording and not takes_recordings:
+                    raise SettingsError(
+                        f"--from: {source.name} is read-only. Pass the URL of a hub, such as {HUB_URL}."
+                    )
                 return function(source, *args, **kwargs)
 
         return command

@@ -195,9 +195,9 @@ class Tools:
         ] = "service",
         cluster: Cluster = "",
     ) -> Annotated[CallToolResult, CostAnswer]:
-        """Get who holds GPU time: busy, waiting, and idle GPU-hours, cost, and unused GPUs.
+        """Get which services hold GPUs, how much of that time is busy, waiting, or idle, and which GPUs are unused.
 
-        Money needs a price table. Unused GPUs have the action and, where it is known to be safe, a command to review.
+        Costs need a price table. Unused GPUs have the action and, where it is known to be safe, a command to review.
         """
         return _result(compact.cost(await self._get("/api/cost", range=f"{hours}h", by=by, cluster=cluster)))
 

@@ -114,5 +114,5 @@ def no_changes(untracked: Sequence[str], services: int, during: str) -> str:
     if not untracked:
         return f"None in the {during}"
     log = "its deploy log" if len(untracked) == 1 else "their deploy logs"
-    gap = f"Deploys of {joined_text(joined(map(place, untracked)))} are not tracked: check {log}"
-    return gap if len(untracked) == services else f"{gap}. No changes to other services"
+    gap = f"deploys of {joined_text(joined(map(place, untracked)))} are not tracked (check {log})"
+    return f"Unknown: {gap}" if len(untracked) == services else f"None in the {during}, but {gap}"

@@ -296,7 +296,7 @@ class Settings:
         Path, None, "like --prometheus-config, but for Alertmanager", "FILE"
     )
     alertmanager_early_warnings: bool = _notifications(
-        types.parse_bool, "false", "post early warnings to Alertmanager as well, about two a day for each service"
+        types.parse_bool, "false", "post early warnings to Alertmanager as well, two to seven a day for each service"
     )
     notify_file: Path | None = _notifications(
         Path,

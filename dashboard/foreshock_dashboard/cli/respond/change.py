@@ -13,7 +13,7 @@ from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
 
 
 @click.command(cls=GroupedCommand)
-@reads("hub URL", has_cluster=False)
+@reads("hub URL", has_cluster=False, takes_recordings=False)
 @click.option("--service", metavar="SERVICE", help="changed service")
 @click.option("--host", metavar="HOST", help="changed host")
 @click.option("--version", "after", metavar="VERSION", help="new version or value")
@@ -24,7 +24,7 @@ from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
 @click.option(
     "--stage", type=click.Choice(STAGES[1:]), metavar="STAGE", help=f"rollout stage: {' or '.join(STAGES[1:])}"
 )
-@click.option("--setting", metavar="NAME", help="changed setting")
+@click.option("--setting", metavar="NAME", help="name of the setting that changed, such as max_replicas")
 @click.option("--title", metavar="TEXT", help="description, up to 200 characters")
 @click.option("--link", metavar="URL", help="URL of the pipeline or commit")
 @click.option("--author", metavar="NAME", help="author of the change (default: the current user)")

@@ -19,7 +19,7 @@ from foreshock_dashboard.response.values import FeedbackVerdict
 
 FORMATS = ("text", "json", "yaml")
 
-writes_hub = reads("hub URL")
+writes_hub = reads("hub URL", takes_recordings=False)
 for_option = click.option("--for", "duration", metavar="DURATION", help="length of the silence, such as 2h")
 until_option = click.option("--until", metavar="TIME", help="end of the silence, such as 2026-11-25T14:00:00Z")
 comment_option = click.option("--comment", default="", metavar="TEXT", help="reason, up to 500 characters")
@@ -36,11 +36,9 @@ def user_name() -> str:
 def _respond(source: Source, wanted: str, action: str, body: Json, form: str) -> None:
     """Send a response to an incident, and print the state after it.
 
-    Raises:
-        SettingsError: the source is a recording.
-        AnswerError: no incident matches, or the hub refuses.
+    Raises AnswerError if no incident matches, or the hub refuses.
     """
-    found = wanted if source.recording else one_incident(source, wanted, None)["id"]
+    found = one_incident(source, wanted, None)["id"]
     path = f"/api/incidents/{quote(found, safe='')}/{action}"
     answer = source.send("POST", path, {"by": user_name(), **body}, "incident", "response")
     if form != "text":

@@ -62,7 +62,7 @@ def list_(source: Source, form: str) -> None:
 
 
 @click.command(cls=GroupedCommand)
-@reads("hub URL", has_cluster=False)
+@reads("hub URL", has_cluster=False, takes_recordings=False)
 @click.option("--service", metavar="SERVICE", help="affected service, whose incidents then send no notifications")
 @click.option(
     "--noisy-neighbor", metavar="SERVICE", help="silence only incidents with this noisy neighbor; requires --service"
@@ -106,7 +106,7 @@ def create(
 
 @click.command(cls=GroupedCommand)
 @click.argument("silence_id", metavar="ID")
-@reads("hub URL", has_cluster=False)
+@reads("hub URL", has_cluster=False, takes_recordings=False)
 @output_option(*FORMATS)
 def end(source: Source, silence_id: str, form: str) -> None:
     """End a silence or maintenance window now.

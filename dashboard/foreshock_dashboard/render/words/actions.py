@@ -92,7 +92,7 @@ HOW_TO: Mapping[ActionKind, str] = {
     "limit_calls": "At the gateway or mesh, rate-limit this route. Excess requests get HTTP 429",
     "limit_length": "At the gateway, cap the prompt length and max_tokens of these requests",
     "limit_rate": "At the gateway or mesh, rate-limit this client. {rejected} get HTTP 429",
-    "raise_quota": "Raise requests.nvidia.com/gpu in its ResourceQuota",
+    "raise_quota": "In the ResourceQuota of the service's namespace, raise requests.nvidia.com/gpu",
     "restore_timeout": "In the client's configuration, restore the previous timeout",
     "set_retry_budget": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
     "shed_load": "At the gateway, return HTTP 503 for {share} of requests to {service} only",

@@ -106,7 +106,7 @@ export const VERDICTS = /** @type {const} */ ({
 export const EMPTY = /** @type {const} */ ({
   services: "No services: no spans received, no process seen on a GPU. Send OTLP spans or run foreshock-exporter.",
   gpus: "No GPUs: no target exports gpu_info.",
-  own_gpus: "Runs on no known GPU.",
+  own_gpus: "No GPUs found for this service.",
   neighbors: "No other service uses its GPUs.",
   pairs: "No services share a GPU.",
   gpu_wait: "No data on GPU wait.",

@@ -1,4 +1,4 @@
-"""The Cost page: who holds GPU time, how it is used, what it costs, and which GPUs are unused.
+"""The Cost page: who holds GPUs, how they are used, what they cost, and which are unused.
 
 Imports: `analysis`, `model`, `render`, `web.shell`, `web.state`.
 """
