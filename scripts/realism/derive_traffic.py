@@ -16,6 +16,7 @@ import json
 import re
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 DATA = Path(__file__).parents[2] / "simulator" / "foreshock_simulator" / "data"
@@ -27,6 +28,8 @@ DAY_INDEX = 13
 6%)."""
 WINDOWS_PER_DAY = 144
 """Windows of ten minutes in a day."""
+COURSE_MODEL, COURSE_DAYS = "language/m-small", 9
+"""Days of all clients of this model before the first gap of the trace."""
 MAX_TABLE_BYTES = 60_000
 
 
@@ -44,16 +47,10 @@ def mooncake(path: Path) -> str:
 def servegen(path: Path) -> str:
     """Rate, CV and family of each client of a model in its active windows of a day."""
     clients: dict[int, list[tuple[int, float, float, str]]] = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
-            match = re.fullmatch(rf"(?:\./)?data/{MODEL}/chunk-(\d+)-trace\.csv", member.name)
-            file = archive.extractfile(member) if match else None
-            if match is None or file is None:
-                continue
-            for start, rate, cv, family, *_ in csv.reader(io.TextIOWrapper(file)):
-                day, window = divmod(round(float(start)) // 600, WINDOWS_PER_DAY)
-                if day == DAY_INDEX and float(rate) > 0.0:
-                    clients.setdefault(int(match[1]), []).append((window, float(rate), float(cv), family))
+    for client, (start, rate, cv, family, *_) in _windows(path, MODEL):
+        day, window = divmod(round(float(start)) // 600, WINDOWS_PER_DAY)
+        if day == DAY_INDEX and float(rate) > 0.0:
+            clients.setdefault(client, []).append((window, float(rate), float(cv), family))
     if not clients:
         raise ValueError(f"{path}: no client of {MODEL} in it")
     busiest = sorted(clients, key=lambda client: (-sum(rate for _, rate, *_ in clients[client]), client))
@@ -63,6 +60,29 @@ def servegen(path: Path) -> str:
             f"{number},{window},{rate:.3g},{cv:.3g},{family.lower()[0]}" for window, rate, cv, family in clients[client]
         )
     return "\n".join(lines) + "\n"
+
+
+def servegen_hours(path: Path) -> str:
+    """Requests per second of all clients of a model, mean of each hour of its days without gaps."""
+    rates = [[0.0] * 24 for _ in range(COURSE_DAYS)]
+    for _, (start, rate, *_) in _windows(path, COURSE_MODEL):
+        day, window = divmod(round(float(start)) // 600, WINDOWS_PER_DAY)
+        if day < COURSE_DAYS:
+            rates[day][window // 6] += float(rate) / 6
+    if not any(map(any, rates)):
+        raise ValueError(f"{path}: no client of {COURSE_MODEL} in it")
+    lines = (f"{day},{hour},{rate:.4g}" for day, hours in enumerate(rates) for hour, rate in enumerate(hours))
+    return "\n".join(["day,hour,rate", *lines]) + "\n"
+
+
+def _windows(path: Path, model: str) -> Iterator[tuple[int, list[str]]]:
+    """Number and windows of ten minutes of each client of a model."""
+    with tarfile.open(path) as archive:
+        for member in archive:
+            match = re.fullmatch(rf"(?:\./)?data/{model}/chunk-(\d+)-trace\.csv", member.name)
+            file = archive.extractfile(member) if match else None
+            if match and file:
+                yield from ((int(match[1]), row) for row in csv.reader(io.TextIOWrapper(file)) if row)
 
 
 def main() -> int:
@@ -77,6 +97,7 @@ def main() -> int:
     tables = {
         "mooncake_conversation": (options.mooncake, mooncake),
         "servegen_m_large_day": (options.servegen, servegen),
+        "servegen_m_small_hours": (options.servegen, servegen_hours),
     }
     for name, (source, derive) in tables.items():
         if source is None:

@@ -17,7 +17,7 @@ from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
-from foreshock_dashboard.hub.capacity import CHUNK_RATIO, CapacityForecaster
+from foreshock_dashboard.hub.capacity import CHUNK_RATIO, REFIT_SECONDS, CapacityForecaster
 from foreshock_dashboard.hub.cost.ledger_reader import CostLedgerReader
 from foreshock_dashboard.hub.factories import discovery, page_access, page_server, remote_metrics, remote_traces
 from foreshock_dashboard.hub.identities import Identities
@@ -64,6 +64,7 @@ from foreshock_dashboard.sources.traces.clusters import ClusterTraces
 from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.documents.picture import incident_picture
+from foreshock_dashboard.web.shell.shell import SIMULATED
 from foreshock_dashboard.world.observer import align_down
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ RELIEF_SECONDS = 1.0
 """Wall-clock time between two rounds while memory is tight."""
 SEASONS_SECONDS, SEASONS_RETRY_SECONDS = 30.0, 600.0
 """Wall-clock time until the next query of earlier weeks from an external source: after success, after failure."""
-
+STEP_LOOPS = ("evaluation", "capacity")
+"""Loops whose work `Hub.step` does."""
 
 MAX_EXPLAINED_METRICS = 5000
 """Metrics of the source that a request to explain may read: 720 points of each series."""
@@ -106,6 +108,7 @@ class Hub:
         maintenance_seconds: wall-clock time between two rounds of store maintenance.
         recording: the recording that `open_recording` opened for the settings, if any.
         intake: the open intake of the settings, which the hub closes; by default a new one.
+        badge: that of pages with simulated data.
 
     Raises:
         HubError: an address is in use, or options exclude each other.
@@ -120,6 +123,7 @@ class Hub:
         maintenance_seconds: float = MAINTENANCE_SECONDS,
         recording: Recording | None = None,
         intake: Intake | None = None,
+        badge: str = SIMULATED,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -215,7 +219,15 @@ class Hub:
             opened.callback(access.audit.close)
             secure = bool(settings.tls_cert) or settings.external_url.startswith("https://")
             with naming("--mcp: run pip install '.[hub,mcp]' in a clone", ModuleNotFoundError):
-                app = create_app(self, version=__version__, hosts=hosts, access=access, secure=secure, mcp=settings.mcp)
+                app = create_app(
+                    self,
+                    version=__version__,
+                    hosts=hosts,
+                    access=access,
+                    secure=secure,
+                    mcp=settings.mcp,
+                    badge=badge,
+                )
             self.web = page_server(app, settings)
             opened.callback(self.web.close)
             self.notifier = notifier(settings, clock, state.messages, self.hooks())
@@ -252,20 +264,31 @@ class Hub:
             loops["season"] = self._load_seasons_repeatedly
         return [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]
 
-    def start(self) -> None:
-        """Begin to serve, scrape, and evaluate. A hub at a past time evaluates once and takes nothing in."""
+    def start(self, *, in_steps: bool = False) -> None:
+        """Begin to serve, scrape, and evaluate. A hub at a past time evaluates once and takes nothing in.
+
+        in_steps: the caller writes the samples, and calls `step`.
+        """
         self.web.start()
         if self._traces_probe:
             self._traces_probe.start()
         if self._settings.at is not None:
             self.evaluate()
             return
-        self.scraper.start()
-        self._discovery.start(self.scraper)
+        if not in_steps:
+            self.scraper.start()
+            self._discovery.start(self.scraper)
         if self.notifier:
             self.notifier.start()
         for thread in self._threads:
-            thread.start()
+            if not (in_steps and thread.name in STEP_LOOPS):
+                thread.start()
+
+    def step(self) -> None:
+        """Evaluate, and forecast if the last forecast is an hour old: for a caller whose clock waits for both."""
+        self.evaluate()
+        if not self._clock.now() - self.capacity.computed_at < REFIT_SECONDS:
+            self._forecaster.refresh(self._clock.now(), self.snapshot)
 
     def close(self) -> None:
         """Stop ingestion, evaluations, and the page; then close the store. May be called twice."""

@@ -30,15 +30,17 @@ def backfill(
     hub: Hub,
     sampling: float,
     until: float,
+    interval: float = SCRAPE_SECONDS,
 ) -> Iterator[float]:
     """Play a simulation to `until` (Unix seconds), and store what its exporters and services emit, as a live hub does.
 
-    sampling: seconds between two GPU samples while traces are stored. Yields the reached time after each chunk.
+    sampling: seconds between two GPU samples while traces are stored. interval: seconds between two scrapes. Yields the
+    reached time after each chunk.
     """
     caches = [SeriesCache() for _ in pages]
     pending: list[SampleBatch] = []
     now = written = simulation.now
-    scrape = now + SCRAPE_SECONDS
+    scrape = now + interval
     while now < until:
         is_traced = now + SAMPLING_SECONDS > until - TRACED_SECONDS
         now = min(now + (sampling if is_traced else SAMPLING_SECONDS), until)
@@ -53,7 +55,7 @@ def backfill(
         if now >= scrape:
             pending += [hub.pipeline.collect(now), *_scrape(pages, caches, now)]
             hub.pipeline.mark_written()
-            scrape += SCRAPE_SECONDS
+            scrape += interval
         if now - written >= CHUNK_SECONDS or now >= until:
             hub.store.append_samples(pending)
             pending, written = [], now

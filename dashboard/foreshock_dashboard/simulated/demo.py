@@ -115,7 +115,7 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
         servers = [(page, target) for page, target in pages if target.job == SERVERS_JOB]
         tokens = token_counts(servers)
         chunks = backfill(simulation, hosts, pages, occupancies, hub, SAMPLING_SECONDS, wall.origin)
-        if not _fill(chunks, wall.origin, history, stop):
+        if not fill(chunks, wall.origin, history, stop):
             return
         rates = {labels: (count - tokens.get(labels, 0.0)) / history for labels, count in token_counts(servers).items()}
         hub.store.append_samples([*load_history(rates, wall.origin)])
@@ -127,15 +127,25 @@ def demo(options: DemoOptions, stop: threading.Event) -> None:
         hub.start()
         emitter = opened.enter_context(closing(Emitter(simulation, clock, endpoint)))
         emitter.start()
-        url = hub.web.url.replace("//0.0.0.0:", "//127.0.0.1:")  # all interfaces: this one is one of them
-        print(f"foreshock demo ({options.scenario}, seed {options.seed}): {url}", flush=True)
+        print_url(options, hub)
         if first_fault is not None:
             begins = datetime.fromtimestamp(simulation.start + first_fault, UTC)
             print(f"First fault at {begins:%Y-%m-%dT%H:%M:%SZ}.", flush=True)
         print("Simulated platform. Press Ctrl-C to stop.", flush=True)
-        if options.open_browser and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
-            webbrowser.open(hub.web.url)
+        open_browser(options, hub)
         stop.wait(options.duration)
+
+
+def print_url(options: DemoOptions, hub: Hub) -> None:
+    """Print where the pages are."""
+    url = hub.web.url.replace("//0.0.0.0:", "//127.0.0.1:")  # all interfaces: this one is one of them
+    print(f"foreshock demo ({options.scenario}, seed {options.seed}): {url}", flush=True)
+
+
+def open_browser(options: DemoOptions, hub: Hub) -> None:
+    """Open the pages where there is a desktop, unless the options say otherwise."""
+    if options.open_browser and any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")):
+        webbrowser.open(hub.web.url)
 
 
 def _exporter_pages(
@@ -159,7 +169,7 @@ def _other_pages(simulation: Simulation, opened: ExitStack) -> Iterator[tuple[Re
         yield page, ScrapeTarget(f"{base}/{job}", job, {"instance": job})
 
 
-def _fill(chunks: Iterator[float], until: float, history: float, stop: threading.Event) -> bool:
+def fill(chunks: Iterator[float], until: float, history: float, stop: threading.Event) -> bool:
     """Fill the store with the history and show the progress; false if `stop` is set."""
     begin = time.monotonic()
     is_terminal = sys.stderr.isatty()

@@ -36,7 +36,7 @@ from foreshock_dashboard.web.pages.now import layout as now
 from foreshock_dashboard.web.pages.services import layout as services
 from foreshock_dashboard.web.pages.status import layout as status
 from foreshock_dashboard.web.pages.traces import layout as traces
-from foreshock_dashboard.web.shell.shell import ASSET_TAGS, FEED, INDEX, Page, feed_of, find, shell
+from foreshock_dashboard.web.shell.shell import ASSET_TAGS, FEED, INDEX, SIMULATED, Page, feed_of, find, shell
 
 PAGES: tuple[Page, ...] = (
     now.PAGE,
@@ -61,12 +61,14 @@ def create_app(
     access: Access | None = None,
     secure: bool = False,
     mcp: bool = False,
+    badge: str = SIMULATED,
 ) -> FastAPI:
     """The app of a hub. It has no state outside itself; several may live in one process.
 
     hosts: accepted Host names and addresses, without ports, besides localhost and loopback addresses; "*" accepts all.
     Requests for others get 421. access: required credentials and roles; none without it. secure: whether browsers reach
-    the app over TLS. mcp: whether `/mcp` has tools for agents. Raises ModuleNotFoundError without the SDK.
+    the app over TLS. mcp: whether `/mcp` has tools for agents. badge: that of pages with simulated data. Raises
+    ModuleNotFoundError without the SDK.
     """
     access = access or Access()
     schema = "/api/openapi.json"
@@ -88,7 +90,7 @@ def create_app(
     assets.register(server)
     pages = FastAPI(openapi_url=None)
     routes.add_error_handlers(pages)
-    dash = _dash(pages, hub, assets, access)
+    dash = _dash(pages, hub, assets, access, badge)
     callback_inputs = callbacks.register(dash, hub, PAGES, views.hub)
     pages.add_exception_handler(DependencyException, _unknown_file)
     pages.add_api_route("/{path:path}", _page(pages, assets))
@@ -137,12 +139,12 @@ def _without_websocket(script: str) -> str:
     return start + json.dumps({name: value for name, value in config.items() if name != "websocket"}) + end
 
 
-def _dash(server: FastAPI, hub: HubView, assets: Assets, access: Access) -> Dash:
+def _dash(server: FastAPI, hub: HubView, assets: Assets, access: Access, badge: str) -> Dash:
     def frame() -> Component:
         world = hub.snapshot.world
         simulated = world is not None and world.simulated
         sign_out = LOGOUT if access.oidc else ""
-        return shell(PAGES, simulated=simulated, sign_out=sign_out, authenticated=access.required)
+        return shell(PAGES, simulated=simulated, badge=badge, sign_out=sign_out, authenticated=access.required)
 
     index = INDEX.replace(FEED, _page_tags(assets, now.PAGE)).replace(ASSET_TAGS, assets.head)  # Dash answers for /
     app = _Dash(

@@ -1,6 +1,7 @@
 """Recorded requests to language models, part of the package (see data/ATTRIBUTION.md).
 
-ServeGen has the clients of a production language model over a day, each with its own rate and burstiness.
+ServeGen has the clients of a production language model over a day, each with its own rate and burstiness, and the
+requests of all clients of another one over nine days.
 """
 
 from __future__ import annotations
@@ -97,3 +98,9 @@ def clients() -> tuple[tuple[Window, ...], ...]:
 def client_rate() -> float:
     """Requests per second of all clients, mean over the day."""
     return sum(window.rate for day in clients() for window in day) / WINDOWS
+
+
+@cache
+def hourly_rates() -> tuple[float, ...]:
+    """Requests per second of all clients, mean of each hour of nine consecutive days."""
+    return tuple(float(rate) for _, _, rate in rows("servegen_m_small_hours.csv.gz"))

@@ -80,7 +80,9 @@ def test_servegens_clients_are_as_bursty_as_measured() -> None:
     assert fmean(totals) == pytest.approx(traces.client_rate())
 
 
-@pytest.mark.parametrize("table", ["mooncake_conversation.csv.gz", "servegen_m_large_day.csv.gz"])
+@pytest.mark.parametrize(
+    "table", ["mooncake_conversation.csv.gz", "servegen_m_large_day.csv.gz", "servegen_m_small_hours.csv.gz"]
+)
 def test_derived_tables_are_small(table: str) -> None:
     """They are part of every installation."""
     assert len((DATA / table).read_bytes()) < 60_000

@@ -8,11 +8,13 @@ import click
 
 from foreshock_dashboard.cli.options import DURATION, GroupedCommand, Parsed, hub_settings
 from foreshock_dashboard.common.process import stop_on_signals
-from foreshock_dashboard.settings.settings import load_settings
+from foreshock_dashboard.settings.settings import SettingsError, load_settings
 from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.scenarios.parsing.document import ScenarioError, alternatives
 from foreshock_simulator.scenarios.platforms.topology import SIZES
 
+DAILY_PEAK = "daily-peak"
+"""Scenario of the demo alone. It plays a day: too long for evaluations."""
 MAX_SPEED = 60.0
 HUB_OPTIONS = (
     "host", "port", "allow_unauthenticated", "auth_basic_file", "roles", "external_url", "alertmanager_url",
@@ -37,8 +39,8 @@ def _parse_scenario(text: str) -> str:
             load(text)
         except ScenarioError as error:
             raise ValueError(f"cannot be used; {error}") from None
-    elif text not in names():
-        raise ValueError(f"is not a scenario; {alternatives(text, names())}")
+    elif text not in (known := (*names(), DAILY_PEAK)):
+        raise ValueError(f"is not a scenario; {alternatives(text, known)}")
     return text
 
 
@@ -60,9 +62,8 @@ def _parse_scenario(text: str) -> str:
 @click.option(
     "--speed",
     type=Parsed("speed", _parse_speed),
-    default="1",
     metavar="NUMBER",
-    help="simulation speed relative to wall-clock time, up to 60 (default: 1)",
+    help="simulation speed relative to wall-clock time, up to 60 (default: 1; daily-peak plays in steps instead)",
 )
 @click.option("--seed", type=int, default=1, metavar="NUMBER", help="random seed (default: 1)")
 @click.option(
@@ -73,7 +74,7 @@ def _parse_scenario(text: str) -> str:
 def demo(
     scenario: str,
     size: str,
-    speed: float,
+    speed: float | None,
     seed: int,
     duration: float | None,
     browser: bool,
@@ -84,13 +85,17 @@ def demo(
     \b
     Examples:
       foreshock demo
+      foreshock demo --scenario daily-peak
       foreshock demo --scenario calm --port 0 --no-browser
     """
+    if scenario == DAILY_PEAK and speed is not None:
+        raise SettingsError(f"--speed: has no effect with {DAILY_PEAK}, which waits for the hub. Remove it.")
+    from foreshock_dashboard.simulated.daily_demo import play_day
     from foreshock_dashboard.simulated.demo import DemoOptions  # the whole hub, which `demo --help` does not need
     from foreshock_dashboard.simulated.demo import demo as run_demo
 
     settings = load_settings({**flags, "otlp_host": "127.0.0.1"}, environ={})
     hub = {name: getattr(settings, name) for name in (*HUB_OPTIONS, "otlp_host")}
-    options = DemoOptions(scenario, size, seed, speed, duration, browser, hub)
+    options = DemoOptions(scenario, size, seed, speed or 1.0, duration, browser, hub)
     with stop_on_signals() as stop:
-        run_demo(options, stop)
+        (play_day if scenario == DAILY_PEAK else run_demo)(options, stop)

@@ -35,6 +35,8 @@ INDEX = """<!DOCTYPE html>
   </body>
 </html>
 """
+SIMULATED = "Simulated"
+"""The badge of pages with simulated data."""
 MAX_ADDRESS_LENGTH = 600
 """Characters of an address that are read."""
 
@@ -80,12 +82,18 @@ def attributes(**named: str) -> dict[str, Any]:
 
 
 def shell(
-    pages: tuple[Page, ...], *, simulated: bool = False, sign_out: str = "", authenticated: bool = False
+    pages: tuple[Page, ...],
+    *,
+    simulated: bool = False,
+    badge: str = SIMULATED,
+    sign_out: str = "",
+    authenticated: bool = False,
 ) -> Component:
     """The frame; it is sent once, and the page inside follows the address.
 
-    simulated: some of the data is simulated; known before values arrive, so that nothing moves then. sign_out: address
-    that ends the session; "" without one. authenticated: whether users sign in, so that the frame has a name to show.
+    simulated: some of the data is simulated; known before values arrive, so that nothing moves then. badge: its
+    text. sign_out: address that ends the session; "" without one. authenticated: whether users sign in, so that the
+    frame has a name to show.
     """
     return html.Div(
         [
@@ -120,10 +128,10 @@ def shell(
                         className="bar-menu",
                     ),
                     html.Span(
-                        "Simulated",
+                        badge,
                         id="simulated",
                         className="badge simulated",
-                        title="The data comes from a simulated platform",
+                        title=f"{badge}. The data comes from a simulated platform.",
                         hidden=not simulated,
                     ),
                     html.Div(id="time", className="time"),

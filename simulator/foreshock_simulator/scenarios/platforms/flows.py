@@ -49,10 +49,13 @@ class ReplicaCapacity:
 
     def in_flight(self, load: float) -> float:
         """Requests in flight at a share `load` of `max_rate`: the smallest batch that serves it."""
-        rate, batches = load * self.max_rate, range(1, self._max_batch)
-        return float(
-            next((batch for batch in batches if 1.0 / self._seconds_per_request(batch) >= rate), self._max_batch)
-        )
+        rate = load * self.max_rate
+        batches = enumerate(self.rates()[:-1], start=1)
+        return float(next((batch for batch, most in batches if most >= rate), self._max_batch))
+
+    def rates(self) -> list[float]:
+        """Mean requests per second by the requests in flight, from 1 to full batches."""
+        return [1.0 / self._seconds_per_request(batch) for batch in range(1, self._max_batch + 1)]
 
     def _seconds_per_request(self, batch: int) -> float:
         """Replica time of one request in a batch: its part of each decode step, and its prompt."""
