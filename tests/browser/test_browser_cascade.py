@@ -111,7 +111,7 @@ def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
     )
     expect(page.locator("#timeline .lane")).to_have_count(3)
     expect(page.locator("ol.propagation li")).to_have_count(3)
-    page.get_by_text("As tables").click()
+    page.locator("#map summary").click()
     expect(page.locator("#map tbody tr").first).to_be_visible()
 
 

@@ -229,7 +229,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     expect(page.locator("#evidence-message")).to_contain_text("Incidents are not detected without fresh data.")
     page.get_by_role("link", name="Cascade", exact=True).click()
     expect(page.locator("#map .node.unknown .value")).to_have_text(["No data"] * 12)
-    page.get_by_text("As tables").click()
+    page.locator("#map summary").click()
     expect(page.locator("#map tbody tr").first).to_contain_text(re.compile("no data", re.IGNORECASE))
 
 

@@ -70,9 +70,12 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   const shown = () => panels.filter((name) => !document.getElementById(`${name}-panel`)?.hidden);
   const data = { ready: true, state: "learning", clauses: [], slow_burns: [] };
   const draw = (/** @type {object[]} */ current) => /** @type {any} */ (capacity).update({ ...data, current });
-  draw([{ service: "ml/chat", now: 0.8 }]);
+  draw([
+    { service: "ml/chat", load: 0.81, safe: 0.76, headroom: -0.063 },
+    { service: "ml/code", load: 0.4, safe: 0.8, headroom: 0.5 },
+  ]);
   assert.deepEqual(shown(), ["headroom"]);
-  assert.match(document.getElementById("headroom")?.textContent ?? "", /chat.*80%.*20%/);
+  assert.match(document.getElementById("headroom")?.textContent ?? "", /chat81%76%6% over.*code40%80%50%/);
   assert.doesNotMatch(main.textContent ?? "", /Nothing fills up/);
   draw([]);
   assert.deepEqual(shown(), []);

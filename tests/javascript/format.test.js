@@ -163,3 +163,22 @@ test("a value and its reference have one more decimal where they would print ali
   assert.deepEqual(formatApart(0.1602, 0.1599, "ratio"), ["16.0%", "16.0%"]);
   assert.deepEqual(formatApart(0.16, 0.16, "ratio"), ["16%", "16%"]);
 });
+
+test("the numbers of a column have as many decimals as its largest needs", () => {
+  for (const [values, texts] of /** @type {const} */ ([
+    [
+      [7, 1.1, 0.037, 0.003, 0, null],
+      ["7.00", "1.10", "0.04", "<0.01", "0", null],
+    ],
+    [
+      [12, 2.5, 0.01],
+      ["12.0", "2.5", "<0.1"],
+    ],
+    [
+      [1250.4, 3],
+      ["1,250", "3"],
+    ],
+  ])) {
+    assert.deepEqual(values.map(format.columnFormat(values)), texts);
+  }
+});

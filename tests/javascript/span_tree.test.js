@@ -4,7 +4,6 @@ import { test } from "node:test";
 import "./document.js";
 
 const { treeRows, visibleRows } = await import("#web/pages/traces/waterfall/span_tree.js");
-const { lengthPlace } = await import("#web/pages/traces/waterfall/waterfall.js");
 const { laneServices } = await import("#web/pages/traces/waterfall/gpu_lanes.js");
 
 /**
@@ -58,12 +57,6 @@ test("five leaves of one name are one row, which holds them", () => {
   assert.deepEqual([group?.offset_seconds, group?.duration_seconds, group?.members?.length], [1, 5, 5]);
   assert.deepEqual(shape(visibleRows(rows, new Set(["group-q0"]))), ["root", "  group-q0", "  other"]);
   assert.deepEqual(shape(visibleRows(rows, new Set(["root"]))), ["root"]);
-});
-
-test("the length of a bar is written where there is room", () => {
-  assert.deepEqual(lengthPlace(10, 20), { isInside: false, style: "left:calc(30% + 6px)" });
-  assert.deepEqual(lengthPlace(30, 65), { isInside: false, style: "right:calc(70% + 6px)" });
-  assert.deepEqual(lengthPlace(0, 100), { isInside: true, style: "right:0%" });
 });
 
 test("a lane has its own service first, then those that held the GPU, and only who was there", () => {

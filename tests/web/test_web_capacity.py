@@ -190,7 +190,7 @@ def test_a_past_time_has_no_forecast(look: Caller) -> None:
     """The forecast is of the present."""
     body = look.get(f"/api/pages/capacity?at={NOW - 300:.0f}").json()
     assert "rows" not in body
-    assert body["clauses"][0]["text"].startswith("No forecast for past times.")
+    assert body["notes"][0][0]["text"].startswith("No forecast for past times.")
 
 
 def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() -> None:
@@ -203,12 +203,36 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
     listed = forecast(
         CapacityForecast(), NOW, replay=is_replay(replace(with_loads, bounds=(0.0, NOW)), CapacityForecast())
     )
-    assert listed["reason"] == listed["summary"] == replayed["clauses"][0].text
+    assert listed["reason"] == listed["summary"] == replayed["notes"][0][0].text
 
-    assert [(row.service, row.now) for row in early["current"]] == [("ml/embed", 1.0), ("ml/chat", 0.5)]
-    assert early["clauses"][0].text.endswith("(needs at least 24 h of history).")
-    assert replayed["clauses"][0].text == "No forecast in a replay: it needs at least 24 h of live history."
+    assert [(row.service, row.load, row.headroom) for row in early["current"]] == [
+        ("ml/embed", 0.5, 0.0),
+        ("ml/chat", 0.3, 0.5),
+    ]
+    assert early["unlimited"] == list(map(str, sorted(scene.world.services if scene.world else ())))
+    assert early["notes"][0][0].text.endswith("(needs at least 24 h of history).")
+    assert replayed["notes"][0][0].text == "No forecast in a replay: it needs at least 24 h of live history."
     assert replayed["current"] == early["current"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "state", "words"),
+    [
+        (0.81, "warning", "ml/chat is 6% above its safe limit: load 81% (safe limit 76%)."),
+        (0.38, "learning", "ml/chat has the least headroom, 50%: load 38% (safe limit 76%)."),
+        (math.nan, "learning", "No forecast in a replay: it needs at least 24 h of live history."),
+    ],
+)
+def test_without_a_forecast_the_headline_is_the_service_with_the_least_headroom(
+    ratio: float, state: str, words: str
+) -> None:
+    """With the numbers of its table; without any known load, why there is no forecast."""
+    scene = SCENES["healthy"]()
+    loads = (Load(Service("ml", "embed"), "", 0.1, 0.9), Load(Service("ml", "chat"), "", ratio, 0.764))
+    seen = replace(scene, forecast=replace(scene.forecast, loads=loads[math.isnan(ratio) :]), bounds=(NOW - DAY, NOW))
+    page = capacity(seen, CapacityForecast(), NOW, past=False)
+
+    assert (page["state"], "".join(clause.text for clause in page["clauses"])) == (state, words)
 
 
 def test_the_api_has_shortages_loads_and_what_fills_up(look: Caller) -> None:

@@ -115,6 +115,19 @@ def test_the_steps_of_one_incident_stay_together_the_oldest_first() -> None:
     assert [(step["incident"], step["from"], step["to"]) for step in expected] == [(newer.id, "rag-api", "gateway")]
 
 
+@pytest.mark.parametrize(("measured", "shown"), [((), ["flight", "p95"]), (("embedder",), ["p95"])])
+def test_requests_in_flight_are_not_estimated_beside_measured_ones(measured: Sequence[str], shown: list[str]) -> None:
+    """Neither as a signal nor as evidence: two numbers of one quantity contradict each other."""
+    signs = [Sign(EMBEDDER, name, "embedder", NOW - 90.0, 46.0, 28.0, np.nan, 4.0) for name in ("flight", "p95")]
+    names = {sign.text: sign.signal for sign in signs}
+    evidence = tuple(Evidence(sign.text, 46.0, 28.0, "", NOW - 90.0, "embedder", sign.signal) for sign in signs)
+    item = replace(contention_incident(contended()), evidence=evidence)
+
+    rows = anomalous_signals(signs, (item,), NOW, measured)
+
+    assert sorted(names[row.signal] for row in rows) == shown
+
+
 def test_a_value_of_a_recovering_incident_has_its_time_and_no_flag_stands_for_its_cause() -> None:
     """Its evidence is that of its last anomaly; a signal that is still anomalous has the present value."""
     world = contended()
@@ -209,7 +222,7 @@ def test_replicas_and_load_are_drawn_with_their_limits() -> None:
     """Ready, desired, maximum, and pending replicas; load and its safe limit. A quota has another unit."""
     world = serving(contended())
     names = [line["name"] for line in draw(PAGE, "cascade-replicas", snapshot(world))["data"]]
-    assert names == ["ready", "desired", "maximum", "pending (unschedulable)"]
+    assert names == ["ready", "desired", "maximum", "pending"]
     analyzed = Load(LLM, "", 0.5, 0.6)
     drawn = draw(PAGE, "cascade-load", replace(snapshot(world), forecast=Forecast(loads=(analyzed,))))
     (line,) = drawn["data"]

@@ -82,7 +82,7 @@ def test_the_answer_says_what_is_unused_and_what_to_do() -> None:
         "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost).",
     )
     assert body["split"] == "96 GPU-hours in 24 h: 12% busy, 2.5% waiting, 35% idle, 25% unallocated, 25% unknown."
-    assert body["idle"] == ("1.4 of 2 GPUs idle (70%): 1 unused, the rest is short idle gaps.")
+    assert body["idle"] == ("1.4 of 2 GPUs idle (70%): 1 unused, the rest idle between kernels.")
     assert [(item["text"], item["on"], item["action"], item["command"]) for item in body["unused"]] == [
         (
             "ml/notebook holds 1 unused GPU: no kernel for 2 d.",

@@ -53,6 +53,16 @@ def test_a_suspected_cause_in_breach_shows_the_breach_everywhere() -> None:
     assert line["reason"] == ""
 
 
+def test_only_the_service_of_an_incident_has_its_severity() -> None:
+    """Beside a state that may be milder; the services that it affects have none."""
+    world = contended()
+    item = contention_incident(world)
+    rows = services_page(snapshot(world, item))["services"]
+    assert {row["id"]: row["incident_status"] for row in rows if row["incident_status"]} == {
+        str(item.service): item.severity
+    }
+
+
 def test_a_state_is_the_stage_of_a_service_unless_its_condition_says_more() -> None:
     world = contended()
     history = staged(

@@ -34,7 +34,7 @@ from tests.web.occupancy import (
 
 pytestmark = pytest.mark.slow
 
-MOSTLY_OWN_WORK = "Mostly time in embedder: 630 ms of 1.00 s (63%)."
+MOSTLY_OWN_WORK = "Mostly self time in embedder: 630 ms of 1.00 s (63%)."
 
 
 def test_golden_trace_with_the_lanes_of_its_gpus(golden: Golden) -> None:

@@ -9,9 +9,10 @@ from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, Capac
 from foreshock_dashboard.model.capacity.load import Shortage, ShortageBasis, Subject
 from foreshock_dashboard.model.capacity.move import Move
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
-from foreshock_dashboard.render.units import counted, elapsed, estimate, percent
+from foreshock_dashboard.render.units import counted, elapsed, estimate, load_percent, percent
 from foreshock_dashboard.render.words.capacity import (
     BURN_UNITS,
     CAPACITY_TEXTS,
@@ -164,6 +165,13 @@ def headline(forecast: CapacityForecast, now: float) -> Text:
     if forecast.shortages:
         return shortage_text(forecast.shortages[0], now)
     return text("No shortage in the next 7 days.")
+
+
+def headroom_text(service: Service, load: float, safe: float) -> Text:
+    """`chat is 6% above its safe limit: load 81% (safe limit 76%).`; `… has 57% headroom: …` below it."""
+    over = load / safe - 1
+    state = f"is {over:.0%} above its safe limit" if over > 0 else f"has the least headroom, {-over:.0%}"
+    return text(service, f" {state}: load {load_percent(load)} (safe limit {percent(safe)}).")
 
 
 def case_text(traffic: float, lost: str, move: Move | None = None) -> str:

@@ -102,10 +102,10 @@ def idle_text(report: CostReport) -> str:
     if not idle:
         return ""
     if not report.idle:
-        return f"{idle} in short gaps: these GPUs are in use."
+        return f"{idle}, between kernels: no GPU is {UNUSED_TEXT}."
     if not any(item.is_lasting for item in report.idle):  # the headline has the share
-        return "The rest is short idle gaps."
-    return f"{idle}: {figure(_gpus(report.idle))} unused, the rest is short idle gaps."
+        return "The rest is idle time between kernels, on GPUs in use."
+    return f"{idle}: {figure(_gpus(report.idle))} unused, the rest idle between kernels."
 
 
 def _idle_share(report: CostReport) -> str:

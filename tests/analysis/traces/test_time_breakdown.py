@@ -121,7 +121,7 @@ def test_the_queue_of_a_model_server_is_read_from_its_span(queued: AttributeValu
     assert sentence(*rows) == (
         "Mostly queue time in model: 7.00 s of 10.0 s (70%)."
         if known
-        else "Mostly time in model: 9.00 s of 10.0 s (90%)."
+        else "Mostly self time in model: 9.00 s of 10.0 s (90%)."
     )
 
 
@@ -133,7 +133,7 @@ def test_the_sentence_says_where_nothing_took_most_of_the_time() -> None:
         Row(3, 1, "server", "b", 4_000, 7_000),
         Row(4, 1, "client", "gateway", 7_000, 8_000, "connection_refused"),
     )
-    assert sentence(*rows) == "Longest part: time in a: 4.00 s of 10.0 s (40%)."
+    assert sentence(*rows) == "Longest part: self time in a: 4.00 s of 10.0 s (40%)."
     assert sentence(ROOT, Row(2, 1, "client", "gateway", 0, 9_000, "500")) == (
         "Mostly failed calls in gateway: 9.00 s of 10.0 s (90%)."
     )

@@ -93,7 +93,7 @@ TIMELINE_TEXTS: Mapping[str, str] = {
 """Texts of the timeline."""
 GRID_TEXTS: Mapping[str, str] = {
     "wait": "GPU wait",
-    "waits": "share of time that a service waits for this GPU",
+    "waits": "Share of time that a service waits for this GPU",
     "waiting": "with GPU wait of at least 10%",
     "no_waits": "no data on GPU wait",
 }

@@ -35,6 +35,22 @@ const threeDigits = (value, more = 0) => {
 const significant = (value) => (value >= 100 ? grouped(value) : String(Number(value.toPrecision(3))));
 
 /**
+ * A formatter of a table's numbers of one unit: as many decimals for all as the largest needs.
+ * @param {readonly (number | null)[]} values
+ */
+export const columnFormat = (values) => {
+  const largest = Math.max(0, ...values.filter(isNumber));
+  const digits = 2 - [10, 100].filter((bound) => largest >= bound).length;
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return (/** @type {number | null} */ value) => {
+    if (!isNumber(value)) return null;
+    const least = 10 ** -digits;
+    if (value > 0 && value < least / 2) return `<${least}`;
+    return value ? value.toLocaleString("en-US", options) : "0";
+  };
+};
+
+/**
  * A latency with three digits: "14.6 s", "29 ms", "594 s"; from 1,000 s on in minutes.
  * @param {unknown} seconds
  */

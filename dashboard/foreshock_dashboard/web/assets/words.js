@@ -217,7 +217,7 @@ export const SIGNAL_MEANINGS = /** @type {const} */ ({
 
 export const GRID_TEXTS = /** @type {const} */ ({
   wait: "GPU wait",
-  waits: "share of time that a service waits for this GPU",
+  waits: "Share of time that a service waits for this GPU",
   waiting: "with GPU wait of at least 10%",
   no_waits: "no data on GPU wait",
 });

@@ -120,23 +120,24 @@ first_token = model_server_chart(
 per_token = model_server_chart("s", lambda servers, row: [Line("TPOT, mean", servers.per_token[row], "data")])
 
 
-def replica_counts(world: World, counts: Floats) -> Floats:
+def _counts(world: World, counts: Floats) -> Floats:
     """Counts over time without the gap of one lost scrape: rates, which are over a window, have none either."""
     return held_over_gaps(counts, world.points(HELD_SECONDS))
 
 
 def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
-    """Desired, ready, and pending replicas."""
+    """Ready replicas as an area, which the line of the desired ones does not hide; the maximum, and pending ones."""
     capacity = world.capacity
     if capacity is None or service not in capacity.services:
-        return blank(f"No replica data of {in_words(service)}.", look)
+        return blank(f"No data on replicas of {in_words(service)}: connect kube-state-metrics.", look)
     row = capacity.services.index(service)
     series = [
-        Line("desired", replica_counts(world, capacity.wanted[row]), "idle", dash="dash"),
-        Line("ready", replica_counts(world, capacity.ready[row]), "data"),
-        Line("pending", replica_counts(world, capacity.pending[row]), "text", dash="dot"),
+        Line("ready", _counts(world, capacity.ready[row]), "data", fill=True),
+        Line("desired", _counts(world, capacity.wanted[row]), "text", dash="dash"),
+        Line("maximum", _counts(world, capacity.max_replicas[row]), "muted", dash="longdashdot"),
+        Line("pending", _counts(world, capacity.pending[row]), "text", dash="dot"),
     ]
-    return lines(world.times, series, look, unit="count", span=span, marks=marks)
+    return lines(world.times, series, look, unit="count", span=span, marks=marks, top=1.0)
 
 
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:

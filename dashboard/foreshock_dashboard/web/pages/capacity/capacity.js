@@ -2,7 +2,7 @@
 import { hrefWith, link, navigate, param, serviceLink } from "#web/assets/address.js";
 import { exactTime, formatMoment } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatPercent, formatValue, inWords, isNumber, NOT_KNOWN } from "#web/assets/format.js";
+import { formatLoad, formatPercent, formatValue, inWords, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { hubTime } from "#web/assets/state.js";
 import { linked } from "#web/assets/timeline/cause.js";
 import { drawTable } from "#web/assets/widgets/table.js";
@@ -43,6 +43,15 @@ const drawHeadline = ({ state, clauses, action = [], notes = [], case: whatIf })
   );
 };
 
+/**
+ * "24%", "6% over".
+ * @param {number} ratio of the safe limit
+ */
+const headroomText = (ratio) => {
+  const percent = `${Math.round(100 * Math.abs(ratio))}%`;
+  return ratio < 0 ? h("span", { class: "bad" }, `${percent} over`) : percent;
+};
+
 /** @param {number | null} unix seconds */
 const momentCell = (unix) => (isNumber(unix) ? exactTime(unix, formatMoment(unix, hubTime())) : null);
 
@@ -75,11 +84,11 @@ const COLUMNS = [
     key: "headroom",
     name: "Headroom",
     minor: true,
-    hint: "hourly safe limit minus peak; negative in a shortage",
+    hint: "hourly safe limit minus peak, as a share of the limit",
     value: ({ peak }) => (isNumber(peak) ? 1 - peak : null),
     cell: ({ peak, safe }) => {
       if (!isNumber(peak) || safe === 0) return null;
-      return h("span", { class: peak > 1 ? "bad" : "" }, `${Math.round(100 - 100 * peak)}%`);
+      return headroomText(1 - peak);
     },
   },
   {
@@ -147,29 +156,56 @@ const drawHeadroom = ({ rows = [] }) => {
 /** @type {import("#web/assets/widgets/table.js").Column<CurrentRow>[]} */
 const CURRENT_COLUMNS = [
   { key: "service", name: "Service", text: true, cell: ({ service }) => serviceLink(service) },
-  { key: "now", name: "Now, of safe limit", cell: ({ now }) => formatPercent(now) },
+  { key: "load", name: "Load (of capacity)", cell: ({ load }) => formatLoad(load) },
+  { key: "safe", name: "Safe limit", cell: ({ safe }) => formatPercent(safe) },
   {
     key: "headroom",
     name: "Headroom",
-    hint: "safe limit minus load now; negative in a shortage",
-    value: ({ now }) => (isNumber(now) ? 1 - now : null),
-    cell: ({ now }) =>
-      isNumber(now) ? h("span", { class: now > 1 ? "bad" : "" }, `${Math.round(100 - 100 * now)}%`) : null,
+    hint: "safe limit minus load, as a share of the safe limit",
+    cell: ({ headroom, load, safe }) =>
+      isNumber(headroom)
+        ? [
+            h(
+              "span",
+              { class: `load-bar${headroom < 0 ? " over" : ""}`, "aria-hidden": "true" },
+              h("span", { style: `width:${Math.min(100, 100 * (load ?? 0))}%` }),
+              h("i", { style: `left:${Math.min(100, 100 * (safe ?? 0))}%` }),
+            ),
+            h("span", { class: "headroom-text" }, headroomText(headroom)),
+          ]
+        : null,
   },
 ];
+const MAX_NAMED = 5;
+
+/** @param {readonly string[]} services without a known safe limit */
+const unlimitedNote = (services) => {
+  const rest = services.length - MAX_NAMED;
+  const names = `${services.slice(0, MAX_NAMED).map(inWords).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
+  const count = plural(services.length, "service");
+  return services.length
+    ? h("p", { class: "note" }, `Not listed: ${count} without a model server or learned limit (${names}).`)
+    : null;
+};
 
 /**
  * Without a forecast: the headroom of now alone. An empty list of slow burns would be an all-clear.
  * @param {CapacityData} data
  */
 const drawWithoutForecast = (data) => {
-  const { current = [], slow_burns: burns = [] } = data;
+  const { current = [], slow_burns: burns = [], unlimited = [] } = data;
   for (const name of ["strips", "capacity-load"]) requireId(`${name}-panel`).hidden = true;
   requireId("slow-burns-panel").hidden = !burns.length;
   requireId("headroom-panel").hidden = !current.length;
   put(byId("chosen"));
   drawWhatIf(data);
-  drawTable(byId("headroom"), { id: "headroom-table", label: "Headroom", columns: CURRENT_COLUMNS, rows: current });
+  drawTable(byId("headroom"), {
+    id: "headroom-table",
+    label: "Headroom",
+    columns: CURRENT_COLUMNS,
+    rows: current,
+    note: [h("p", { class: "note" }, "Bar: load. Tick: safe limit."), unlimitedNote(unlimited)],
+  });
   setPanel("headroom", "ready");
 };
 

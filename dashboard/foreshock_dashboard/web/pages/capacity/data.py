@@ -16,11 +16,12 @@ from foreshock_dashboard.render.capacity_text import (
     act_text,
     gone_text,
     headline,
+    headroom_text,
     peak_text,
     quality_notes,
     slow_burn_text,
 )
-from foreshock_dashboard.render.clause import joined
+from foreshock_dashboard.render.clause import Text, joined, text
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
 from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, is_replay, service_name, slow_burn
@@ -62,10 +63,15 @@ class StripRow(Row):
 
 
 class CurrentRow(Row):
-    """The load of a service now, as a share of its safe limit: what is known without a forecast."""
+    """The load of a service now and its safe limit, as shares of capacity: what is known without a forecast.
+
+    headroom: of the safe limit, negative above it.
+    """
 
     service: str
-    now: float | None
+    load: float | None
+    safe: float | None
+    headroom: float | None
 
 
 class MovableRow(Row):
@@ -82,7 +88,8 @@ class CapacityPage(TypedDict, total=False):
     state: of the headline. action: when to act, or the first slow burn where there
     is no shortage. start: Unix seconds of the first hour of the strips. hidden: rows that
     do not fit. hosts: those that may be lost. movable: services whose replicas may move. pools: where to. case: which
-    what-if case the values are of, in words; "" for none. current: the highest load first.
+    what-if case the values are of, in words; "" for none. current: the least headroom first. unlimited: the services
+    whose load or safe limit is unknown.
     """
 
     ready: Required[bool]
@@ -99,6 +106,7 @@ class CapacityPage(TypedDict, total=False):
     case: str
     slow_burns: list[SlowBurnJson]
     current: list[CurrentRow]
+    unlimited: list[str]
 
 
 def capacity(
@@ -106,9 +114,7 @@ def capacity(
 ) -> CapacityPage:
     """The payload of the page. now: Unix seconds. past: whether a past time is shown, which has no forecast."""
     if past or is_replay(snapshot, forecast):
-        none = [ClauseJson(CAPACITY_TEXTS["past" if past else "replay"], "", (), (), None)]
-        why: CapacityPage = {"ready": True, "state": "unknown" if past else "learning", "clauses": none}
-        return {**why, "current": _current(snapshot)}
+        return _without_forecast(snapshot, text(CAPACITY_TEXTS["past" if past else "replay"]))
     movable, pools = _movable(forecast), sorted({load.subject.pool for load in forecast.loads} - {""})
     forecast = case.applied(forecast, snapshot.world)
     burns = [slow_burn(item, now) for item in forecast.slow_burns]
@@ -116,9 +122,10 @@ def capacity(
     gone = [row.subject for row in rows if row.load.safe == 0]
     said = clauses(gone_text(gone[0]) if gone else headline(forecast, now))
     if not rows:
+        if forecast.error:
+            return {**_current(snapshot), "state": "error", "clauses": said, "slow_burns": burns}
         waits = snapshot.world is None and not snapshot.error
-        state = "error" if forecast.error else "learning"
-        return {"ready": not waits, "state": state, "clauses": said, "slow_burns": burns, "current": _current(snapshot)}
+        return {**_without_forecast(snapshot, headline(forecast, now)), "ready": not waits, "slow_burns": burns}
     first = forecast.shortages[0] if forecast.shortages else None
     start = min(row.load.start for row in rows)
     return {
@@ -138,9 +145,32 @@ def capacity(
     }
 
 
-def _current(snapshot: Snapshot) -> list[CurrentRow]:
-    rows = [CurrentRow(str(load.service), _share(load.ratio, load.safe)) for load in snapshot.forecast.loads]
-    return sorted(rows, key=lambda row: -(row.now or 0.0))[:MAX_ROWS]
+def _without_forecast(snapshot: Snapshot, why: Text) -> CapacityPage:
+    """The service with the least headroom now as the headline, and why there is no forecast below it."""
+    loads = [load for load in snapshot.forecast.loads if load.safe > 0 and load.ratio >= 0]
+    if not loads:
+        return {**_current(snapshot), "state": "learning", "clauses": clauses(why)}
+    first = max(loads, key=lambda load: load.ratio / load.safe)
+    state = "warning" if first.ratio > first.safe else "learning"
+    said = clauses(headroom_text(first.service, first.ratio, first.safe))
+    return {**_current(snapshot), "state": state, "clauses": said, "notes": [clauses(why)]}
+
+
+def _current(snapshot: Snapshot) -> CapacityPage:
+    """The load of each service now, and the services of which it is unknown."""
+    loads = snapshot.forecast.loads
+    rows = [
+        CurrentRow(str(load.service), number(load.ratio), number(load.safe), number(1 - load.ratio / load.safe))
+        for load in loads
+        if load.safe > 0
+    ]
+    known = {load.service for load in loads if load.safe > 0}
+    services = snapshot.world.services if snapshot.world else ()
+    return {
+        "ready": True,
+        "current": sorted(rows, key=lambda row: (row.headroom is None, row.headroom or 0.0))[:MAX_ROWS],
+        "unlimited": [str(service) for service in sorted(services) if service not in known],
+    }
 
 
 def _action(first: Shortage, now: float) -> list[ClauseJson]:

@@ -47,10 +47,13 @@ export interface SlowBurn {
   clauses: Clause[];
 }
 
-/** The load of a service now, as a share of its safe limit. */
+/** The load of a service now, and its safe limit. */
 export interface CurrentRow {
   service: string;
-  now: number | null;
+  load: number | null;
+  safe: number | null;
+  /** As a share of the safe limit; negative above it. */
+  headroom: number | null;
 }
 
 export interface CapacityData extends LivePayload {
@@ -65,6 +68,8 @@ export interface CapacityData extends LivePayload {
   slow_burns?: SlowBurn[];
   /** Without a forecast. */
   current?: CurrentRow[];
+  /** Services whose load or safe limit is unknown. */
+  unlimited?: string[];
   hosts?: string[];
   /** Services whose replicas may move to another of the pools. */
   movable?: { service: string; pool: string; ready: number }[];

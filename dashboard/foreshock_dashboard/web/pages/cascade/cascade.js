@@ -1,5 +1,5 @@
 // The Cascade page: the incident, its map and lanes, anomalous signals, forecast breaches, and capacity.
-import { hrefWith, link, navigate, pageHref, serviceHref } from "#web/assets/address.js";
+import { hrefWith, link, navigate, pageHref, serviceHref, serviceLink } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, fact, h, put, s, scrollTable, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import {
@@ -10,7 +10,6 @@ import {
   formatValue,
   inWords,
   isNumber,
-  shortLabels,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
@@ -185,13 +184,12 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
     setPanelEmpty("breaches", unknownReason || EMPTY.breaches);
     return;
   }
-  const label = shortLabels(breaches.map(({ service }) => service));
   const isForecast = breaches.some(({ seconds }) => seconds.p50 !== 0);
   put(
     byId("breaches"),
     scrollTable(
       "SLO breach forecast",
-      { class: "breaches" },
+      { class: "rows breaches" },
       [
         h("th", { scope: "col" }, "Service"),
         h("th", { scope: "col" }, "SLO breach"),
@@ -204,7 +202,7 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
         h(
           "tr",
           { title: isNumber(probability) ? `Breach probability (10 min): ${formatPercent(probability)}` : null },
-          h("th", { scope: "row", title: service }, link(serviceHref(service), label(service))),
+          h("th", { scope: "row" }, serviceLink(service)),
           seconds.p50 === 0
             ? [h("td", { class: "bad", colspan: isForecast ? 3 : 1 }, "■ in breach")]
             : [
@@ -229,8 +227,7 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
     setPanelEmpty("signals", unknownReason || EMPTY.signals);
     return;
   }
-  const label = shortLabels([...new Set(signals.flatMap(({ service, entity }) => [service, ...servicesOf(entity)]))]);
-  const hasThreshold = signals.some(({ threshold }) => isNumber(threshold));
+  const hasThresholds = signals.filter(({ threshold }) => isNumber(threshold)).length * 2 >= signals.length;
   drawTable(byId("signals"), {
     id: "signals-table",
     label: "Anomalous signals",
@@ -243,10 +240,10 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
       : null,
     columns: [
       { key: "signal", name: "Signal", text: true, cell: signalCell },
-      { key: "entity", name: "Entity", text: true, cell: (row) => entityCell(row, label) },
-      { key: "value", name: "Value", fixed: true, cell: (row) => signalValue(row, now) },
+      { key: "entity", name: "Entity", text: true, cell: entityCell },
+      { key: "value", name: "Value", fixed: true, cell: (row) => signalValue(row, now, hasThresholds) },
       { key: "baseline", name: "Baseline", fixed: true, cell: (row) => formatValue(row.baseline, row.unit) },
-      ...(hasThreshold
+      ...(hasThresholds
         ? [
             {
               key: "threshold",
@@ -264,12 +261,16 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
 };
 
 /**
- * The value of a signal, with its time where it is not current.
+ * The value of a signal, with its time where it is not current, and its threshold where that has no column.
  * @param {Signal} signal
  * @param {number} now
+ * @param {boolean} hasThresholds there is a column of thresholds
  */
-const signalValue = ({ value, unit, at }, now) => [
+const signalValue = ({ value, unit, at, threshold }, now, hasThresholds) => [
   h("b", null, formatValue(value, unit)),
+  hasThresholds || !isNumber(threshold)
+    ? null
+    : h("small", { class: "reference" }, ` (threshold ${formatValue(threshold, unit)})`),
   isNumber(at) ? h("small", { class: "reference" }, " at ", timeElement(at, now)) : null,
 ];
 
@@ -285,17 +286,16 @@ const servicesOf = (entity) =>
   entity.split(/ -> | waiting on | on /).filter((part) => /^(?:[^ ]+?\/\/)?[^/ ]+\/[^/ ]+$/.test(part));
 
 /**
- * The entity of a signal by short names, and the service where the entity does not name it.
+ * The entity of a signal, and the service where the entity does not name it.
  * @param {Signal} signal
- * @param {(service: string) => string} label
  */
-const entityCell = ({ service, entity }, label) => {
+const entityCell = ({ service, entity }) => {
   const named = servicesOf(entity);
-  const text = inWords(named.reduce((shown, name) => shown.replace(name, label(name)), entity.replace("->", "→")));
+  const text = inWords(entity.replace("->", "→"));
   const [first = service] = named;
   const isOfGpu = !named.length && entity !== "";
   return [
-    link(serviceHref(first), isOfGpu ? label(service) : text || label(service), entity || service),
+    link(serviceHref(first), isOfGpu ? inWords(service) : text || inWords(service), entity || service),
     isOfGpu ? h("small", { class: "muted" }, ` ${text}`) : null,
   ];
 };

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Required
@@ -48,7 +48,7 @@ from foreshock_dashboard.web.state.incident_json import (
     clauses,
     incident,
 )
-from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
+from foreshock_dashboard.web.state.numbers import Row, newest, number, number_of_time
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, pairs
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, Sign
@@ -205,7 +205,7 @@ def cascade(
     nodes = set(map_nodes(world))
     present = [item for item in chosen.incidents if item.state == "firing" or incident_id]
     suspects = {str(item.stated_suspect.service) for item in present if item.is_open}
-    signals = anomalous_signals(history.signs, chosen.incidents, world.time)
+    signals = anomalous_signals(history.signs, chosen.incidents, world.time, _measured_queues(world))
     shown = capacity_service(snapshot, chosen, service)
     return {
         **body,
@@ -332,18 +332,39 @@ def _shortest_path(calls: Mapping[str, Sequence[str]], start: str, goal: str) ->
     return path
 
 
-def anomalous_signals(signs: Sequence[Sign], incidents: Sequence[Incident], now: float) -> list[SignalRow]:
+def _measured_queues(world: World) -> frozenset[str]:
+    """The services whose model servers report their running requests."""
+    servers = world.model_servers
+    if servers is None:
+        return frozenset()
+    return frozenset(
+        str(service_)
+        for service_, running in zip(servers.services, newest(servers.running), strict=True)
+        if math.isfinite(running)
+    )
+
+
+def anomalous_signals(
+    signs: Sequence[Sign], incidents: Sequence[Incident], now: float, measured: Collection[str] = ()
+) -> list[SignalRow]:
     """The signals that are anomalous, and the evidence of open incidents, which may be more recent; the oldest first.
 
     Evidence has no threshold. A signal that is both began with the earlier of them, and has the value and the baseline
     that the incident shows on every page; evidence that is not current has its time, and gives way to a sign. now: Unix
-    seconds.
+    seconds. measured: services whose requests in flight are measured, of which the estimate is left out.
     """
-    rows = {(row.signal, row.entity): row for row in map(_signal, signs)}
+
+    def is_shown(signal: str, service_: str) -> bool:
+        return signal != "flight" or service_ not in measured
+
+    listed = [_signal(sign) for sign in signs if is_shown(sign.signal, str(sign.service))]
+    rows = {(row.signal, row.entity): row for row in listed}
     for item in incidents:
         is_past = item.evidence_at is not None and item.evidence_at < now - MAX_CURRENT_SECONDS
         for evidence in item.evidence if item.is_open else ():
             row = _evidence_signal(item, evidence)
+            if not is_shown(evidence.metric, row.service):
+                continue
             same = rows.get((row.signal, row.entity))
             current = same if is_past and same else row
             rows[row.signal, row.entity] = replace(

@@ -9,7 +9,7 @@ import numpy as np
 from dash import html
 from dash.development.base_component import Component
 
-from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
+from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
@@ -20,7 +20,7 @@ from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
 from foreshock_dashboard.web.pages.cascade.data import capacity_service
-from foreshock_dashboard.web.panels.service_charts import change_marks, replica_counts
+from foreshock_dashboard.web.panels import service_charts
 from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents, first_sign
 from foreshock_dashboard.web.panels.vitals import load_ratios
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
@@ -41,7 +41,7 @@ def layout() -> Component:
                     panel("signals", "Anomalous signals", "oldest first", fold=True),
                     panel("breaches", "SLO breach forecast", "", fold=True),
                     html.Div(id="capacity", className="capacity"),
-                    chart("cascade-replicas", "Replicas", "", height=180, fold=True),
+                    chart("cascade-replicas", "Replica count", "", height=180, fold=True),
                     chart("cascade-load", "Load", "share of ready capacity", height=180, fold=True),
                 ],
                 className="panels",
@@ -55,8 +55,6 @@ def layout() -> Component:
 
 MAX_LOAD = 3.0
 """Load at which the chart is cut off, as a ratio of capacity."""
-LEGEND_ROW_LENGTH = 72
-"""Characters of names in a legend row below these charts, two of which are side by side."""
 
 
 class _Capacity(NamedTuple):
@@ -77,7 +75,7 @@ def _capacity(hub: HubView, view: View) -> _Capacity:
     marks: tuple[Mark, ...] = () if onset is None else (Mark(onset, "first anomaly", "warn"),)
     world, span = hub.over(view.start, view.end), (view.start, view.end)
     if world is not None and service is not None:
-        marks += tuple(change_marks(world.changes, {service}, span))
+        marks += tuple(service_charts.change_marks(world.changes, {service}, span))
     return _Capacity(world, service, span, marks, snapshot)
 
 
@@ -88,21 +86,11 @@ def first_anomaly(chosen: ChosenIncidents, service: Service | None) -> float | N
 
 
 def replicas(hub: HubView, view: View, look: Look) -> Json:
-    """Desired and ready replicas, and pending pods."""
+    """The replicas of a service, as on its page."""
     world, service, span, marks, _ = _capacity(hub, view)
     if world is None or service is None:
         return blank("No data on replicas.", look)
-    state = capacity(world)
-    if service not in state.services:
-        return blank(f"No data on replicas of {in_words(service)}: connect kube-state-metrics.", look)
-    row = state.services.index(service)
-    series = (
-        Line("ready", replica_counts(world, state.ready[row]), "data"),
-        Line("desired", replica_counts(world, state.wanted[row]), "text", "dash"),
-        Line("maximum", replica_counts(world, state.max_replicas[row]), "idle"),
-        Line("pending (unschedulable)", replica_counts(world, state.pending[row]), "text", "dot"),
-    )
-    return lines(world.times, series, look, unit="count", span=span, marks=marks, top=1.0, row=LEGEND_ROW_LENGTH)
+    return service_charts.replicas(world, service, look, span, marks)
 
 
 def load(hub: HubView, view: View, look: Look) -> Json:
@@ -123,7 +111,7 @@ def load(hub: HubView, view: View, look: Look) -> Json:
     limit = Threshold(safe, f"safe limit {percent(safe)}") if known and math.isfinite(safe) else None
     return lines(
         world.times, series, look, unit="ratio", span=span, marks=marks, threshold=limit, empty=why, top=1.0,
-        legend=any(line.name != "load" for line in series), row=LEGEND_ROW_LENGTH,
+        legend=any(line.name != "load" for line in series),
     )  # fmt: skip
 
 

@@ -106,7 +106,7 @@ export const drawServiceMap = (data, topology) => {
     body,
     isNarrow ? null : new MapPicture(data, topology, width).draw(),
     isNarrow ? null : legend(data, topology, hidden),
-    h("details", { open: isNarrow }, h("summary", null, "As tables"), tables(data, topology)),
+    h("details", { class: "quiet-fold", open: isNarrow }, h("summary", null, "Table"), tables(data, topology)),
   );
   setPanel("map", "ready");
 };
@@ -116,14 +116,13 @@ export const drawServiceMap = (data, topology) => {
  * @param {MapData} data
  */
 export const propagationPath = (data) => {
-  const steps = [...data.propagation, ...data.forecast_steps];
-  const ids = [...new Set(steps.map(({ incident }) => incident))];
-  const label = shortLabels([...new Set(steps.flatMap(({ from, to }) => [from, to]))]);
+  const { propagation, forecast_steps: forecast } = data;
+  const ids = [...new Set([...propagation, ...forecast].map(({ incident }) => incident))];
   const item = (/** @type {PropagationStep} */ step) =>
     h(
       "li",
       { title: stepText(step, data) },
-      `${label(step.from)} → ${label(step.to)} `,
+      inWords(`${step.from} → ${step.to} `),
       h("span", { class: "muted" }, viaText(step, data)),
     );
   const title = (/** @type {string} */ id) => {
@@ -132,14 +131,19 @@ export const propagationPath = (data) => {
       ? h("p", { class: "propagation-of" }, `${inWords(incident.service)}: ${causeText(incident)}`)
       : null;
   };
-  return ids.map((id) => [
-    title(id),
-    h(
-      "ol",
-      { class: "propagation", "aria-label": "Propagation" },
-      steps.filter(({ incident }) => incident === id).map(item),
-    ),
-  ]);
+  const list = (/** @type {string} */ name, /** @type {readonly PropagationStep[]} */ steps) =>
+    steps.length
+      ? h(
+          "div",
+          { class: "propagation-part" },
+          h("span", { class: "muted" }, name),
+          h("ol", { class: "propagation", "aria-label": name }, steps.map(item)),
+        )
+      : null;
+  return ids.map((id) => {
+    const isOf = (/** @type {PropagationStep} */ { incident }) => incident === id;
+    return [title(id), list("Propagation so far:", propagation.filter(isOf)), list("Forecast:", forecast.filter(isOf))];
+  });
 };
 
 /**
@@ -170,8 +174,8 @@ const legend = (data, { map }, hidden) => {
       ? h("span", { class: "key propagation gpu" }, "propagation by GPU contention")
       : null,
     forecast.length ? h("span", { class: "key propagation forecast" }, "expected propagation") : null,
-    map.edges.length ? h("span", { class: "key call" }, "calls, width by request rate") : null,
-    otherWaits(data, map.nodes).length ? h("span", { class: "key gpu-wait" }, "GPU wait") : null,
+    map.edges.length ? h("span", { class: "key call" }, "calls (width: request rate)") : null,
+    otherWaits(data, map.nodes).length ? h("span", { class: "key gpu-wait" }, "GPU wait (width: share of time)") : null,
     states.every(({ sign }) => sign !== SUSPECT_SIGN) && services.some(({ suspect }) => suspect)
       ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), " suspected cause")
       : null,
@@ -284,6 +288,10 @@ class MapPicture {
 
   calls() {
     const maxRate = Math.max(1, ...this.data.edges.map(([, , rate]) => rate || 0));
+    const { propagation, forecast_steps: forecast } = this.data;
+    const steps = [...propagation, ...forecast].flatMap(({ from, to }) => [keyOf(from, to), keyOf(to, from)]);
+    const isAside = (/** @type {MapEdge} */ { client, server }) =>
+      steps.length > 0 && !steps.includes(keyOf(client, server));
     return this.map.edges.map((edge) => {
       const value = this.values.get(keyOf(edge.client, edge.server));
       const rate = value?.[2] || 0;
@@ -291,7 +299,7 @@ class MapPicture {
         "path",
         {
           d: this.curve(edge),
-          class: `edge ${edgeClass(value)}${rate ? "" : " still"}`,
+          class: `edge ${edgeClass(value)}${rate ? "" : " still"}${isAside(edge) ? " aside" : ""}`,
           "stroke-width": (1 + 2.5 * Math.sqrt(rate / maxRate)).toFixed(1),
           "marker-end": "url(#tip)",
         },

@@ -2,8 +2,9 @@
 import { hrefWith, navigate, pageHref, param, serviceLink } from "#web/assets/address.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import {
+  columnFormat,
+  formatDuration,
   formatPercent,
-  formatValue,
   inWords,
   isNumber,
   localName,
@@ -161,12 +162,12 @@ const OWNER = { key: "owner", name: "Owner", text: true, fixed: true, minor: tru
 const costCell = (item, currency) => {
   const hasDay = isNumber(item.gpu_hours_per_day);
   const amount = hasDay ? item.cost_per_day : item.cost;
-  const hours = formatHours(hasDay ? item.gpu_hours_per_day : item.gpu_hours);
+  const hours = hasDay ? item.gpu_hours_per_day : item.gpu_hours;
   const isPriced = currency && isNumber(amount);
   return [
-    h("b", null, isPriced ? formatMoney(amount, currency) : hours),
-    h("small", { class: "reference" }, COST_TEXTS[hasDay ? "per_day" : "so_far"]),
-    isPriced ? h("small", { class: "reference" }, hours) : null,
+    h("b", null, isPriced ? formatMoney(amount, "") : formatFigure(hours)),
+    h("small", { class: "reference" }, " ", COST_TEXTS[hasDay ? "per_day" : "so_far"]),
+    isPriced ? h("small", { class: "reference" }, formatHours(hours)) : null,
   ];
 };
 
@@ -176,14 +177,21 @@ const costCell = (item, currency) => {
  */
 const unusedColumns = ({ currency = "", unused = [] }) => [
   {
-    key: "text",
+    key: "service",
     name: "Service",
     text: true,
     fixed: true,
-    cell: ({ clauses, on }) => [
-      linked(clauses),
+    cell: ({ service, on }) => [
+      service ? serviceLink(service) : h("i", null, HOLDINGS.unknown),
       h("small", { class: "reference narrow-only" }, on.slice(0, 2).join(", "), on.length > 2 ? ", …" : ""),
     ],
+  },
+  { key: "gpus", name: "Unused GPUs", fixed: true, cell: ({ gpus }) => formatFigure(gpus) },
+  {
+    key: "seconds",
+    name: "Without a kernel",
+    fixed: true,
+    cell: ({ seconds }) => (isNumber(seconds) ? formatDuration(seconds) : null),
   },
   {
     key: "action",
@@ -226,7 +234,12 @@ const unusedColumns = ({ currency = "", unused = [] }) => [
     minor: true,
     cell: ({ quality }) => h("span", { title: COST_TEXTS[quality] }, quality),
   },
-  { key: "cost", name: currency ? "Cost" : "GPU-hours", fixed: true, cell: (item) => costCell(item, currency) },
+  {
+    key: "cost",
+    name: currency ? `Cost (${currency})` : "GPU-hours",
+    fixed: true,
+    cell: (item) => costCell(item, currency),
+  },
 ];
 
 /** @param {CostData} data */
@@ -292,7 +305,6 @@ const splitCell = (row) => {
       "small",
       { class: "reference narrow-only", "aria-hidden": "true" },
       shares.map(({ part, share }) => `${formatPercent(share)} ${part}`).join(", "),
-      row.gpu_wait_gpu_hours ? `; GPU wait ≤ ${formatFigure(row.gpu_wait_gpu_hours)}` : "",
     ),
   ];
 };
@@ -303,10 +315,13 @@ const splitCell = (row) => {
  */
 const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
   /** @typedef {import("#web/assets/widgets/table.js").Column<CostRow>} CostColumn */
+  const formatGpuHours = columnFormat(rows.map(({ gpu_hours: held }) => held));
+  const formatGpus = columnFormat(rows.map(({ gpus }) => gpus));
+  const formatEnergy = columnFormat(rows.map(({ energy_kwh: energy }) => energy));
   /** @type {(part: Part | "borrowed", name: string, hint: string) => CostColumn} */
   const hours = (part, name, hint) => {
     const field = /** @type {"busy_gpu_hours"} */ (`${part}_gpu_hours`);
-    return { key: field, name, hint, minor: true, cell: (row) => formatFigure(row[field]) };
+    return { key: field, name: `${name} (GPU-h)`, hint, minor: true, cell: (row) => formatGpuHours(row[field]) };
   };
   /** @type {CostColumn[]} */
   const columns = [
@@ -321,39 +336,32 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
     { key: "owner", name: "Owner", text: true, minor: true, cell: ({ owner }) => owner || null },
     {
       key: "gpus",
-      name: "GPU share",
-      hint: "mean number held at a time; shared GPUs count in equal parts",
+      name: "GPUs (mean)",
+      hint: "held at a time; shared GPUs count in equal parts",
       minor: true,
-      cell: ({ gpus }) => formatFigure(gpus),
+      cell: ({ gpus }) => formatGpus(gpus),
     },
-    { key: "gpu_hours", name: "GPU-hours", cell: ({ gpu_hours: held }) => formatFigure(held) },
+    { key: "gpu_hours", name: "GPU-hours", cell: ({ gpu_hours: held }) => formatGpuHours(held) },
     { key: "split", name: "Use", text: true, fixed: true, cell: splitCell },
     hours("busy", "Busy", "GPU-hours in which a kernel ran"),
     hours("waiting", "Waiting", "GPU-hours of its part, not busy, in which work waited for a noisy neighbor"),
     hours("idle", "Idle", "GPU-hours held, neither busy nor waiting"),
     hours("unallocated", "Unallocated", "GPU-hours that no service holds"),
     hours("unknown", "Unknown", "GPU-hours of unknown use"),
-    hours("borrowed", "Borrowed", "GPU-hours busy beyond its part of shared GPUs, not in GPU-hours"),
-    {
-      key: "gpu_wait_gpu_hours",
-      name: "GPU wait",
-      hint: "all waiting for noisy neighbors (upper bound), also beyond its part of shared GPUs; not in GPU-hours",
-      minor: true,
-      cell: ({ gpu_wait_gpu_hours: waits }) => (waits ? `≤ ${formatFigure(waits)}` : formatFigure(waits)),
-    },
+    hours("borrowed", "Beyond its share", "GPU-hours busy beyond its part of shared GPUs, not in GPU-hours"),
     {
       key: "sm_active_ratio",
-      name: "SM activity",
-      hint: "share of the SMs with work while busy",
+      name: "SM activity while busy",
+      hint: "share of the SMs with work",
       minor: true,
       cell: ({ sm_active_ratio: ratio }) => (isNumber(ratio) ? formatPercent(ratio) : null),
     },
     {
       key: "energy_kwh",
-      name: "Energy",
+      name: "Energy (kWh)",
       hint: "estimate: that of a shared GPU is divided by busy time",
       minor: true,
-      cell: ({ energy_kwh: energy }) => (isNumber(energy) ? formatValue(energy, "kWh") : null),
+      cell: ({ energy_kwh: energy }) => formatEnergy(energy),
     },
     { key: "cost", name: `Cost (${currency})`, cell: (row) => rowMoney(row, "cost") },
     {
@@ -370,7 +378,6 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
     unallocated_gpu_hours: by === "pool" && rows.some(({ unallocated_gpu_hours: value }) => value),
     unknown_gpu_hours: rows.some(({ holding, unknown_gpu_hours: value }) => holding === "service" && value),
     borrowed_gpu_hours: rows.some(({ borrowed_gpu_hours: value }) => (value ?? 0) >= 0.01),
-    gpu_wait_gpu_hours: rows.some(({ gpu_wait_gpu_hours: value }) => value),
     sm_active_ratio: rows.some(({ sm_active_ratio: ratio }) => isNumber(ratio)),
     cost: Boolean(currency),
     idle_cost: Boolean(currency),

@@ -28,6 +28,8 @@ import { drawTable } from "#web/assets/widgets/table.js";
 /** @typedef {import("#web/pages/fleet/payload.d.ts").Metric} Metric */
 /** @typedef {import("#web/pages/fleet/payload.d.ts").OpenGpu} OpenGpu */
 
+/** Services of a GPU that the inventory names. */
+const MAX_USERS = 6;
 const FILTER_SETTLE_MS = 300;
 /** @type {Record<Metric, { name: string, unit: string }>} */
 const METRICS = {
@@ -342,11 +344,17 @@ const drawOpenGpu = ({ open: gpu }, now) => {
 
 /**
  * Services, and pods without a process.
- * @param {string[]} services
- * @param {string[]} allocated
+ * @param {readonly string[]} services
+ * @param {readonly string[]} allocated
  */
-const names = (services, allocated) =>
-  truncate([...services.map(localName), ...allocated.map((pod) => `${pod} (no process seen)`)].join(", "), 120);
+const users = (services, allocated) => {
+  const shown = [
+    ...services.map((service) => link(serviceHref(service), localName(service))),
+    ...allocated.map((pod) => `${pod} (no process seen)`),
+  ];
+  const rest = shown.length - MAX_USERS;
+  return [shown.slice(0, MAX_USERS).map((user, i) => [i ? ", " : "", user]), rest > 0 ? ` and ${rest} more` : null];
+};
 
 const inventoryFilter = () =>
   h(
@@ -450,7 +458,8 @@ const drawInventory = (data) => {
         name: "Services",
         text: true,
         minor: true,
-        cell: ({ services, allocated }) => h("span", { class: "wide-cell" }, names(services, allocated) || NOT_KNOWN),
+        cell: ({ services, allocated }) =>
+          services.length || allocated.length ? h("span", { class: "wide-cell" }, users(services, allocated)) : null,
       },
     ],
   });

@@ -61,6 +61,7 @@ class ServiceLine(ServiceForecast, GpuUse):
     """A service of the list. reason: the cause of its condition, or the service that it comes from; "" for none.
 
     suspected: it is the suspected cause of an open incident.
+    incident_status: of its own open incident, the worst one.
     wait_status: that of the open incident of GPU contention that affects it.
     """
 
@@ -75,6 +76,7 @@ class ServiceLine(ServiceForecast, GpuUse):
     rate: float | None
     error_rate: float | None
     p95: float | None
+    incident_status: IncidentStatus | None
     wait_status: IncidentStatus | None
     spark: list[float | None]
     attempts: float | None
@@ -202,6 +204,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
     stages, waits = history.now(), _wait_statuses(snapshot)
     state, tiers, expected = states(snapshot, history), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares, reasons = _attempts(world), _shares(world), _reasons(snapshot)
+    incidents = {item.service: incident_status(item) for item in reversed(open_incidents(snapshot)) if item.affected}
     red = zip(
         world.services,
         last_median(world.red.rate),
@@ -225,6 +228,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
             "rate": rate,
             "error_rate": error_rate,
             "p95": p95,
+            "incident_status": incidents.get(service),
             "wait_status": waits.get(service),
             "spark": sparkline(world, world.red.p95[i]),
             "attempts": attempts.get(service),

@@ -76,7 +76,7 @@ def service_page() -> Component:
                         promql=f"sum by (status_code) (rate({spans}_calls_total{{{named}}}[1m]))",
                     ),
                     panel("neighbors", "GPU neighbors", "share of time, upper bound"),
-                    panel("callers", "Callers", "measured by the caller"),
+                    panel("callers", "Callers", "measured by the caller: its timeouts are errors"),
                     panel("dependencies", "Dependencies", ""),
                     chart("service-queue", "Inference queue", "requests"),
                     chart("service-cache", "KV cache usage", "mean over replicas"),

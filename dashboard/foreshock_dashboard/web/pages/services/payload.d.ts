@@ -46,6 +46,8 @@ export interface ServiceRow extends ServiceValues {
   condition: string;
   stage: Stage | null;
   word: string;
+  /** Of the worst open incident of this service; a recovering one is in its word. */
+  incident_status: "critical" | "warning" | "recovering" | null;
   /** The suspected cause of an open incident. */
   suspected: boolean;
   /** Value over SLO target; above 1 in an SLO breach. */

@@ -11,9 +11,9 @@ import {
   formatValue,
   inWords,
   isNumber,
+  localName,
   plural,
   serviceMatchers,
-  shortLabels,
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
@@ -155,7 +155,6 @@ const waitLink = (ratio, href) => (isNumber(ratio) ? link(href, formatPercent(ra
 
 /** @param {ServiceData} data */
 const drawNeighbors = ({ service, neighbors, gpus }) => {
-  const label = shortLabels(neighbors.map(({ id }) => id));
   fillTable("neighbors", gpus ? EMPTY.neighbors : EMPTY.own_gpus, {
     id: "neighbors-table",
     label: "GPU neighbors",
@@ -167,7 +166,7 @@ const drawNeighbors = ({ service, neighbors, gpus }) => {
         key: "id",
         name: "Neighbor",
         text: true,
-        cell: (row) => [serviceDot(row.color), serviceCell(row, NAME_LENGTH, label)],
+        cell: (row) => [serviceDot(row.color), serviceCell(row, NAME_LENGTH)],
       },
       {
         key: "wait",
@@ -195,14 +194,13 @@ const drawNeighbors = ({ service, neighbors, gpus }) => {
 /**
  * The other service of a call; one that has no page is named without a link.
  * @param {Call} call
- * @param {(id: string) => string} label
  */
-const callCell = (call, label) => {
+const callCell = (call) => {
   const { id, known, connection } = call;
-  if (known) return serviceCell(call, NAME_LENGTH, label);
+  if (known) return serviceCell(call, NAME_LENGTH);
   const kind = connection === "virtual_node" ? "external" : connection?.replaceAll("_", " ");
   return [
-    h("span", { title: id }, truncate(label(id), NAME_LENGTH)),
+    h("span", { title: id }, truncate(localName(id), NAME_LENGTH)),
     kind ? h("small", { class: "muted" }, ` ${kind}`) : null,
   ];
 };
@@ -234,7 +232,7 @@ const DEPENDENCIES = /** @type {const} */ ({
  */
 const drawCalls = (data, { name, label, heading, param, empty }) => {
   const calls = data[name];
-  const shortName = shortLabels(calls.map(({ id }) => id));
+  const { slo } = data;
   fillTable(name, empty, {
     id: param,
     label,
@@ -242,9 +240,16 @@ const drawCalls = (data, { name, label, heading, param, empty }) => {
     rows: calls,
     by: "-rate",
     columns: [
-      { key: "id", name: heading, text: true, cell: (row) => callCell(row, shortName) },
+      { key: "id", name: heading, text: true, cell: callCell },
       { key: "rate", name: "Requests", cell: ({ rate }) => formatRate(rate) },
-      { key: "error_rate", name: "Error rate", cell: ({ error_rate: value }) => shareCell(value, ERROR_RATE_LIMITS) },
+      {
+        key: "error_rate",
+        name: "Error rate",
+        cell: ({ error_rate: value }) =>
+          name === "callers" && slo && isNumber(value)
+            ? h("span", { class: beyondClass(value, slo.error_rate, isCritical(data)) }, formatPercent(value))
+            : shareCell(value, ERROR_RATE_LIMITS),
+      },
       { key: "p95", name: "p95", hint: "at the caller", cell: callLatency },
       { key: "attempts", name: "Retries/call", hint: "attempts per call beyond the first", cell: retriesCell },
     ],
@@ -286,7 +291,7 @@ const drawReplicas = ({ inference, capacity, imbalance }) => {
       },
       {
         key: "requests",
-        name: "Requests",
+        name: "Requests in flight",
         hint: "running and waiting",
         cell: ({ requests }) => (isNumber(requests) ? requests.toFixed(0) : null),
       },

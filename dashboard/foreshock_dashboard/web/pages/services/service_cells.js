@@ -65,12 +65,7 @@ export const gpuWaitCell = ({ wait, wait_status: status = null }) =>
  * @param {ServiceRow} row
  */
 export const gpuWaitOnGpusCell = (row) =>
-  row.wait
-    ? [
-        gpuWaitCell(row),
-        h("small", { class: "reference" }, ` (${row.gpus > 1 ? "mean of " : ""}${plural(row.gpus, "GPU")})`),
-      ]
-    : gpuWaitCell(row);
+  row.wait ? [gpuWaitCell(row), h("small", { class: "reference" }, ` (${plural(row.gpus, "GPU")})`)] : gpuWaitCell(row);
 
 /**
  * Whether some service gets retries, of which the table shows two decimals.
@@ -89,10 +84,9 @@ export const retriesCell = ({ attempts }) =>
  * A service as a link to its page.
  * @param {{ id: string }} row
  * @param {number} maxLength
- * @param {(id: string) => string} [label]
  */
-export const serviceCell = ({ id }, maxLength, label = localName) =>
-  link(serviceHref(id), breakable(truncate(label(id), maxLength)), id);
+export const serviceCell = ({ id }, maxLength) =>
+  link(serviceHref(id), breakable(truncate(localName(id), maxLength)), id);
 
 /**
  * The SLO of a service in words; "" where it has none.

@@ -1,10 +1,10 @@
 // The table of all services.
 import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatRate, formatSeconds, inWords, isNumber } from "#web/assets/format.js";
-import { serviceState, stateOf, suspectTag } from "#web/assets/timeline/signs.js";
+import { healthState, serviceState, stateOf, suspectTag } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
-import { EMPTY, TILE_TEXTS } from "#web/assets/words.js";
+import { EMPTY, SEVERITIES, TILE_TEXTS } from "#web/assets/words.js";
 import {
   breachCell,
   breachRank,
@@ -33,6 +33,15 @@ const latencyLine = ({ spark, slo, id }) => {
   });
 };
 
+/**
+ * The severity of a service's own open incident, beside a state that may be milder; null for none.
+ * @param {ServiceRow} row
+ */
+const incidentTag = ({ incident_status: status }) =>
+  status === "critical" || status === "warning"
+    ? [" ", h("span", { class: "level" }, healthState(status, SEVERITIES[status]))]
+    : null;
+
 /** @type {import("#web/assets/widgets/table.js").Column<ServiceRow>[]} */
 const COLUMNS = [
   {
@@ -49,6 +58,7 @@ const COLUMNS = [
       serviceState(row),
       suspectTag(row),
       row.reason ? h("span", { class: "minor" }, h("small", { class: "reference" }, ` ${row.reason}`)) : null,
+      incidentTag(row),
     ],
   },
   {

@@ -377,7 +377,6 @@ const REPLAYED = "replayed from a recording";
 
 /** @param {StatusData["hub"]} hub */
 const spanFacts = ({ receiver = {}, spans = {} }) => {
-  if (live.data?.bounds && !receiver.requests) return /** @type {Fact[]} */ ([["Spans", REPLAYED]]);
   const refused = Object.entries({ ...receiver.refused_spans, ...receiver.refused_requests }).filter(
     ([, count]) => count,
   );
@@ -401,12 +400,20 @@ const spanFacts = ({ receiver = {}, spans = {} }) => {
 
 /** @param {StatusData} data */
 const drawSpans = ({ hub }) => {
+  // A replay receives no spans: its storage says so.
+  requireId("spans-panel").hidden = Boolean(live.data?.bounds && !hub.receiver?.requests);
   put(byId("spans"), factList(spanFacts(hub)));
   setPanel("spans", "ready");
 };
 
 /** @param {number[]} counts */
 const sum = (counts) => counts.reduce((total, count) => total + count, 0);
+
+/**
+ * A source, with the name of a recording in quotes: it may be a word such as "outage".
+ * @param {string | undefined} source
+ */
+const quotedName = (source) => source?.replace(/^recording (.+)/, 'recording "$1"') || NOT_KNOWN;
 
 /**
  * What is stored, and where from. A replay stores nothing: the figures of its store would be zero.
@@ -423,8 +430,8 @@ export const storeFacts = ({ journal, memory, shard, shared, sources = {} }, sto
   const kept = `metrics ${formatDuration(retention ?? 0)}, traces ${formatDuration(traceRetention ?? 0)}`;
   /** @type {(Fact | false)[]} */
   const facts = [
-    ["Metrics source", sources.metrics || NOT_KNOWN],
-    ["Trace source", sources.traces || NOT_KNOWN],
+    ["Metrics source", quotedName(sources.metrics)],
+    ["Trace source", quotedName(sources.traces)],
     Boolean(shard) && [
       `Shard ${shard?.part}`,
       shard?.clusters.map((name) => name || "(no cluster)").join(", ") || "no clusters",

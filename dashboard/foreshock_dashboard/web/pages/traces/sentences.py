@@ -73,7 +73,7 @@ def _longest_part(parts: Sequence[TimePart]) -> str:
     if other is None or failed_seconds >= other.seconds:
         what, seconds = _failed_calls(failed), failed_seconds
     else:
-        what = f"{'queue time' if other.activity == 'queue' else 'time'} in {in_words(other.service)}"
+        what = f"{'queue time' if other.activity == 'queue' else 'self time'} in {in_words(other.service)}"
         seconds = other.seconds
     share = seconds / total if total > 0 else 0.0
     lead = "Mostly" if share >= MAJORITY_RATIO else "Longest part:"

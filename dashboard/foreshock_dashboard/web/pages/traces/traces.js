@@ -20,7 +20,6 @@ import {
   isNumber,
   NOT_KNOWN,
   plural,
-  shortLabels,
   truncate,
 } from "#web/assets/format.js";
 import { healthState } from "#web/assets/timeline/signs.js";
@@ -132,7 +131,7 @@ const drawFilters = () => {
     "form",
     { id: "trace-filters", class: "filters", role: "search", "aria-label": "Filter traces" },
     textField("service", "Service", "any", "service-names"),
-    textField("min_duration", "Min duration", "250ms"),
+    textField("min_duration", "Min duration", "e.g. 250ms"),
     choice("status", "Status", writtenStatus(), [
       ["", "any"],
       ["error", "error"],
@@ -265,12 +264,11 @@ const waitContent = ({ gpu_wait_seconds: waited, duration_seconds: seconds }) =>
  */
 const listRows = ({ traces, time }, hasWaits) => {
   const longest = Math.max(...traces.map((trace) => trace.duration_seconds || 0), 1e-9);
-  const label = shortLabels([...new Set(traces.map(({ service }) => service))]);
   const open = param("trace");
   return traces.map((trace) => {
     const { trace_id: id, service, operation, start, errors } = trace;
     const share = (((trace.duration_seconds ?? 0) / longest) * 100).toFixed(1);
-    const name = breakable(`${truncate(label(service), 30)} ${truncate(operation, 60)}`);
+    const name = breakable(`${truncate(inWords(service), 40)} ${truncate(operation, 60)}`);
     const age = h("small", { class: "muted minor" }, ` ${formatDuration(time - start)} ago`);
     return h(
       "tr",

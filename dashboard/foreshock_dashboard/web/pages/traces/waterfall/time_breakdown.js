@@ -57,7 +57,11 @@ export const breakdownBar = ({ parts, duration_seconds: duration }, label) => {
     { class: "breakdown" },
     h(
       "div",
-      { class: "breakdown-bar", role: "img", "aria-label": `Critical path: ${shown.map(text).join(", ")}` },
+      {
+        class: "breakdown-bar",
+        role: "img",
+        "aria-label": `Self time on the critical path: ${shown.map(text).join(", ")}`,
+      },
       shown.map((part) =>
         h("span", {
           class: part.activity,
@@ -69,7 +73,7 @@ export const breakdownBar = ({ parts, duration_seconds: duration }, label) => {
     h(
       "p",
       { class: "legend" },
-      h("span", null, "Critical path:"),
+      h("span", null, "Self time on the critical path:"),
       shown.map((part) =>
         h(
           "span",

@@ -2,15 +2,7 @@
 import { hrefWith, navigate } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId } from "#web/assets/dom.js";
-import {
-  formatDuration,
-  formatPercent,
-  formatSeconds,
-  inWords,
-  localName,
-  plural,
-  shortLabels,
-} from "#web/assets/format.js";
+import { formatDuration, formatSeconds, inWords, localName, plural, shortLabels } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
 import { gpuLanes } from "#web/pages/traces/waterfall/gpu_lanes.js";
@@ -43,8 +35,9 @@ const ROWS_AROUND = 20;
 const MAX_HEIGHT = 560;
 const INDENT = 14;
 const MAX_INDENTED_LEVELS = 12;
-/** Where a bar ends and begins, in percent, so that its length is written beside it. */
-const [ROOM_AFTER_PERCENT, ROOM_BEFORE_PERCENT] = [80, 22];
+/** A shorter part of the critical path, as a share of the axis, would be a stray tick. */
+const MIN_CRITICAL_RATIO = 0.01;
+const UNPLACED_WAIT = "GPU wait (its length; its place in the span is unknown)";
 
 /** @type {View | null} */
 let view = null;
@@ -188,15 +181,18 @@ const facts = (trace) => {
  * @param {Trace} trace
  * @param {(service: string) => string} label
  */
-const legend = ({ spans, lanes }, label) => {
+const legend = ({ spans }, label) => {
   const services = new Map(spans.map(({ service, color }) => [service, color]));
   const hasGaps = spans.some(({ gaps }) => gaps?.length);
+  const waits = spans.flatMap(({ gpu }) => (gpu?.waited_seconds ? [gpu] : []));
   return h(
     "p",
     { class: "legend" },
     [...services].map(([service, color]) => h("span", null, serviceDot(color), label(service))),
     h("span", { class: "key critical-path" }, "critical path"),
-    lanes?.some(({ waited_seconds: waited }) => waited > 0) ? h("span", { class: "key wait" }, "GPU wait") : null,
+    waits.length
+      ? h("span", { class: "key wait" }, waits.some((gpu) => gpu.upper_bound) ? UNPLACED_WAIT : "GPU wait")
+      : null,
     hasGaps ? h("span", { class: "key gap" }, "uninstrumented gap") : null,
   );
 };
@@ -214,6 +210,7 @@ const axis = ({ start, seconds }) =>
         h("span", { style: `left:${part * 100}%` }, formatSeconds(start + part * seconds)),
       ),
     ),
+    h("span", { class: "wf-length" }, "Span duration"),
   );
 
 /** Draw the rows in sight. */
@@ -256,36 +253,27 @@ const barPart = (kind, start, seconds, { range }, { title = null, style = "", mi
 };
 
 /**
- * When other services used the GPU of a span, as far as that is known of one GPU.
+ * The GPU wait of a span: where it was if that was measured, else as long as it was from the start of the span.
  * @param {TreeSpan} span
  * @param {View} shown
  */
 const waitParts = (span, shown) => {
-  const [gpu, ...others] = span.gpu?.gpus ?? [];
-  const lane = gpu !== undefined && !others.length ? shown.lanes.get(gpu) : undefined;
-  if (!lane) return [];
-  const spanEnd = span.offset_seconds + span.duration_seconds;
+  const { gpu, offset_seconds: spanStart, duration_seconds: spanSeconds } = span;
+  if (!gpu?.waited_seconds) return [];
+  const [name, ...others] = gpu.gpus;
+  const lane = name === undefined || others.length ? undefined : shown.lanes.get(name);
+  if (!lane || gpu.upper_bound) {
+    const title = `GPU wait up to ${formatSeconds(gpu.waited_seconds)}, at an unknown time within the span`;
+    return [barPart("wf-wait", spanStart, Math.min(gpu.waited_seconds, spanSeconds), shown, { title })];
+  }
   return lane.intervals
     .filter(({ service }) => service !== lane.own)
-    .map(({ service, share, offset_seconds: offset, duration_seconds: seconds }) => {
-      const start = Math.max(offset, span.offset_seconds);
-      const end = Math.min(offset + seconds, spanEnd);
-      const title = `${inWords(service)} used ${formatPercent(share)} of ${localName(lane.gpu)}`;
-      const style = `opacity:${(0.35 + 0.65 * share).toFixed(2)}`;
-      return end > start ? barPart("wf-wait", start, end - start, shown, { title, style }) : null;
+    .map(({ service, offset_seconds: offset, duration_seconds: seconds }) => {
+      const start = Math.max(offset, spanStart);
+      const end = Math.min(offset + seconds, spanStart + spanSeconds);
+      const title = `${inWords(service)} used ${localName(lane.gpu)}`;
+      return end > start ? barPart("wf-wait", start, end - start, shown, { title }) : null;
     });
-};
-
-/**
- * Where the length of a bar is written: after it where there is room, else before it, else inside.
- * @param {number} left of the bar in percent
- * @param {number} width of the bar in percent
- */
-export const lengthPlace = (left, width) => {
-  const end = left + width;
-  if (end < ROOM_AFTER_PERCENT) return { isInside: false, style: `left:calc(${end}% + 6px)` };
-  if (left > ROOM_BEFORE_PERCENT) return { isInside: false, style: `right:calc(${100 - left}% + 6px)` };
-  return { isInside: true, style: `right:${Math.max(0, 100 - end)}%` };
 };
 
 /** @param {TreeSpan} span */
@@ -327,6 +315,7 @@ const spanRow = (row, i, shown) => {
     },
     spanName(row, times, isFolded, shown),
     spanTrack(span, isFolded, shown),
+    spanLength(span, shown),
   );
 };
 
@@ -361,17 +350,12 @@ const spanName = ({ span, level, childCount, isOrphan }, times, isFolded, { labe
  * @param {View} shown
  */
 const spanTrack = (span, isFolded, shown) => {
-  const { offset_seconds: start, duration_seconds: seconds, status } = span;
-  const isFailed = status === "error";
   const bars = (span.members && isFolded ? span.members : [span]).map((each) =>
     barPart(`wf-bar${each.status === "error" ? " failed" : ""}`, each.offset_seconds, each.duration_seconds, shown, {
       style: `background:${serviceColor(span.color)}`,
       minWidth: 2,
     }),
   );
-  const place = placeOf(start, seconds, shown.range);
-  const { isInside, style } = place ? lengthPlace(place.left, place.width) : outsidePlace(start, shown.range);
-  const waited = span.gpu?.waited_seconds ?? 0;
   return h(
     "div",
     { class: "wf-track" },
@@ -380,24 +364,26 @@ const spanTrack = (span, isFolded, shown) => {
       barPart("wf-gap", offset, length, shown, { title: `${formatSeconds(length)} uninstrumented` }),
     ),
     waitParts(span, shown),
-    (span.critical ?? []).map(([offset, length]) => barPart("wf-critical", offset, length, shown)),
-    h(
-      "span",
-      { class: isInside ? "wf-length inside" : "wf-length", style },
-      place ? null : `from ${formatSeconds(start)}: `,
-      formatSeconds(seconds),
-      waited > 0 ? `, GPU wait ${formatSeconds(waited)}` : null,
-      isFailed ? healthState("critical", "error") : null,
-    ),
+    (span.critical ?? [])
+      .filter(([, length]) => length >= MIN_CRITICAL_RATIO * shown.range.seconds)
+      .map(([offset, length]) => barPart("wf-critical", offset, length, shown)),
   );
 };
 
 /**
- * Where the length of a span is written that lies outside the axis: at its edge.
- * @param {number} start of the span
- * @param {AxisRange} range
+ * The length of a span, and where it begins if it lies outside the axis.
+ * @param {TreeSpan} span
+ * @param {View} shown
  */
-const outsidePlace = (start, range) => ({ isInside: true, style: start < range.start ? "left:0" : "right:0" });
+const spanLength = ({ offset_seconds: start, duration_seconds: seconds, status, gpu }, { range }) =>
+  h(
+    "div",
+    { class: "wf-length" },
+    placeOf(start, seconds, range) ? null : `from ${formatSeconds(start)}: `,
+    formatSeconds(seconds),
+    gpu?.waited_seconds ? h("span", { class: "muted" }, `, GPU wait ${formatSeconds(gpu.waited_seconds)}`) : null,
+    status === "error" ? healthState("critical", "error") : null,
+  );
 
 /**
  * Fold or unfold a row.
