@@ -331,14 +331,14 @@ def test_a_p95_beyond_the_slo_of_too_few_requests_is_no_breach() -> None:
 def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
-    assert incident_sentence(latent) == "llm would not recover from a short outage: retries would keep it overloaded."
+    assert incident_sentence(latent) == "After a short outage, retries would keep llm overloaded."
     rows = (
         Evidence("longest survivable outage", 31.9, 60.0, "s", 0.0, "llm"),
         Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
-        "llm would not recover from an outage longer than 31.9 s: retries would keep it overloaded "
-        "(271% of capacity). Goal: survive 60 s."
+        "After an outage longer than 31.9 s, retries would keep llm overloaded (2.71 times its capacity). "
+        "Goal: recovery from 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."

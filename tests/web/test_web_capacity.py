@@ -244,7 +244,7 @@ def test_the_api_has_shortages_loads_and_what_fills_up(look: Caller) -> None:
     assert body["loads"][0]["points"] is None
     assert body["slow_burns"][0]["name"] == "host-3"
     described = answer_schema(look.get("/api/openapi.json").json(), "/api/forecast")
-    assert body.keys() == described.keys() - {"clusters", "preview"}
+    assert body.keys() == described.keys() - {"clusters", "preview", "worst_incident"}
 
 
 def test_one_service_has_its_forecast_by_step(look: Caller) -> None:

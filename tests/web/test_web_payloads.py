@@ -79,7 +79,7 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     seen = verdict(snapshot(healthy_world(), weak))
     assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
-        "embedder would not recover from a short outage: retries would keep it overloaded (271% of capacity)."
+        "After a short outage, retries would keep embedder overloaded (2.71 times its capacity)."
     )
     assert seen.payload()["risks"]
 

@@ -53,7 +53,10 @@ def test_a_breach_is_dated_by_its_start(breached: Breach, words: str) -> None:
         (
             12.0,
             8.0,
-            "About 20 of 2,800 requests (0.7%) to llm failed or were slower than the SLO of 13.2 s since the start",
+            (
+                "About 20 of 2,800 requests (0.7%) to llm failed (12) "
+                "or were slower than the SLO of 13.2 s (8) since the start"
+            ),
         ),
         (0.2, 0.3, "None of 2,800 requests to llm failed or were slower than the SLO of 13.2 s since the start"),
     ],

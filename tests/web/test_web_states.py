@@ -12,9 +12,11 @@ from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import Incident, SuspectedCause
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api.list_routes import services as listed_services
+from foreshock_dashboard.web.http.responses import envelope
 from foreshock_dashboard.web.pages.now.data import now
 from foreshock_dashboard.web.pages.services.data import service as service_page
 from foreshock_dashboard.web.pages.services.data import services as services_page
+from foreshock_dashboard.web.panels.worst_incident import WorstIncident
 from foreshock_dashboard.web.state.conditions import states
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
@@ -155,5 +157,19 @@ def test_a_latent_risk_is_named_on_the_page_of_its_service() -> None:
     )
     page = service_page(snapshot(world, latent), AFFECTED)
     detail = "".join(clause.text for clause in page["detail_clauses"])
-    assert detail.startswith("Latent risk: embedder would not recover from a short outage")
+    assert detail.startswith("Latent risk, no impact now. After a short outage")
     assert (page["incident_status"], page["is_latent"]) == ("warning", True)
+
+
+def test_every_answer_names_the_most_urgent_open_incident_that_affects_services() -> None:
+    """Neither a latent risk nor a resolved one; a firing one before one that recovers."""
+    world = contended()
+    firing = contention_incident(world)
+    recovering = replace(firing, id="before", state="recovering", since=firing.since - 600)
+    latent = replace(firing, id="latent", affected=())
+    resolved = replace(firing, id="over", state="resolved", resolved=world.time)
+    named = envelope(snapshot(world, resolved, latent, recovering, firing))["worst_incident"]
+    assert named == WorstIncident(
+        firing.id, "critical", "firing", str(firing.service), "GPU contention", firing.since, others=1
+    )
+    assert "worst_incident" not in envelope(snapshot(world, resolved, latent))

@@ -144,12 +144,12 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`llm would not recover from an outage longer than 34 s: retries would keep it overloaded (456% of …).`"""
+    """`After an outage longer than 34 s, retries would keep llm overloaded (4.56 times its capacity). Goal: 60 s`."""
     outage, load = _latent_figures(incident)
     length = f"an outage longer than {_seconds(outage.value)}" if outage else "a short outage"
-    target = f". Goal: survive {_seconds(outage.baseline)}" if outage else ""
-    kept = f" ({percent(load.value)} of capacity)" if load else ""
-    return text(incident.service, f" would not recover from {length}: retries would keep it overloaded{kept}{target}")
+    target = f". Goal: recovery from {_seconds(outage.baseline)}" if outage else ""
+    kept = f" ({significant(load.value)} times its capacity)" if load else ""
+    return text(f"After {length}, retries would keep ", incident.service, f" overloaded{kept}{target}")
 
 
 def _latent_figures(incident: Incident) -> tuple[Evidence | None, Evidence | None]:

@@ -13,10 +13,11 @@ from foreshock_dashboard.analysis.detectors.finding import evidence_of
 from foreshock_dashboard.analysis.incidents.cause_candidates import as_in_evidence, with_present_growth
 from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
-from foreshock_dashboard.analysis.incidents.evidence import since_first_excess, with_first_sign
+from foreshock_dashboard.analysis.incidents.evidence import since_first_excess, with_first_sign, with_sent_load
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.action import Reason
-from foreshock_dashboard.model.incident import Candidate, Incident
+from foreshock_dashboard.model.incident import Candidate, Cause, Incident
+from foreshock_dashboard.model.service import Service
 
 FIRST, AGAIN = 260, 290
 
@@ -45,6 +46,27 @@ def test_signals_of_other_services_keep_their_onset() -> None:
 
 def test_a_signal_within_its_normal_range_has_no_first_excess() -> None:
     assert point().first_excess("rate", FRONT, START + 250 * STEP) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("cause", "origin", "suspect", "is_named"),
+    [
+        ("overload", LLM, FRONT, True),
+        ("scale_up_lag", LLM, FRONT, True),
+        ("dependency", LLM, FRONT, False),
+        ("overload", FRONT, FRONT, False),
+        ("overload", FRONT, LLM, False),
+        ("overload", LLM, None, False),
+    ],
+)
+def test_the_request_rate_of_the_service_that_sends_the_load_is_evidence_of_an_overload(
+    cause: Cause, origin: Service, suspect: Service | None, is_named: bool
+) -> None:
+    """That of another service than the overloaded one, where it grew; and once."""
+    now = point({("rate", FRONT): surge(5, 15)})
+    found = with_sent_load((), cause, origin, suspect, now)
+    assert [(item.metric, item.entity) for item in found] == ([("rate", str(FRONT))] if is_named else [])
+    assert with_sent_load(found, cause, origin, suspect, now) == found
 
 
 def test_without_evidence_no_time_is_that_of_its_values() -> None:

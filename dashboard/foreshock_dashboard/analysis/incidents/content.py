@@ -19,7 +19,12 @@ from foreshock_dashboard.analysis.incidents.cause_candidates import (
 )
 from foreshock_dashboard.analysis.incidents.change_cause import ReportedCause, with_change
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
-from foreshock_dashboard.analysis.incidents.evidence import SYMPTOM_SIGNALS, present_evidence, with_first_sign
+from foreshock_dashboard.analysis.incidents.evidence import (
+    SYMPTOM_SIGNALS,
+    present_evidence,
+    with_first_sign,
+    with_sent_load,
+)
 from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
 from foreshock_dashboard.analysis.incidents.summary import with_summary
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, best_finding
@@ -111,6 +116,7 @@ def updated_incident(
     confidence = lasting_confidence(incident, (origin, cause, suspected.service), confidence)
     onsets = [item.since for item in evidence if math.isfinite(item.since)]
     since = min([*onsets, *([incident.since] if incident.evidence else ())], default=incident.since)
+    evidence = with_sent_load(evidence, cause, origin, suspected.service, point)
     known = tuple(as_in_evidence(with_present_growth(item, point), evidence, since) for item in known)
     is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
     updated = replace(

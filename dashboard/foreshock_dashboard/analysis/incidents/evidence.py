@@ -10,7 +10,7 @@ from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, SIGN
 from foreshock_dashboard.analysis.baseline.xids import xid_evidence
 from foreshock_dashboard.analysis.detectors.finding import Finding, entity, evidence_of
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
-from foreshock_dashboard.model.incident import Evidence, Incident
+from foreshock_dashboard.model.incident import Cause, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -18,6 +18,8 @@ SYMPTOM_SIGNALS = ("p95", "error_rate", "flight")
 EVIDENCE_SIGNALS = (*SYMPTOM_SIGNALS, "cache", "waiting", "per_token", "first_token", *RESOURCE_SIGNALS)
 EVIDENCE_Z = 2.0
 """Scales above the baseline from which a signal is evidence."""
+LOAD_CAUSES = ("overload", "scale_up_lag")
+"""Causes whose suspect may be another service, which sends the load."""
 MAX_SLOW_CALLERS = 3
 """Affected callers whose p95 is evidence, nearest first; the errors of all that breach their SLO are."""
 
@@ -96,6 +98,19 @@ def with_first_sign(evidence: tuple[Evidence, ...], incident: Incident, point: E
     key = next((key for key in signal.keys(point.world) if entity(key) == first.entity), None) if signal else None
     now = first._replace(value=math.nan) if key is None else evidence_of(point, first.metric, key)
     return (now._replace(since=first.since), *evidence)
+
+
+def with_sent_load(
+    evidence: tuple[Evidence, ...], cause: Cause, origin: Service, suspect: Service | None, point: EvaluationPoint
+) -> tuple[Evidence, ...]:
+    """The evidence, with the request rate of another service that sends the load.
+
+    It is added last, because more requests alone are no anomaly: they begin no incident.
+    """
+    if cause not in LOAD_CAUSES or suspect in (None, origin) or not point.z("rate", suspect) >= EVIDENCE_Z:
+        return evidence
+    sent = evidence_of(point, "rate", suspect)
+    return tuple({(item.name, item.entity): item for item in (*evidence, sent)}.values())
 
 
 def _is_at_baseline(item: Evidence) -> bool:

@@ -136,7 +136,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "see_services": "See the timeline.",
     "changes": "around the first anomaly:",
     "more": "more",
-    "all_services": "All services:",
+    "all_services": "services",
     "evidence_of": "Evidence of",
     "incident": "incident",
     "no_anomalies": "No anomalies in the last",

@@ -16,6 +16,18 @@ export interface LivePayload {
   /** The id of the topology whose indices the values use. */
   topology: string;
   open_incidents?: Pick<Incident, "affected" | "severity" | "state">[];
+  /** The most urgent open incident that affects services. */
+  worst_incident?: {
+    id: string;
+    severity: Incident["severity"];
+    state: Incident["state"];
+    service: string;
+    cause: string;
+    /** Unix seconds of the first anomaly. */
+    since: number;
+    /** Further open incidents that affect services. */
+    others: number;
+  };
   /** What people did about the incidents of the page, by id. */
   responses?: Record<string, IncidentResponse>;
   /** The known owners of the services of incidents. */

@@ -180,7 +180,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   see_services: "See the timeline.",
   changes: "around the first anomaly:",
   more: "more",
-  all_services: "All services:",
+  all_services: "services",
   evidence_of: "Evidence of",
   incident: "incident",
   no_anomalies: "No anomalies in the last",
@@ -239,7 +239,7 @@ export const TIMELINE_TEXTS = /** @type {const} */ ({
 
 export const EVENTS = /** @type {const} */ ({
   warning: "Early warning",
-  paged: "Critical (paged)",
+  paged: "Paged",
   recovering: "Recovering",
 });
 

@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.common.single_flight_cache import SingleFlightCache
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
+from foreshock_dashboard.web.panels.worst_incident import WorstIncident, worst_incident
 from foreshock_dashboard.web.state.numbers import Row, number
 from foreshock_dashboard.web.state.parameters import AsOf, time_parameter
 
@@ -62,6 +63,11 @@ class Envelope(TypedDict):
         Annotated[bool, Field(description="true while the history is read after a start; else absent")]
     ]
     clusters: NotRequired[Annotated[list[str], Field(description="the clusters, where there are several")]]
+    worst_incident: NotRequired[
+        Annotated[
+            WorstIncident, Field(description="the most urgent open incident that affects services; absent without")
+        ]
+    ]
 
 
 def encode(payload: Payload) -> bytes:
@@ -166,6 +172,7 @@ def envelope(snapshot: Snapshot) -> dict[str, object]:
         "bounds": list(snapshot.bounds) if snapshot.bounds else None,
         **({"preview": True} if snapshot.is_preview else {}),
         **({"clusters": list(clusters)} if (clusters := clusters_of(snapshot)) else {}),
+        **({"worst_incident": worst} if (worst := worst_incident(snapshot)) else {}),
     }
 
 

@@ -22,7 +22,7 @@ from foreshock_dashboard.render.incident_summary import (
 )
 from foreshock_dashboard.render.incident_text import figure
 from foreshock_dashboard.render.metric_figure import split_share
-from foreshock_dashboard.render.units import gpu_list, percent, rate
+from foreshock_dashboard.render.units import gpu_list, percent, rate, significant
 from foreshock_dashboard.render.words.incidents import LOCAL_CAUSES
 
 MAX_GPUS = 2
@@ -41,6 +41,9 @@ def suspected(item: Incident, world: World) -> Text:
     if own_signal and own_signal.name == GPU_SHARE and suspect.service and suspect.gpus:
         rise = f" rose from {percent(own_signal.baseline)} to {percent(own_signal.value)} of GPU time"
         return text(f"{cause}: ", suspect.service, f"{rise}{_past(item)} on ", _gpus(item, world))
+    if own_signal and not own and own_signal.metric == "rate":
+        rise = f"{significant(own_signal.baseline)} to {figure(own_signal.value, own_signal.unit)}"
+        reason = f", whose request rate rose from {rise}{_past(item)}"
     if suspect.change is not None:
         return text(f"{cause}: ", suspect_clauses(item), reason)
     parts: list[str | Service | Clause] = [cause]

@@ -7,6 +7,7 @@ import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { drawClusters } from "#web/shell/cluster_picker.js";
 import { drawConnection } from "#web/shell/connection_badge.js";
+import { drawIncidentLine } from "#web/shell/incident_line.js";
 import { namePage } from "#web/shell/page_menu.js";
 
 /** @typedef {import("#web/assets/fetch_json.js").Answer<any>} Answer */
@@ -141,6 +142,7 @@ const draw = (unchanged) => {
   if (!page?.dataset.feed || !live.data || dataPath !== currentPath()) return;
   requireId("simulated").hidden = !live.data.simulated || Boolean(live.data.bounds);
   drawFrame();
+  drawIncidentLine(page.dataset.page);
   drawClusters(live.data.clusters ?? []);
   script?.update?.(live.data, unchanged);
   markStale(Boolean(live.data.error));

@@ -145,6 +145,7 @@ def shell(
                     html.P(id="lost", className="lost", hidden=True),
                     html.P(id="wrong", className="lost", role="alert", hidden=True),
                     html.P(id="ignored", className="ignored", role="status", hidden=True),
+                    html.P(id="incident-line", className="incident-line", hidden=True),
                     html.Div(id="page"),
                 ],
                 id="main",

@@ -20,6 +20,8 @@ import { clusterOf, localName, truncate } from "#web/assets/format.js";
 
 const CELL_SIZES = [44, 38, 32, 26, 22, 18, 15, 12, 10, 8, 7, 6, 5, 4, 3];
 const MAX_HEIGHT = 430;
+/** Cells of at least this size are made smaller where that makes the grid this much flatter, as it fills the width. */
+const [MIN_LEGIBLE_SIZE, MAX_FLATTER_RATIO] = [32, 0.75];
 const MIN_NAMED_BLOCK_WIDTH = 60;
 const HEADING_CHARACTER_WIDTH = 6.4;
 
@@ -152,8 +154,9 @@ export class GpuGridLayout {
     const fits = (/** @type {Placement} */ place) => place.height <= MAX_HEIGHT && place.width <= width;
     let placement = placeIn(CELL_SIZES[0] ?? 0);
     for (const size of CELL_SIZES.slice(1)) {
-      if (fits(placement)) break;
-      placement = placeIn(size);
+      const smaller = placeIn(size);
+      const isFlatter = size >= MIN_LEGIBLE_SIZE && smaller.height < MAX_FLATTER_RATIO * placement.height;
+      if (!fits(placement) || isFlatter) placement = smaller;
     }
     this.placement = placement;
     /** @type {Map<number, number>} */

@@ -171,7 +171,7 @@ export const eventLabels = (events, x, end) => {
     const [text, line] = [EVENTS[event.kind], x(event.at)];
     const width = text.length * EVENT_CHARACTER_WIDTH;
     const [before, after] = [line - EVENT_GAP - width, line + EVENT_GAP];
-    const places = (kind === "warning" ? [before, after] : [after, before]).filter(
+    const places = { warning: [before, after], paged: [after, before], recovering: [after] }[event.kind].filter(
       (at) => at >= 0 && at + width <= end && placed.every((other) => at >= other.right || at + width <= other.left),
     );
     const crossed = (/** @type {number} */ at) =>
@@ -336,7 +336,7 @@ const forecastBar = (forecast, data, y, x) => {
     middle === null
       ? null
       : s("line", { x1: x(middle), x2: x(middle), y1: top - 3, y2: bottom + 3, class: "ahead-middle" }),
-    [formatMedian(forecast.p50), isNumber(forecast.p10) ? formatInterval(forecast.p10, forecast.p90) : null].map(
+    [formatMedian(forecast.p50), isNumber(forecast.p10) ? `(${formatInterval(forecast.p10, forecast.p90)})` : null].map(
       (line, i) => line && s("text", { x: end + 13, y: y - 3 + 14 * i, class: "lane-label" }, line),
     ),
   );

@@ -99,11 +99,10 @@ def _breached(history: ServiceHistory, service: Service, onset: float) -> list[I
     ]
 
 
-def peak(world: World, item: Incident, slo: ServiceSlo | None, metric: Metric | None = None) -> Peak | None:
+def peak(world: World, item: Incident, slo: ServiceSlo | None) -> Peak | None:
     """The worst p95 or error rate of an incident's service since the first anomaly, smoothed as in the analysis.
 
     Of the two, the one that comes closest to its SLO, or goes furthest beyond it; without an SLO that of the symptom.
-    metric: the one to take instead.
     """
     if item.service not in world.services:
         return None
@@ -113,7 +112,7 @@ def peak(world: World, item: Incident, slo: ServiceSlo | None, metric: Metric | 
         _peak(world, item, "p95", "s", world.red.p95[row], slo.seconds if slo else math.nan),
         _peak(world, item, "error rate", "ratio", world.red.error_rate[row], slo.error_rate if slo else math.nan),
     ]
-    known = [each for each in found if each is not None and metric in (None, each.metric)]
+    known = [each for each in found if each is not None]
     reported = "error rate" if symptom is not None and symptom.signal == "error_rate" else "p95"
     return max(known, key=lambda each: (_usage(each), each.metric == reported), default=None)
 

@@ -100,8 +100,9 @@ def headline(
     is_over = whole is not None and whole.until is not None
     if is_over and item.state == "firing" and subject == item.service:
         said = text(subject, f" {WITHIN_SLO_AGAIN}")
-    metric = reading.metric if reading and is_over else None
-    top = peak(world, item, slos.get(item.service), metric) if item.state == "recovering" or is_over else None
+    top = peak(world, item, slos.get(item.service)) if item.state == "recovering" or is_over else None
+    if is_over and top is not None and subject == item.service:  # what is over was worse in this metric
+        reading = worst(found, top.metric, service=subject) or reading
     ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item) and not is_over
     learned = (slo := slos.get(subject)) is not None and slo.learned
     figure = headline_figure(reading, top, learned=learned) if reading and not ahead_of_breach else ""

@@ -125,7 +125,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
   scrollTable(
     `${NOW_TEXTS.evidence_of} ${inWords(service)}`,
     { class: "evidence" },
-    headCells(["Entity", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
+    headCells(["Service", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
     byEntity(evidence).map(({ entity, signal, metric, value, baseline, unit, since, xid }, i, rows) => {
       const isSame = rows[i - 1]?.entity === entity;
       const entityName = breakable(inWords(entity ? entity.replace(" -> ", " → ") : service));
@@ -145,8 +145,10 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
 /**
  * The suspects, the likeliest first: their rank is shown, and their score, which is no probability, in the tooltip.
  * @param {NowIncident} incident
+ * @param {boolean} isShown the verdict has the first one, and the confidence
  */
-const suspectFacts = ({ cause, suspect, candidates, confidence_level, confidence, quality, affected, at_risk }) => {
+const suspectFacts = (incident, isShown) => {
+  const { cause, suspect, candidates, confidence_level, confidence, quality, affected, at_risk } = incident;
   const suffering = new Set([...affected, ...at_risk.map(({ service }) => service)]);
   const [first, ...others] = candidates
     .slice(0, MAX_CANDIDATES)
@@ -154,14 +156,19 @@ const suspectFacts = ({ cause, suspect, candidates, confidence_level, confidence
   return h(
     "dl",
     { class: "facts suspects" },
-    first ? fact(cause ? "Suspected cause" : NOW_TEXTS.candidates, candidateText(first)) : null,
+    first && !isShown ? fact(cause ? "Suspected cause" : NOW_TEXTS.candidates, candidateText(first)) : null,
     others.length && confidence_level !== "high"
       ? fact(
           "Other suspects",
           others.map((candidate, i) => [i ? ", " : "", candidateText(candidate)]),
         )
       : null,
-    fact("Confidence", h("span", { class: "level", title: formatPercent(confidence) }, capitalized(confidence_level))),
+    isShown
+      ? null
+      : fact(
+          "Confidence",
+          h("span", { class: "level", title: formatPercent(confidence) }, capitalized(confidence_level)),
+        ),
     fact("Data quality", QUALITIES[quality]),
     suspect.gpus.length
       ? fact(
@@ -224,7 +231,7 @@ const openIncident = (incident, situation, now, step = 0) => {
       : actionCard(actions.slice(0, MAX_ACTIONS), isLatent ? NOW_TEXTS.reduce_risk : undefined, isLatent),
     h(
       "div",
-      { class: "evidence-body" },
+      { class: isShown ? "evidence-body shown" : "evidence-body" },
       evidence.length
         ? h(
             "div",
@@ -242,7 +249,7 @@ const openIncident = (incident, situation, now, step = 0) => {
             others ? h("p", { class: "note" }, others) : null,
           )
         : null,
-      h("div", { class: evidence.length ? null : "only" }, suspectFacts(incident)),
+      h("div", { class: evidence.length ? null : "only" }, suspectFacts(incident, isShown)),
     ),
   ];
   const id = evidenceId(incident.id);

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.action import action_clauses
 from foreshock_dashboard.render.clause import Clause, Text, joined, listed, text, time
 from foreshock_dashboard.render.units import (
     duration,
@@ -108,7 +110,11 @@ def impact_text(impact: Impact, breached: Breach | None) -> Text:
     bad = impact.failed + impact.slow
     slo = "their SLO" if math.isnan(impact.limit) else f"the SLO of {duration(impact.limit)}"
     slow = f"were slower than {slo}"
-    what = "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed or {slow}"
+    both = impact.failed >= 1 and impact.slow >= 1
+    failed, late = (f" ({estimate(count)})" if both else "" for count in (impact.failed, impact.slow))
+    what = (
+        "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed{failed} or {slow}{late}"
+    )
     none = f"None of {estimate(impact.requests)} requests"
     lasts = breached is not None and breached.until is None
     count = f"About {estimates(bad, impact.requests, ' since then' if lasts else '')}" if bad >= 1 else none
@@ -152,11 +158,11 @@ def recovering_action(resolves: float | None) -> Text:
 
 
 def healthy_facts(
-    healthy: HealthySince | None, closest: Sequence[Reading], now: float, *, has_risk: bool
+    healthy: HealthySince | None, closest: Sequence[Reading], now: float, *, remedy: Action | None
 ) -> Iterator[tuple[str, Text]]:
-    """The facts of a healthy platform, each with its label. has_risk: whether there is a latent risk."""
+    """The facts of a healthy platform, each with its label. remedy: the first action against a latent risk."""
     if healthy is not None:
-        optional = text(". Optional: ", Clause("reduce the latent risk", "evidence")) if has_risk else ()
+        optional = text(". Against the latent risk: ", *action_clauses(remedy)) if remedy else ()
         yield "Action", text("None needed now", optional)
         length = elapsed(now - healthy.at)
         if healthy.at_least:

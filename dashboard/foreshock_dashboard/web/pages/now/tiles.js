@@ -1,15 +1,7 @@
 // The five numbers below the verdict, each beside its limit.
 import { pageHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
-import {
-  formatDuration,
-  formatLoad,
-  formatPercent,
-  formatValue,
-  isNumber,
-  NOT_KNOWN,
-  shownValue,
-} from "#web/assets/format.js";
+import { formatDuration, formatLoad, formatValue, isNumber, NOT_KNOWN, shownValue } from "#web/assets/format.js";
 import { AT_RISK_SIGN, HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
@@ -95,7 +87,6 @@ const valueText = (tile) => {
   if (!isNumber(value)) return NOT_KNOWN;
   if (slo) return countsText(slo, SLO_STATES.filter((state) => slo[state]).slice(0, 1)) || TILE_TEXTS.met;
   if (hasNoErrors({ value, unit, limit_kind })) return TILE_TEXTS.no_errors;
-  if (isRatio(tile)) return ratioText(shownRatio(tile));
   return name === HIGHEST_LOAD ? formatLoad(value) : formatValue(value, unit);
 };
 
@@ -111,21 +102,19 @@ const limitText = (tile, isLearning) => {
   if (hasNoErrors({ value, unit, limit_kind })) {
     const most = Math.max(0, ...spark.map((past) => past ?? 0));
     if (!most) return TILE_TEXTS.all_services;
-    return `${TILE_TEXTS.before} ${ratioText(most / limit)}`;
+    return `${TILE_TEXTS.before} ${formatValue(most, unit)} (SLO ${formatValue(limit, unit)})`;
   }
   const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
-  if (isRatio(tile)) return `${formatValue(value, unit)} (${text})`;
+  if (isRatio(tile)) return `${text}${beyondText(shownRatio(tile))}`;
   return limit_kind === "baseline" && status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
 };
 
 /**
- * How much of its SLO a value is: "67% of SLO", "1.67x SLO", "21x SLO"; never "1x" beyond it.
+ * How many times its SLO a value is, beyond it: " (1.67x)", " (21x)"; never "1x".
  * @param {number} ratio
  */
-const ratioText = (ratio) => {
-  if (ratio <= 1) return `${formatPercent(ratio)} of SLO`;
-  return `${ratio >= 10 ? ratio.toFixed(0) : Math.max(1.01, ratio).toFixed(2)}x SLO`;
-};
+const beyondText = (ratio) =>
+  ratio > 1 ? ` (${ratio >= 10 ? ratio.toFixed(0) : Math.max(1.01, ratio).toFixed(2)}x)` : "";
 
 /**
  * The sign of a tile: hollow while services are only at risk; none where the value is not known.

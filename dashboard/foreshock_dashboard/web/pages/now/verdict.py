@@ -233,10 +233,10 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
         if snapshot.is_preview:
             return Verdict("learning", text("Reading the history"), notes=(live, *gaps))
         return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), notes=(live, *gaps))
-    has_risk = bool(open_incidents(snapshot))
+    remedies = [action for item in open_incidents(snapshot) for action in item.actions[:1]]
     found = _without_incident(snapshot, world, history, seen, gaps)
     healthy = None if found.state != "healthy" or history is None else healthy_since(snapshot, history)
-    facts = healthy_facts(healthy, found.closest, world.time, has_risk=has_risk)
+    facts = healthy_facts(healthy, found.closest, world.time, remedy=remedies[0] if remedies else None)
     return replace(found, facts=tuple(facts))
 
 

@@ -120,7 +120,11 @@ def _without_slo(snapshot: Snapshot) -> str:
 def _suspected_cause(incident: Incident, service: Service) -> Text:
     """The suspected cause of an incident as its service, or another one, sees it; a latent risk in full."""
     if incident.summary.latent:
-        return text(f"{RISKS['latent']}: ", summary_clauses(incident)) if service == incident.service else ()
+        return (
+            text(f"{RISKS['latent']}, no impact now. ", summary_clauses(incident))
+            if service == incident.service
+            else ()
+        )
     if not incident.is_cause_stated:
         return text(suspicion_clauses(incident), ".")
     suspect, level = incident.suspect.service, f" ({incident.confidence_level} confidence)."
