@@ -61,7 +61,7 @@ class ServiceLine(ServiceForecast, GpuUse):
     """A service of the list. reason: the cause of its condition, or the service that it comes from; "" for none.
 
     suspected: it is the suspected cause of an open incident.
-    incident_status: of its own open incident, the worst one.
+    incident_status: of the service's open incident, the worst one.
     wait_status: that of the open incident of GPU contention that affects it.
     """
 
