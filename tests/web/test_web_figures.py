@@ -162,6 +162,13 @@ def test_what_failed_at_once_is_seen_below_all_else_and_stretches_no_axis() -> N
     assert alone["layout"]["yaxis"]["ticktext"][0] == "0 s"
 
 
+@pytest.mark.parametrize(("unit", "pixels"), [("per_second", 56), ("tokens_per_second", 81)])
+def test_a_long_unit_leaves_room_for_the_numbers_of_the_axis(unit: str, pixels: int) -> None:
+    """They were cut off: only `tokens/s` was left."""
+    times = np.array([NOW - 60, NOW])
+    assert lines(times, [Line("p50", times)], Look(LIGHT), unit=unit, span=RANGE)["layout"]["margin"]["l"] == pixels
+
+
 @pytest.mark.parametrize(
     ("names", "rows"),
     [

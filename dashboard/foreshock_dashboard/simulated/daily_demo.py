@@ -39,7 +39,7 @@ MIN_STEP_WALL_SECONDS = 0.4
 """Shortest wall-clock time of a step, so that a person can follow: a day takes ten minutes or longer."""
 WARMUP_SECONDS = 600.0
 """Simulated time in which queues and caches fill, before anything is stored."""
-BADGE = "Simulated day, 1 min per step"
+BADGE = "Simulated, 1 min/step"
 
 
 class SimulatedDay:

@@ -49,6 +49,8 @@ UNITS = {
     "gibibytes": (",.3~r", " GiB"),
 }
 """d3 format and suffix of the tick labels, by unit. Counts have no SI prefix: 0.5 is not `500m`."""
+UNIT_CHARACTER_PIXELS = 9
+"""Left margin per character of a unit, which leaves room for the number before it."""
 DAY_SECONDS, SHORT_SECONDS = 86_400.0, 240.0
 """A time range from which ticks have a date, and one up to which they have seconds."""
 MAX_UNIT_TICKS = 5
@@ -117,6 +119,7 @@ def lines(
         top = max(top or 0.0, threshold.value * 1.05)
     shown, factor = ("ms", 1000.0) if unit == "s" and max(highest, top or 0.0) < 1.0 else (unit, 1.0)
     layout = frame(look, shown, span)
+    layout["margin"]["l"] = max(layout["margin"]["l"], UNIT_CHARACTER_PIXELS * len(UNITS[shown][1]))
     if unit == "count" and highest <= MAX_UNIT_TICKS:
         layout["yaxis"]["dtick"] = 1
     if top is not None:
