@@ -249,7 +249,7 @@ def test_a_counter_of_32_bits_is_followed_at_every_pass(host: ScriptedHost) -> N
     """At 20 GB/s it wraps five times a second."""
     sampler = Sampler(host, host.resolve)
     carried = 0.0
-    for _ in range(50):
+    for _ in range(51):
         host.gpus[0].counters = Counters(pcie_transmit_bytes=carried % 2.0**32, wraps={"pcie_transmit_bytes": 2.0**32})
         sampler.sample(host.time)
         host.time += 0.1

@@ -9,7 +9,7 @@ from typing import TypeVar
 from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.gpu import limits
 from foreshock_exporter.gpu.contention import FastSample, ServiceKey
-from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, advance_counters, make_monotonic
+from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, follow, make_monotonic
 from foreshock_exporter.gpu.occupancy import Observation
 from foreshock_exporter.gpu.pools import Pools
 from foreshock_exporter.gpu.snapshot import GpuState
@@ -234,11 +234,10 @@ class GpuCollector:
         return state_due
 
     def _follow_wraps(self, session: _Session) -> None:
-        """Read the counters that wrap within seconds; the others keep their values until the state is read."""
+        """Read the counters that wrap within seconds; their values change when the state is read."""
         counters = self._call_driver(lambda gpu: self._driver.counters(gpu, session.fast_wraps), "counters")
-        if session.counters is not None and not isinstance(counters, DeviceError):
-            counts = advance_counters(session.record.counter_states, counters, session.fast_wraps)
-            session.counters = replace(session.counters, **counts)
+        if not isinstance(counters, DeviceError):
+            follow(session.record.counter_states, counters, session.fast_wraps)
 
     def _add_limits(self, session: _Session, time: float) -> None:
         """Count the interval since the last reading for the resources that were at their limit."""

@@ -53,13 +53,11 @@ def make_monotonic(counter_states: CounterStates, part: _Part) -> _Part:
     return _advance_part(counter_states, (), part)
 
 
-def advance_counters(counter_states: CounterStates, counters: Counters, names: Collection[str]) -> dict[str, Any]:
-    """Monotonic values of these fields of the counters, without missing ones. Updates `counter_states`."""
-    return {
-        name: _advance_value(counter_states, (Counters.__name__, name), value, counters.wraps.get(name))
-        for name in names
-        if (value := getattr(counters, name)) not in (None, {})
-    }
+def follow(counter_states: CounterStates, counters: Counters, names: Collection[str]) -> None:
+    """Update the states of these fields of the counters, so that none wraps twice between two readings of all."""
+    for name in names:
+        if (value := getattr(counters, name)) not in (None, {}):
+            _advance_value(counter_states, (Counters.__name__, name), value, counters.wraps.get(name))
 
 
 def _advance_part(counter_states: CounterStates, key: tuple[object, ...], part: _Part) -> _Part:

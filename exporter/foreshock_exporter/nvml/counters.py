@@ -62,7 +62,7 @@ def read_counters(query: DeviceQuery, *, per_link: bool, only: Collection[str] =
         nvlink_receive_bytes=amounts.get("nvlink_receive_bytes"),
         nvlink_links=dict(_per_link_bytes(amounts, links)) if per_link else {},
         wraps={_field_name(name): value.wraps for name, value in present.items() if value.wraps is not None},
-        absent={**query.absent, **absent_fields(values), **_absent_throttles(values)},
+        absent={**query.absent, **absent_fields(values), **({} if only else _absent_throttles(values))},
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from foreshock_exporter.model import device
@@ -48,7 +47,8 @@ class NvmlDriver:
             self._library.end_call()
 
     def identity(self, gpu: int) -> device.Identity:
-        with self._query(gpu) as query:
+        with self._library.session():
+            query = self._query(gpu)
             self._library.refresh_handle(gpu)
             uuid = query.required("nvmlDeviceGetUUID")
             self._library.set_uuid(gpu, uuid)
@@ -71,25 +71,26 @@ class NvmlDriver:
         return self._samples(gpu, "nvmlDeviceGetProcessUtilization", since_us, process_samples)
 
     def read(self, gpu: int) -> device.Reading:
-        with self._query(gpu) as query:
-            return read_state(query)
+        with self._library.session():
+            return read_state(self._query(gpu))
 
     def counters(self, gpu: int, only: Collection[str] = ()) -> device.Counters:
-        with self._query(gpu) as query:
-            return read_counters(query, per_link=self._per_link, only=only)
+        with self._library.session():
+            return read_counters(self._query(gpu), per_link=self._per_link, only=only)
 
     def activity(self, gpu: int, instances: Collection[int]) -> device.Activity | None:
-        with self._query(gpu) as query:
-            return self._activity.read(query, instances)
+        with self._library.session():
+            return self._activity.read(self._query(gpu), instances)
 
     def health(self, gpu: int) -> device.Health:
-        with self._query(gpu) as query:
+        with self._library.session():
+            query = self._query(gpu)
             retry_placements(query)
             return read_health(query)
 
     def processes(self, gpu: int) -> device.Processes:
-        with self._query(gpu) as query:
-            return running_processes(query)
+        with self._library.session():
+            return running_processes(self._query(gpu))
 
     def xids(self, timeout: float) -> Sequence[device.Xid]:
         return self._events.wait(timeout)
@@ -112,10 +113,9 @@ class NvmlDriver:
                 return samples
             raise library.failure(code, gpu, gpu_device)
 
-    @contextmanager
-    def _query(self, gpu: int) -> Iterator[DeviceQuery]:
-        with self._library.session():
-            yield DeviceQuery(self._library, gpu)
+    def _query(self, gpu: int) -> DeviceQuery:
+        """Query to be used within `Library.session`."""
+        return DeviceQuery(self._library, gpu)
 
 
 def _sharing(query: DeviceQuery) -> device.Sharing:
