@@ -25,6 +25,7 @@ from playwright.sync_api import Browser, sync_playwright
 from bench.support.figures import Figure, report
 from bench.support.platform import STEP, Platform, Size
 from bench.support.process import MeasuredProcess
+from foreshock_dashboard.common.process import tune_process
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.cost.ledger import CostLedger
 from foreshock_dashboard.model.cost.prices import NO_PRICES
@@ -191,6 +192,7 @@ class EmptySource(MetricSource):
 
 def serve(gpus: int, services: int) -> None:
     """Print the address when the World is ready; then change it until standard input closes."""
+    tune_process()  # as a hub does
     stage = Stage(platform(gpus, services))
     server = WebServer(create_app(stage, version="bench"), "127.0.0.1", 0)
     server.start()

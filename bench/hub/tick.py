@@ -21,7 +21,7 @@ from bench.support.figures import Figure, report
 from bench.support.platform import STEP, Platform, Size, series_count
 from bench.support.process import MeasuredProcess
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
-from foreshock_dashboard.common.process import trim_malloc
+from foreshock_dashboard.common.process import trim_malloc, tune_process
 from foreshock_dashboard.hub.analysis_loop import WORLD_HISTORY_SECONDS
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the history")
     parser.add_argument("--world", action="store_true", help="extend the World without evaluation")
     options = parser.parse_args()
+    tune_process()  # as a hub does
     platform = Platform(Size(options.gpus, options.services, options.edges))
     history = int(options.minutes * 60 / STEP) // BLOCK * BLOCK
     builder, condense = WorldBuilder(STEP, WORLD_HISTORY_SECONDS, np.float32, MAX_WORLD_BYTES), QuantileReducer()

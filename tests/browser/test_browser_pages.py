@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from bench.hub.page import TRANSFERRED_KB
+from bench.hub.page import MAX_FIRST_LOAD_KB, TRANSFERRED_KB
 from playwright.sync_api import expect
 from tests.browser.site import Open, Scheme, Site, assert_accessible_and_fits, at_each_width, ready
 from tests.web.costs import LEDGER, PRICES
@@ -487,12 +487,8 @@ def test_an_unknown_trace_is_reported(visit: Open) -> None:
     expect(page.locator("#trace-message")).to_contain_text("past the retention, or not received yet")
 
 
-MAX_FIRST_LOAD_KB = 430.0
-"""Today's, and some; the goal of `make bench` is 400."""
-
-
 def test_plotly_is_loaded_only_where_a_figure_is(visit: Open) -> None:
-    """Megabytes that the first page does not need; all that it transfers is `MAX_FIRST_LOAD_KB`."""
+    """Megabytes that the first page does not need; all that it transfers is the goal of `make bench`."""
     page = visit().page
     ready(page)
     assert 50 < page.evaluate(TRANSFERRED_KB) <= MAX_FIRST_LOAD_KB

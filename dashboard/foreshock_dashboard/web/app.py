@@ -117,8 +117,10 @@ def _add_mcp(server: FastAPI, version: str, access: Access, views: ClusterViews)
     server.router.lifespan_context = endpoint.lifespan
 
 
-UNUSED_SCRIPTS = re.compile(r'<script src="[^"]*/dash_table/[^"]*"></script>\n?')
-"""No page has Dash's table. Its polyfills stay: the core components need their `regeneratorRuntime`."""
+UNUSED_SCRIPTS = re.compile(r'<script src="[^"]*/(?:dash_table/|dash_core_components-shared)[^"]*"></script>\n?')
+"""No page has Dash's table. What the core components share is for charts, which load it themselves."""
+POLYFILLS = re.compile(r'<script (src="[^"]*/polyfill@[^"]*")>')
+"""Only charts need them, for `regeneratorRuntime`: `chart_library.js` runs them."""
 
 
 class _Dash(Dash):
@@ -127,7 +129,8 @@ class _Dash(Dash):
     def interpolate_index(self, **parts: str) -> str:  # type: ignore[override]  # Dash itself passes all by name
         """The page around the app."""
         parts["config"] = _without_websocket(parts["config"])
-        parts["scripts"] = UNUSED_SCRIPTS.sub("", parts["scripts"])
+        scripts = UNUSED_SCRIPTS.sub("", parts["scripts"])
+        parts["scripts"] = POLYFILLS.sub(r'<script id="polyfills" type="text/plain" \1>', scripts)
         parts["renderer"] = parts["renderer"].replace('type="application/javascript"', 'type="module"')
         return super().interpolate_index(**parts)  # type: ignore[no-untyped-call,no-any-return]  # Dash's
 

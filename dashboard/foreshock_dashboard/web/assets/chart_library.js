@@ -1,5 +1,5 @@
 // Plotly, a script of 4.8 MB: it runs once the page's own values are on the screen, and delays none of them.
-import { h } from "#web/assets/dom.js";
+import { byId, h } from "#web/assets/dom.js";
 
 /** @typedef {import("#web/assets/browser.d.ts").Plotly} Plotly */
 
@@ -18,12 +18,12 @@ export const allowPlotly = () => requestAnimationFrame(() => whenIdle(() => rele
 
 /**
  * @param {string} src
- * @returns {Promise<Plotly>}
+ * @returns {Promise<void>}
  */
 const runScript = (src) =>
   new Promise((resolve, reject) => {
     const script = h("script", { src });
-    script.addEventListener("load", () => resolve(/** @type {Plotly} */ (window.Plotly)));
+    script.addEventListener("load", () => resolve());
     script.addEventListener("error", () => {
       loading = null;
       reject(new Error("Plotly cannot be loaded"));
@@ -31,14 +31,21 @@ const runScript = (src) =>
     document.head.append(script);
   });
 
+/** Run Plotly after the polyfills, which Dash's charts need. @returns {Promise<Plotly>} */
+const runPlotly = async () => {
+  const polyfills = byId("polyfills");
+  if (polyfills instanceof HTMLScriptElement) await runScript(polyfills.src);
+  await runScript(window._dashPlotlyJSURL ?? "");
+  return /** @type {Plotly} */ (window.Plotly);
+};
+
 /**
  * Plotly. It is fetched at once, and run, which takes a second on a phone, once the page can be read.
  * @returns {Promise<Plotly>}
  */
 export const loadPlotly = () => {
-  const src = window._dashPlotlyJSURL ?? "";
-  const fetched = () => fetch(src, { priority: "low" }).then((response) => response.blob());
-  loading ??= Promise.all([fetched().catch(() => null), pageShown]).then(() => runScript(src));
+  const fetched = () => fetch(window._dashPlotlyJSURL ?? "", { priority: "low" }).then((response) => response.blob());
+  loading ??= Promise.all([fetched().catch(() => null), pageShown]).then(runPlotly);
   return loading;
 };
 

@@ -1,6 +1,6 @@
 // Requests to the hub's JSON API.
 
-export const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 
 /** A refusal of the hub, in its own words. */
 export class HubError extends Error {

@@ -2,7 +2,7 @@
 import { onNavigation, searchParams, withParams } from "#web/assets/address.js";
 import { allowPlotly } from "#web/assets/chart_library.js";
 import { byId, markStale, requireId, setPanel } from "#web/assets/dom.js";
-import { fetchAnswer, HubError, TIMEOUT_MS } from "#web/assets/fetch_json.js";
+import { fetchAnswer, HubError } from "#web/assets/fetch_json.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { drawClusters } from "#web/shell/cluster_picker.js";
@@ -17,6 +17,8 @@ import { namePage } from "#web/shell/page_menu.js";
 const FIRST_RETRY_MS = 1000;
 const MAX_RETRY_MS = 15_000;
 const BADGE_EVERY_MS = 500;
+/** Age of the document up to which what it requested at once is new enough, so that a slow load requests it once. */
+const MAX_PREFETCH_AGE_MS = 30_000;
 /** Age from which a document is replaced where a script is missing; another one would miss it, too. */
 const MIN_DOCUMENT_AGE_MS = 60_000;
 /** An answer whose number is this much lower comes from a hub that was started again. */
@@ -94,7 +96,7 @@ export const prefetch = () => {
  * @returns {Promise<Answer>}
  */
 const request = (path, etag = "") => {
-  const answer = performance.now() < TIMEOUT_MS ? prefetched.get(path) : undefined;
+  const answer = performance.now() < MAX_PREFETCH_AGE_MS ? prefetched.get(path) : undefined;
   prefetched.delete(path);
   return answer ?? fetchAnswer(path, etag);
 };
