@@ -204,7 +204,7 @@ const drawWithoutForecast = (data) => {
     label: "Headroom",
     columns: CURRENT_COLUMNS,
     rows: current,
-    note: [h("p", { class: "note" }, "Bar: load. Tick: safe limit."), unlimitedNote(unlimited)],
+    note: [h("p", { class: "note minor" }, "Bar: load. Tick: safe limit."), unlimitedNote(unlimited)],
   });
   setPanel("headroom", "ready");
 };

@@ -191,6 +191,7 @@ const unusedColumns = ({ currency = "", unused = [] }) => [
     key: "seconds",
     name: "Without a kernel",
     fixed: true,
+    minor: true,
     cell: ({ seconds }) => (isNumber(seconds) ? formatDuration(seconds) : null),
   },
   {
