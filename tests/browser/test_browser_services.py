@@ -9,7 +9,17 @@ from playwright.sync_api import expect
 from tests.browser.site import Open, Site, assert_accessible_and_fits, at_each_width, ready
 from tests.web.occupancy import CONTENDED, HOST, Metrics, Traces, request_spans
 from tests.web.test_web_service import expecting, serving
-from tests.web.worlds import HOSTILE, NOW, SCENES, contention_incident, healthy_world, request, snapshot, span
+from tests.web.worlds import (
+    HOSTILE,
+    NOW,
+    SCENES,
+    contended,
+    contention_incident,
+    healthy_world,
+    request,
+    snapshot,
+    span,
+)
 
 from foreshock_dashboard.model.span import Span
 
@@ -114,9 +124,29 @@ def test_a_forecast_reads_as_a_forecast(visit: Open, site: Site) -> None:
     page = visit().page
     expect(page.locator("#evidence")).to_contain_text("Retry storm possible. Vulnerable since")
     page.locator("#nav-fleet").click()
-    expect(page.locator("#counts")).to_contain_text("Latent risk embedder: Retry storm")
+    expect(page.locator("#counts")).to_contain_text("32 GPUs on 4 hosts")
+    expect(page.locator("#incident-line")).to_be_hidden()
     page.locator("#nav-cascade").click()
     expect(page.locator("#chooser")).to_contain_text("No affected services. Open:")
+
+
+def test_pages_that_show_something_else_name_the_open_incident(visit: Open, site: Site) -> None:
+    """In a line above their title, which leads to Now."""
+    world = contended()
+    site.hub.snapshot = snapshot(world, contention_incident(world), seq=8)
+    page = visit("/status").page
+    line = page.locator("#incident-line")
+    expect(line).to_contain_text("Critical embedder: GPU contention, since")
+    for name in ("fleet", "cost", "traces"):
+        page.locator(f"#nav-{name}").click()
+        expect(line).to_be_visible()
+    page.locator("#nav-cascade").click()
+    expect(page.locator("#chooser")).to_contain_text("embedder")
+    expect(line).to_be_hidden()
+    page.locator("#nav-services").click()
+    line.get_by_role("link").click()
+    expect(page.locator("#headline")).to_contain_text("embedder")
+    expect(line).to_be_hidden()
 
 
 def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit: Open, site: Site) -> None:

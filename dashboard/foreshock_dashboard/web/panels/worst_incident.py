@@ -8,6 +8,7 @@ from pydantic import Field
 
 from foreshock_dashboard.model.incident import Severity, State
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.render.clause import in_sentence
 from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.numbers import Row
@@ -20,7 +21,7 @@ class WorstIncident(Row):
     severity: Severity
     state: State
     service: str
-    cause: Annotated[str, Field(description="the cause in words")]
+    cause: Annotated[str, Field(description="the cause in words, as within a sentence")]
     since: Annotated[float, Field(description="first anomaly, Unix seconds")]
     others: Annotated[int, Field(description="further open incidents that affect services")]
 
@@ -32,5 +33,5 @@ def worst_incident(snapshot: Snapshot) -> WorstIncident | None:
         return None
     item, since = current[0], round(current[0].since, 3)
     return WorstIncident(
-        item.id, item.severity, item.state, str(item.service), cause_name(item), since, len(current) - 1
+        item.id, item.severity, item.state, str(item.service), in_sentence(cause_name(item)), since, len(current) - 1
     )

@@ -2,7 +2,7 @@
 import { link, pageHref } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { h, put, requireId } from "#web/assets/dom.js";
-import { formatDuration, inWords, plural, uncapitalized } from "#web/assets/format.js";
+import { formatDuration, inWords, plural } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { incidentState } from "#web/assets/timeline/incident.js";
 import { COURSE, NOW_TEXTS } from "#web/assets/words.js";
@@ -26,7 +26,7 @@ export const drawIncidentLine = (page) => {
     line,
     incidentState({ severity, state, affected: [service] }),
     " ",
-    link(pageHref("/"), `${inWords(service)}: ${uncapitalized(cause)}`),
+    link(pageHref("/"), `${inWords(service)}: ${cause}`),
     h("span", { class: "muted" }, `, ${NOW_TEXTS.since} `, timeElement(since, now)),
     h("span", { class: "muted" }, ` (${formatDuration(now - since)}${COURSE.ago})`),
     others ? [" · ", link(pageHref("/"), plural(others, NOW_TEXTS.further_more))] : null,

@@ -15,7 +15,7 @@ import {
 import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, FAULTS, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
-import { causeText, incidentHref, incidentState, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
+import { incidentHref, incidentState, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import { allocatedText } from "#web/assets/widgets/allocated.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
@@ -72,22 +72,16 @@ const openGpu = (label) => navigate(hrefWith({ gpu: label === param("gpu") ? nul
 const formatGpuValue = (value, unit) => (isNumber(value) ? formatGridValue(value, unit) : NOT_KNOWN);
 
 /**
- * An open incident: a fleet without a mark must not look like a healthy platform.
+ * The GPUs of the service of an open incident.
  * @param {FleetIncident} incident
  */
-const incidentFact = (incident) => {
-  const { id, service, gpus } = incident;
-  return h(
+const incidentFact = ({ service, gpus }) =>
+  h(
     "span",
     null,
-    incidentState(incident),
-    " ",
-    link(incidentHref(id), `${inWords(service)}: ${causeText(incident)}`),
-    gpus ? `, ${plural(gpus, "GPU")}` : "",
-    " · ",
     link(pageHref("/fleet", { q: service }), `GPUs used by ${inWords(service)}`),
+    gpus ? ` (${plural(gpus, "GPU")} in the incident)` : "",
   );
-};
 
 /**
  * A number of GPUs in one state, with a link that shows them first.
@@ -116,7 +110,7 @@ const drawCounts = ({ counts, incidents }) =>
     countFact(counts.errors, "with errors (15 min)", { metric: "errors", kind: "bad" }),
     countFact(counts.lost, "lost (off the bus)", { kind: "bad" }),
     countFact(counts.no_data, "without data", { kind: "poor" }),
-    incidents.map(incidentFact),
+    incidents.filter(({ affected }) => affected.length).map(incidentFact),
   );
 
 /** @param {FleetData} data */
