@@ -66,11 +66,24 @@ def test_nothing_is_extrapolated_where_tokens_become_faster_with_load() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("number", [1, 7])
-def test_a_pace_that_rises_by_chance_is_no_limit(number: int, seed: int) -> None:
-    """Its slope is within its error."""
-    week = days(number, 0.7, seed)
-    noise = np.random.default_rng(seed).lognormal(0, 0.01, number * DAY_POINTS)
-    assert replica_capacity({**week, (CHAT, ServerFigure.PACE): BASE * noise}, CHAT) is None
+@pytest.mark.parametrize("pace_noise", [0.01, 0.05])
+@pytest.mark.parametrize("load_noise", [0.0, 0.01, 0.05, 0.3])
+def test_a_pace_that_rises_by_chance_is_no_limit(load_noise: float, pace_noise: float, number: int, seed: int) -> None:
+    """At a steady load, or 0.0: one that follows the time of day; noise of the pace is not load."""
+    week, generator = days(number, 0.7, seed), np.random.default_rng(seed)
+    points = number * DAY_POINTS
+    steady = 0.5 * FULL * generator.lognormal(0, load_noise, points)
+    tokens = steady if load_noise else week[CHAT, ServerFigure.TOKENS]
+    pace = BASE * generator.lognormal(0, pace_noise, points)
+    assert (
+        replica_capacity({**week, (CHAT, ServerFigure.TOKENS): tokens, (CHAT, ServerFigure.PACE): pace}, CHAT) is None
+    )
+
+
+def test_a_constant_load_has_no_limit() -> None:
+    week = days(7, 0.7)
+    constant = np.full(7 * DAY_POINTS, 0.5 * FULL)
+    assert replica_capacity({**week, (CHAT, ServerFigure.TOKENS): constant}, CHAT) is None
 
 
 @pytest.mark.parametrize("figure", ServerFigure)

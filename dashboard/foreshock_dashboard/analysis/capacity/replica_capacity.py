@@ -20,7 +20,6 @@ from foreshock_dashboard.analysis.saturation.batching_model import (
     MIN_KV_CACHE_RATIO,
     fit_batching_law,
 )
-from foreshock_dashboard.model.forecast import BatchingLaw
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
@@ -30,8 +29,8 @@ MIN_POINTS = 72
 MIN_ERROR = 0.03
 """Smallest error of a learned capacity: requests become longer, and clocks change."""
 
-SLOPE_ERRORS = 2.0
-"""Standard errors that a law's slope is above 0, at least. Below, tokens take no visibly longer with more load."""
+MIN_ERRORS = 2.0
+"""Standard errors by which load and seconds per token are correlated, at least. Below, no limit shows."""
 
 
 class ServerFigure(StrEnum):
@@ -101,9 +100,13 @@ def replica_capacity(history: Mapping[ServerKey, Floats], service: Service) -> R
     sized = good & (cache > MIN_KV_CACHE_RATIO) & (running > 0)
     if min(good.sum(), sized.sum()) < MIN_POINTS:
         return None
-    fitted = fit_batching_law(generating[good], seconds[good])
     hours = math.sqrt(good.sum() / HOUR_POINTS)  # steps of an hour are alike
-    if fitted is None or _slowdown(fitted, generating[good], seconds[good]) < SLOPE_ERRORS * fitted.scale / hours:
+    with np.errstate(invalid="ignore", divide="ignore"):  # a constant load has no correlation
+        # not with `generating`, in which any noise of the pace shows as load
+        correlation = np.corrcoef(tokens[good], seconds[good])[0, 1]
+    if not correlation >= MIN_ERRORS / hours:
+        return None
+    if (fitted := fit_batching_law(generating[good], seconds[good])) is None:
         return None
     sizes = running[sized] / cache[sized]
     full = float(np.median(sizes))
@@ -117,8 +120,3 @@ def replica_capacity(history: Mapping[ServerKey, Floats], service: Service) -> R
     # d log(n / (a + b·n)) / d log n = a / (a + b·n)
     error = math.hypot(MIN_ERROR, law_error, size_error * fitted.base / at_full)
     return ReplicaCapacity(most / at_full, error, full, fitted.base / share, fitted.per_sequence)
-
-
-def _slowdown(law: BatchingLaw, sequences: Floats, seconds: Floats) -> float:
-    """By how much a standard deviation of load lengthens a token, as a share of its time."""
-    return law.per_sequence * float(sequences.std() / seconds.mean())
