@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 from tests.browser.site import Open, Site, assert_accessible_and_fits, at_each_width, ready
 from tests.web.occupancy import CONTENDED, HOST, Metrics, Traces, request_spans
 from tests.web.test_web_service import expecting, serving
@@ -24,6 +24,10 @@ from tests.web.worlds import (
 from foreshock_dashboard.model.span import Span
 
 TRACE = f"/traces?trace={1:032x}"
+NAVIGATE = """(path) => {
+  history.pushState({}, "", path);
+  for (const name of ["_dashprivate_pushstate", "foreshock:url"]) dispatchEvent(new CustomEvent(name));
+}"""
 
 
 def _contended() -> tuple[Span, ...]:
@@ -131,7 +135,7 @@ def test_a_forecast_reads_as_a_forecast(visit: Open, site: Site) -> None:
 
 
 def test_pages_that_show_something_else_name_the_open_incident(visit: Open, site: Site) -> None:
-    """In a line above their title, which leads to Now."""
+    """In a line above their title, which leads to Cascade."""
     world = contended()
     site.hub.snapshot = snapshot(world, contention_incident(world), seq=8)
     page = visit("/status").page
@@ -144,9 +148,33 @@ def test_pages_that_show_something_else_name_the_open_incident(visit: Open, site
     expect(page.locator("#chooser")).to_contain_text("embedder")
     expect(line).to_be_hidden()
     page.locator("#nav-services").click()
+    expect(page).to_have_title("⬢ 1 incident · Services · foreshock")
     line.get_by_role("link").click()
-    expect(page.locator("#headline")).to_contain_text("embedder")
+    expect(page.locator("#chooser")).to_contain_text("embedder")
     expect(line).to_be_hidden()
+
+
+def test_the_line_of_an_incident_leaves_with_its_page(visit: Open, site: Site) -> None:
+    """Before the first answer of Now, which names the incident itself, and where an address has no values."""
+    world = contended()
+    site.hub.snapshot = snapshot(world, contention_incident(world), seq=8)
+    page = visit("/fleet", quiet=False).page
+    line = page.locator("#incident-line")
+    expect(line).to_be_visible()
+    held: list[Route] = []
+    page.route("**/api/pages/now*", lambda route: held.append(route))
+    page.locator("#nav-now").click()
+    expect(page.locator("#verdict-panel, #headline").first).to_be_attached()
+    expect(line).to_be_hidden()
+    page.unroute("**/api/pages/now*")
+    for route in held:
+        route.continue_()
+    for address, message in (("/nowhere", "Page not found"), ("/services/embeder", "Unknown service 'embeder'")):
+        page.locator("#nav-fleet").click()
+        expect(line).to_be_visible()
+        page.evaluate(NAVIGATE, address)
+        expect(page.locator("#main")).to_contain_text(message)
+        expect(line).to_be_hidden()
 
 
 def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit: Open, site: Site) -> None:

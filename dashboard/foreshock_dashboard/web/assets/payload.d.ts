@@ -15,7 +15,6 @@ export interface LivePayload {
   clusters?: string[];
   /** The id of the topology whose indices the values use. */
   topology: string;
-  open_incidents?: Pick<Incident, "affected" | "severity" | "state">[];
   /** The most urgent open incident that affects services. */
   worst_incident?: {
     id: string;

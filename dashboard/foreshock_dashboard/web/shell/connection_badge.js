@@ -3,7 +3,7 @@ import { formatTimestampWithZone } from "#web/assets/clock.js";
 import { byId, h, markStale, put, requireId, setText } from "#web/assets/dom.js";
 import { formatDuration, isNumber, plural } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
+import { incidentStatus } from "#web/assets/timeline/incident.js";
 import { STATUS_SIGNS } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 
@@ -21,6 +21,7 @@ const LOST_AFTER_SECONDS = 15;
  * @property {number} failures in a row
  * @property {string} reason of the last failure in the hub's words
  * @property {boolean} isComplete the values of this address cannot change
+ * @property {boolean} isRefused because it has none
  */
 /** @typedef {"loading" | "paused" | "lost" | "past" | "stale" | "live"} State */
 
@@ -77,15 +78,16 @@ const updatedText = (ageSeconds) => (ageSeconds === null ? "" : ` · ${formatDur
  * @param {Connection} connection
  * @param {State} state
  */
-const titleText = ({ page }, state) => {
+const titleText = ({ page, isRefused }, state) => {
   const name = `${page?.dataset.title || "foreshock"} · foreshock`;
-  const { verdict, open_incidents: incidents = [] } = live.data ?? {};
+  const isKnown = page?.dataset.feed && !isRefused;
+  const { verdict, worst_incident: worst } = (isKnown && live.data) || {};
   if (state === "lost") return `✕ no connection · ${name}`;
-  const current = incidents.filter(({ affected }) => affected.length);
-  const worst = worstStatus(current.map(incidentStatus));
-  if (worst && !verdict) return `${STATUS_SIGNS[worst]} ${plural(current.length, "incident")} · ${name}`;
+  if (worst && !verdict) {
+    return `${STATUS_SIGNS[incidentStatus(worst)]} ${plural(worst.others + 1, "incident")} · ${name}`;
+  }
   if (verdict?.title) {
-    const more = current.length - 1;
+    const more = worst?.others ?? 0;
     const sign = STATUS_SIGNS[/** @type {keyof typeof STATUS_SIGNS} */ (verdict.state)];
     return `${sign} ${verdict.title}${more > 0 ? ` (+${plural(more, "incident")})` : ""} · ${name}`;
   }

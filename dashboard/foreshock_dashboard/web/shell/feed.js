@@ -7,7 +7,7 @@ import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { drawClusters } from "#web/shell/cluster_picker.js";
 import { drawConnection } from "#web/shell/connection_badge.js";
-import { drawIncidentLine } from "#web/shell/incident_line.js";
+import { drawIncidentLine, hideIncidentLine } from "#web/shell/incident_line.js";
 import { namePage } from "#web/shell/page_menu.js";
 
 /** @typedef {import("#web/assets/fetch_json.js").Answer<any>} Answer */
@@ -41,6 +41,7 @@ const connection = {
   failures: 0,
   reason: "",
   isComplete: false,
+  isRefused: false,
 };
 let timer = 0;
 let isRunning = false;
@@ -144,7 +145,7 @@ const draw = (unchanged) => {
   if (!page?.dataset.feed || !live.data || dataPath !== currentPath()) return;
   requireId("simulated").hidden = !live.data.simulated || Boolean(live.data.bounds);
   drawFrame();
-  drawIncidentLine(page.dataset.page);
+  drawIncidentLine(page.dataset);
   drawClusters(live.data.clusters ?? []);
   script?.update?.(live.data, unchanged);
   markStale(Boolean(live.data.error));
@@ -156,6 +157,7 @@ export const redraw = () => draw(false);
 
 export const drawBadge = () => {
   connection.isComplete = complete.path === currentPath();
+  connection.isRefused = connection.isComplete && complete.isRefused;
   drawConnection(connection);
 };
 
@@ -208,6 +210,7 @@ const onFailure = (error) => {
   connection.failures = 0;
   connection.receivedAt = performance.now();
   complete = { path: currentPath(), isRefused: true };
+  hideIncidentLine();
   const line = requireId("wrong");
   line.textContent = error.message;
   line.hidden = false;
@@ -247,6 +250,7 @@ const followPage = (onPage) => {
   if (!connection.page.dataset.feed) allowPlotly();
   complete = { path: "", isRefused: false };
   drawFrame();
+  drawIncidentLine(connection.page.dataset); // not only with the first answer, which may take long
   markCurrentPage();
   onPage();
   script = undefined;

@@ -4,29 +4,58 @@ import { timeElement } from "#web/assets/clock.js";
 import { h, put, requireId } from "#web/assets/dom.js";
 import { formatDuration, inWords, plural } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { incidentState } from "#web/assets/timeline/incident.js";
+import { incidentHref, incidentState, incidentStatus } from "#web/assets/timeline/incident.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 import { COURSE, NOW_TEXTS } from "#web/assets/words.js";
 
 /** Pages that lead with the incident. */
 const OWN_PAGES = ["now", "cascade"];
 
+/** The incident and its status that a screen reader has heard of, here or on a page of its own; "" for none. */
+let announced = "";
+
+/**
+ * Announce an incident where it, or its status, is new. The line itself would be read at every change of its age.
+ * @param {string} key
+ * @param {import("#web/assets/dom.js").Content} content null where the page shows it itself
+ */
+const announce = (key, content) => {
+  if (key === announced && content) return;
+  announced = key;
+  put(requireId("incident-status"), content);
+};
+
+/** Hide the line: the address has no values. */
+export const hideIncidentLine = () => {
+  requireId("incident-line").hidden = true;
+  announce("", null);
+};
+
 /**
  * Draw the line, or hide it.
- * @param {string | undefined} page
+ * @param {{ page?: string, feed?: string }} page
  */
-export const drawIncidentLine = (page) => {
+export const drawIncidentLine = ({ page = "", feed = "" }) => {
+  const { data } = live;
+  const incident = data?.worst_incident;
+  if (!feed || !data || !incident) {
+    hideIncidentLine();
+    return;
+  }
+  const { id, severity, state, service, cause, since, others } = incident;
   const line = requireId("incident-line");
-  const incident = live.data?.worst_incident;
-  line.hidden = !incident || OWN_PAGES.includes(page ?? "");
-  if (!incident || line.hidden) return;
-  const { severity, state, service, cause, since, others } = incident;
-  const now = live.time ?? since;
-  line.dataset.severity = state === "firing" ? severity : "recovering";
+  const [name, key] = [`${inWords(service)}: ${cause}`, `${id} ${incidentStatus(incident)}`];
+  const status = () => incidentState({ severity, state, affected: [service] });
+  line.hidden = OWN_PAGES.includes(page);
+  announce(key, line.hidden ? null : [status(), ` ${name}`]);
+  if (line.hidden) return;
+  const now = timeRange.shownTime(data);
+  line.dataset.severity = incidentStatus(incident);
   put(
     line,
-    incidentState({ severity, state, affected: [service] }),
+    status(),
     " ",
-    link(pageHref("/"), `${inWords(service)}: ${cause}`),
+    link(incidentHref(id), name),
     h("span", { class: "muted" }, `, ${NOW_TEXTS.since} `, timeElement(since, now)),
     h("span", { class: "muted" }, ` (${formatDuration(now - since)}${COURSE.ago})`),
     others ? [" · ", link(pageHref("/"), plural(others, NOW_TEXTS.further_more))] : null,

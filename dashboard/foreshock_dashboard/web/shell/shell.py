@@ -146,6 +146,7 @@ def shell(
                     html.P(id="wrong", className="lost", role="alert", hidden=True),
                     html.P(id="ignored", className="ignored", role="status", hidden=True),
                     html.P(id="incident-line", className="incident-line", hidden=True),
+                    html.P(id="incident-status", className="visually-hidden", role="status"),
                     html.Div(id="page"),
                 ],
                 id="main",

@@ -88,6 +88,11 @@ export const from = () => (currentFault() ? DEFAULT_FROM : written("from") || DE
 export const to = () => (currentFault() ? "now" : written("to") || "now");
 /** Whether the range ends now. */
 export const isLive = () => to() === "now";
+/**
+ * Unix seconds from which a page counts ages: the hub's clock, or the time of the values where these are of the past.
+ * @param {Pick<import("#web/assets/payload.d.ts").LivePayload, "bounds" | "data_time">} data
+ */
+export const shownTime = ({ bounds, data_time: time }) => (isLive() && !bounds ? live.time : (time ?? live.time)) ?? 0;
 /** Seconds between two requests for values; 0 for none. */
 export const refreshSeconds = () => parseRefresh(written("refresh"));
 

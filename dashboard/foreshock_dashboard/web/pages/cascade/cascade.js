@@ -321,8 +321,7 @@ document.addEventListener("change", ({ target }) => {
 /** @type {import("#web/assets/page.d.ts").Page} */
 export const cascade = {
   update: (/** @type {CascadeData} */ data) => {
-    const isPresent = timeRange.isLive() && !data.bounds;
-    const now = (isPresent ? live.time : (data.data_time ?? live.time)) ?? 0;
+    const now = timeRange.shownTime(data);
     drawIncidents(data, now);
     if (!data.ready) {
       setPanelsWithoutData(["map", "timeline", "breaches", "signals"], data.error);

@@ -159,13 +159,14 @@ const OWNER = { key: "owner", name: "Owner", text: true, fixed: true, minor: tru
  * @param {Unused} item
  * @param {string} currency
  */
-const costCell = (item, currency) => {
+export const costCell = (item, currency) => {
   const hasDay = isNumber(item.gpu_hours_per_day);
   const amount = hasDay ? item.cost_per_day : item.cost;
   const hours = hasDay ? item.gpu_hours_per_day : item.gpu_hours;
   const isPriced = currency && isNumber(amount);
+  const unpriced = currency ? formatHours : formatFigure; // below a currency, hours need their unit
   return [
-    h("b", null, isPriced ? formatMoney(amount, "") : formatFigure(hours)),
+    h("b", null, isPriced ? formatMoney(amount, "") : unpriced(hours)),
     h("small", { class: "reference" }, " ", COST_TEXTS[hasDay ? "per_day" : "so_far"]),
     isPriced ? h("small", { class: "reference" }, formatHours(hours)) : null,
   ];

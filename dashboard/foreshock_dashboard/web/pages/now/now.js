@@ -64,8 +64,7 @@ const timelineTitle = ({ timeline: { start, now, end }, verdict }) =>
 export const now = {
   mount: () => gpuGrid.mount(byId("grid")),
   update: (/** @type {NowData} */ data) => {
-    const isPresent = timeRange.isLive() && !data.bounds;
-    const time = (isPresent ? live.time : (data.data_time ?? live.time)) ?? 0;
+    const time = timeRange.shownTime(data);
     drawVerdict(data, time);
     if (!data.ready) {
       setPanelsWithoutData(["timeline", "matrix", "grid", "evidence", "services"], data.error);
