@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 import pytest
 from tests.store.conftest import CUT_ALWAYS, FullDisk
 
+from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.model.query import Query, SourceError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.store import Retention, Store, StoreError, StoreLocked
+from foreshock_dashboard.store.blocks.duckdb_engine import connect
+from foreshock_dashboard.store.spans.format import CHUNKS_FILE, COLUMNS_FILE, SpanFormat
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values
@@ -296,3 +300,33 @@ def test_duckdb_reaches_nothing_outside_the_folder(bench: Bench, sql: str) -> No
     store = bench.open()
     with pytest.raises(duckdb.Error):
         store._engine.execute(sql)
+
+
+SPAN_ROWS = """
+copy (
+  select hash(i + $file * 1000000) trace_hi, hash(i) trace_lo, hash(i + 7) span, i % 5 = 0 root, (i % 5)::utinyint kind,
+    0::utinyint status, i start_ns, i + 10 end_ns, i place, {names}
+  from range(60000) spans(i) order by trace_hi, trace_lo
+) to $out (format parquet)
+"""
+
+
+def test_an_hour_of_spans_is_merged_in_the_memory_of_a_hub_of_512_mib(tmp_path: Path) -> None:
+    """Rows of many texts, more of them than fit: DuckDB spills them."""
+    (tmp_path / "tmp" / "spill").mkdir(parents=True)
+    names = ", ".join(f"'value-' || (i * {n} % 9000) as \"a:attribute.{n}\"" for n in range(1, 16))
+    with duckdb.connect() as writer:
+        for number in range(6):
+            folder = tmp_path / f"{number}"
+            folder.mkdir()
+            (folder / CHUNKS_FILE).touch()
+            parameters = {"file": number, "out": str(folder / COLUMNS_FILE)}
+            writer.execute(SPAN_ROWS.format(names=names), parameters)
+    memory = Memory(512 << 20).store_limits().duckdb_memory
+    with connect(tmp_path, memory, 2, max_spill="1GB") as engine:
+        out = tmp_path / "merged"
+        out.mkdir()
+        assert SpanFormat((), engine).merge([tmp_path / f"{number}" for number in (*range(6), 0)], out) == 360_000
+        read = engine.execute("select trace_hi from read_parquet($1)", [str(out / COLUMNS_FILE)])
+        merged = read.fetchnumpy()["trace_hi"]
+    assert (np.diff(merged.astype(np.float64)) >= 0).all()

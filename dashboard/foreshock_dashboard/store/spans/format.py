@@ -25,15 +25,22 @@ _COPY_BYTES = 1 << 20
 # to half as many distinct values as rows, a column is smaller, and compared twice as fast, as a dictionary.
 _COPY = "(format parquet, compression lz4_raw, row_group_size 61440, dictionary_size_limit 32768)"
 _WRITE = f"copy (select {{columns}} from block) to $out {_COPY}"  # noqa: S608 - constants
-# Drops all but the first copy of a span that was received twice.
-_MERGE = f"""
+# All but the first copy of a span that was received twice. Apart from the merge, because DuckDB spills sorts of whole
+# rows to disk, but not their windows; and with half the rows a group, which the writer holds in memory.
+_REPEATED = """
+create or replace temp table repeated as
+select file_index, place
+from (select trace_hi, trace_lo, span, kind, file_index, place from read_parquet($files, union_by_name = true))
+qualify row_number() over (partition by trace_hi, trace_lo, span, kind order by file_index, place) > 1
+"""
+_MERGE = """
 copy (
   select * exclude (file_index) replace (place + ($bases::bigint[])[file_index::bigint + 1] as place)
   from (select *, file_index from read_parquet($files, union_by_name = true))
-  qualify row_number() over (partition by trace_hi, trace_lo, span, kind order by file_index, place) = 1
+  anti join repeated using (file_index, place)
   order by trace_hi, trace_lo
-) to $out {_COPY}
-"""  # noqa: S608 - constants
+) to $out (format parquet, compression lz4_raw, row_group_size 30720)
+"""
 
 
 def _trace_order(high: NDArray[Any], low: NDArray[Any]) -> NDArray[Any]:
@@ -92,4 +99,5 @@ class SpanFormat(BlockFormat[SpanTable]):
         files = [str(source / COLUMNS_FILE) for source in sources]
         parameters = {"files": files, "bases": bases, "out": str(folder / COLUMNS_FILE)}
         with self._engine.cursor() as cursor:
+            cursor.execute(_REPEATED, {"files": files})
             return copied_rows(cursor.execute(_MERGE, parameters))
