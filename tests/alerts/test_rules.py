@@ -10,8 +10,10 @@ from typing import Any, get_args
 import pytest
 import yaml
 
+from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.render.rules.rule_files import HUB_URL, RUNBOOK_URL
+from foreshock_dashboard.render.words.capacity import SLOW_BURN_ACTIONS, SLOW_BURN_RUNBOOKS
 from foreshock_exporter.model.xid_catalog import xids_of
 
 Yaml = dict[str, Any]
@@ -272,3 +274,10 @@ def test_xid_errors_have_the_severities_of_the_catalog(alerts: list[Yaml]) -> No
 
 def _seconds(duration: str) -> int:
     return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SlowBurnKind if kind not in SLOW_BURN_RUNBOOKS])
+def test_an_alert_of_a_slow_burn_has_the_action_of_its_notification(alerts: list[Yaml], kind: SlowBurnKind) -> None:
+    """One of the hub and one of Alertmanager must not advise differently."""
+    (rule,) = [rule for rule in alerts if rule["alert"] == "ForeshockResourceFillingUp"]
+    assert SLOW_BURN_ACTIONS[kind] in " ".join(rule["annotations"]["description"].split())

@@ -62,11 +62,23 @@ def test_a_signal_within_its_normal_range_has_no_first_excess() -> None:
 def test_the_request_rate_of_the_service_that_sends_the_load_is_evidence_of_an_overload(
     cause: Cause, origin: Service, suspect: Service | None, is_named: bool
 ) -> None:
-    """That of another service than the overloaded one, where it grew; and once."""
+    """That of another service than the overloaded one, where it grew; and once. It has the onset of the first rise."""
     now = point({("rate", FRONT): surge(5, 15)})
-    found = with_sent_load((), cause, origin, suspect, now)
-    assert [(item.metric, item.entity) for item in found] == ([("rate", str(FRONT))] if is_named else [])
-    assert with_sent_load(found, cause, origin, suspect, now) == found
+    began = Incident("id", "warning", "firing", cause, origin, START + 250 * STEP, opened=now.time)
+    found = with_sent_load((), cause, began, origin, suspect, now)
+    first = ("rate", str(FRONT), START + FIRST * STEP)
+    assert [(item.metric, item.entity, item.since) for item in found] == ([first] if is_named else [])
+    assert with_sent_load(found, cause, began, origin, suspect, now) == found
+
+
+def test_the_request_rate_of_the_sender_keeps_the_onset_that_it_had() -> None:
+    """Also where it left its normal range before the incident began."""
+    now = point({("rate", FRONT): surge(5, 15)})
+    late = Incident("id", "warning", "firing", "overload", LLM, START + 280 * STEP, opened=now.time)
+    (row,) = with_sent_load((), "overload", late, LLM, FRONT, now)
+    assert row.since == START + AGAIN * STEP
+    (before,) = (row._replace(since=START + FIRST * STEP),)
+    assert with_sent_load((), "overload", replace(late, evidence=(before,)), LLM, FRONT, now) == (before,)
 
 
 def test_without_evidence_no_time_is_that_of_its_values() -> None:

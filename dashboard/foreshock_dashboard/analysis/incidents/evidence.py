@@ -101,16 +101,23 @@ def with_first_sign(evidence: tuple[Evidence, ...], incident: Incident, point: E
 
 
 def with_sent_load(
-    evidence: tuple[Evidence, ...], cause: Cause, origin: Service, suspect: Service | None, point: EvaluationPoint
+    evidence: tuple[Evidence, ...],
+    cause: Cause,
+    incident: Incident,
+    origin: Service,
+    suspect: Service | None,
+    point: EvaluationPoint,
 ) -> tuple[Evidence, ...]:
-    """The evidence, with the request rate of another service that sends the load.
+    """The evidence, with the request rate of another service that sends the load, since its first rise in the incident.
 
-    It is added last, because more requests alone are no anomaly: they begin no incident.
+    incident: as of the last evaluation. The row is added last, because more requests alone are no anomaly: they begin
+    no incident.
     """
     if cause not in LOAD_CAUSES or suspect in (None, origin) or not point.z("rate", suspect) >= EVIDENCE_Z:
         return evidence
-    sent = evidence_of(point, "rate", suspect)
-    return tuple({(item.name, item.entity): item for item in (*evidence, sent)}.values())
+    sent = _lasting((evidence_of(point, "rate", suspect),), incident.evidence)
+    rows = (*evidence, *since_first_excess(sent, (suspect,), point, incident.since))
+    return tuple({(item.name, item.entity): item for item in rows}.values())
 
 
 def _is_at_baseline(item: Evidence) -> bool:
