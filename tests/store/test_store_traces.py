@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import struct
+import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
+import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,7 @@ from foreshock_dashboard.model.span import (
     UnsearchableError,
 )
 from foreshock_dashboard.model.trace_heatmap import Bins
-from foreshock_dashboard.store import Retention, Store
+from foreshock_dashboard.store import Retention, Store, StoreError
 from foreshock_dashboard.store.spans.codec import SpanCodec
 from foreshock_dashboard.store.spans.queries import SpanReader
 from foreshock_dashboard.store.spans.search import SearchBounds
@@ -293,7 +295,7 @@ def test_a_search_result_does_not_depend_on_the_strategy(
         store.maintain()
     store.append_spans(spans[blocks * size :])
     query = TraceQuery(T0, T0 + 20, service=service, order=order, limit=limit, min_duration=shortest)
-    reader = SpanReader(store._spans, store._engine, store._trace_keys, 100_000, bounds)
+    reader = SpanReader(store._spans, store._engine, store._trace_keys, 100_000, bounds, maintenance=threading.Lock())
     best = "duration" if order == "slowest" else "start"
     found, expected = reader.search(query), store.search(query)
     store.close()
@@ -458,3 +460,25 @@ def test_the_heat_map_counts_matching_traces_by_their_root(
     bins = Bins(T0, T0 + 20, 2, 0.01, 10.0, 3)
     heat = store.heat(TraceQuery(T0, T0 + 20, **conditions), bins)  # type: ignore[arg-type]  # the cases have these fields
     assert {(y, x): heat[y, x] for y, x in zip(*heat.nonzero(), strict=True)} == counts
+
+
+def test_a_statement_without_memory_is_executed_again_after_the_maintenance(bench: Bench) -> None:
+    """A merge may take all of it. Other errors are reported at once."""
+    store, maintained = bench.open(), []
+
+    class FullOnce:
+        def execute(self, sql: str, _parameters: object) -> FullOnce:
+            maintained.append(store._compactor.lock.locked())
+            if len(maintained) == 1 or sql == "still full":
+                raise duckdb.OutOfMemoryException(sql)
+            return self
+
+        def fetchall(self) -> list[tuple[int]]:
+            return [(1,)]
+
+    run = store._span_reader._run
+    assert run(cast("duckdb.DuckDBPyConnection", FullOnce()), "full once") == [(1,)]
+    assert maintained == [False, True]
+    with pytest.raises(StoreError, match="cannot read spans: still full"):
+        run(cast("duckdb.DuckDBPyConnection", FullOnce()), "still full")
+    assert maintained[2:] == [False, True]

@@ -31,6 +31,7 @@ class Compactor:
     def __init__(
         self,
         *,
+        lock: threading.Lock,
         samples: BlockStore[SampleTable],
         spans: BlockStore[SpanTable],
         index: SeriesIndex,
@@ -41,7 +42,7 @@ class Compactor:
         clock: TrustedClock,
         retention: Retention,
     ) -> None:
-        self.lock = threading.Lock()
+        self.lock = lock
         self.expired = 0
         self._samples, self._spans, self._index, self._engine = samples, spans, index, engine
         self._stores: tuple[BlockStore[Any], ...] = (samples, spans)

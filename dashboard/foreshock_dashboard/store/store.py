@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -73,8 +74,10 @@ class Store(MetricSource):
         self._spans = BlockStore(path, span_format, disk, now, limits)
         self._span_codec = SpanCodec(trace_keys)
         self._sample_reader = SampleReader(self._samples, self._index, self._engine, limits)
-        self._trace_keys = tuple(trace_keys)
-        self._span_reader = SpanReader(self._spans, self._engine, self._trace_keys, limits.max_trace_spans)
+        self._trace_keys, maintenance = tuple(trace_keys), threading.Lock()
+        self._span_reader = SpanReader(
+            self._spans, self._engine, self._trace_keys, limits.max_trace_spans, maintenance=maintenance
+        )
         held = {_SAMPLES: self._samples.load(), _SPANS: self._spans.load()}
         self._wal = open_wal(path, limits.max_wal_pages, held, now, disk)
         self._corrupt = damaged_files + bool(self._wal.recovery)
@@ -84,6 +87,7 @@ class Store(MetricSource):
         self._wal.forget_recovery()
         self._clock = TrustedClock(now, monotonic)
         self._compactor = Compactor(
+            lock=maintenance,
             samples=self._samples,
             spans=self._spans,
             index=self._index,

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -107,7 +108,7 @@ def test_the_store_lists_the_same_as_a_full_scan(
             store.append_spans(sent[first : first + 250])
             store.maintain()
         bounds = SearchBounds(few, looks[0], heap, spans_per_trace=looks, one_pass_traces=50)
-        reader = SpanReader(store._spans, store._engine, store._trace_keys, 100_000, bounds)
+        reader = SpanReader(store._spans, store._engine, store._trace_keys, 100_000, bounds, maintenance=Lock())
         for question in QUESTIONS:
             asked = TraceQuery(T0, T0 + 600, order=order, **{"limit": 20, **question})
             assert list(reader.search(asked)) == expected(sent, asked), question

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import itemgetter
@@ -64,8 +65,11 @@ class SpanReader:
         keys: tuple[str, ...],
         max_trace_spans: int,
         bounds: SearchBounds = SearchBounds(),  # noqa: B008 - frozen
+        *,
+        maintenance: threading.Lock,
     ) -> None:
         self._store, self._engine, self._keys, self._bounds = store, engine, keys, bounds
+        self._maintenance = maintenance
         self._max_trace_spans = max_trace_spans
 
     def search(self, query: TraceQuery) -> tuple[TraceSummary, ...]:
@@ -131,13 +135,20 @@ class SpanReader:
     def _run(
         self, cursor: duckdb.DuckDBPyConnection, sql: str, *scans: Scan, **parameters: object
     ) -> list[tuple[Any, ...]]:
-        """Execute a statement made of constants and scans. Return its rows."""
+        """Execute a statement made of constants and scans. Return its rows.
+
+        A merge takes what memory it gets, so a statement that finds none is executed again after it.
+        """
         try:
             for one in scans:
                 parameters |= one.parameters
                 for name, columns in one.head_rows.items():
                     cursor.register(name, columns)
-            return cursor.execute(sql, parameters).fetchall()
+            try:
+                return cursor.execute(sql, parameters).fetchall()
+            except duckdb.OutOfMemoryException:
+                with self._maintenance:
+                    return cursor.execute(sql, parameters).fetchall()
         except duckdb.Error as error:
             raise StoreError(f"store {self._store.root}: cannot read spans: {error}") from error
 
