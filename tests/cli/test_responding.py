@@ -92,3 +92,5 @@ def test_a_refusal_says_why_and_changes_nothing(
 def test_a_recording_is_read_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["incident", "ack", "latest", "--from", str(tmp_path)]) == 2
     assert "is read-only" in capsys.readouterr().err
+    assert main(["silence", "list", "--from", str(tmp_path)]) == 2
+    assert f"--from: recording {tmp_path} has no silences. Pass the URL of a hub" in capsys.readouterr().err

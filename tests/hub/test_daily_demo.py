@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from foreshock_dashboard.analysis.capacity.shortage import hourly_means
 from foreshock_dashboard.cli.main import main
+from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS
+from foreshock_dashboard.hub.capacity import CapacityForecaster
+from foreshock_dashboard.hub.cost.ledger_reader import CostLedgerReader
+from foreshock_dashboard.hub.hub import Hub
 from foreshock_dashboard.model.capacity.load import FORECAST_STEP_SECONDS, ShortageBasis
+from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
+from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.simulated.daily_demo import STEP_SECONDS, SimulatedDay
 from foreshock_dashboard.simulated.daily_traffic import GROWTH_PER_DAY, HOUR_SECONDS, DailyTraffic
 from foreshock_simulator.simulation import Simulation
@@ -72,6 +80,13 @@ def test_the_shortage_is_announced_hours_before_load_exceeds_the_safe_limit(day:
 
 
 @pytest.mark.slow
+def test_the_cost_is_read_in_steps_of_the_simulated_clock(day: SimulatedDay) -> None:
+    """A loop of wall-clock time would miss most of them."""
+    assert day.hub.cost.error == ""
+    assert (day.hub.cost.end, day.hub.cost.computed_at) == (MORNING, MORNING + STEP_SECONDS + SETTLE_SECONDS)
+
+
+@pytest.mark.slow
 def test_the_clock_waits_until_a_step_is_evaluated(day: SimulatedDay) -> None:
     """So no sample is missing on a slow machine, and nothing pages in the morning."""
     snapshot = day.hub.snapshot
@@ -93,7 +108,59 @@ def test_traffic_is_that_of_real_days_with_growth() -> None:
     assert traffic.begin == MIDNIGHT - 8 * DAY_SECONDS
 
 
-def test_a_speed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """The hub sets the pace."""
-    assert main(["demo", "--scenario", "daily-peak", "--speed", "8"]) == 2
-    assert "--speed: has no effect with daily-peak" in capsys.readouterr().err
+@pytest.mark.parametrize("option", [["--speed", "8"], ["--size", "demo"]])
+def test_an_option_without_effect_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The hub sets the pace, and the scenario has its own platform."""
+    assert main(["demo", "--scenario", "daily-peak", *option]) == 2
+    assert f"{option[0]}: has no effect with daily-peak" in capsys.readouterr().err
+
+
+def test_a_failure_is_tried_again_in_the_next_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At each step, a forecast would read its whole history again."""
+    forecasts: list[float] = []
+    ledgers: list[float] = []
+    now = MORNING
+
+    def forecast(_: CapacityForecaster, time: float, __: Snapshot) -> bool:
+        forecasts.append(time - MORNING)
+        return False
+
+    def ledger(_: CostLedgerReader, time: float) -> bool:
+        ledgers.append(time - MORNING)
+        return False
+
+    monkeypatch.setattr(CapacityForecaster, "refresh", forecast)
+    monkeypatch.setattr(CostLedgerReader, "refresh", ledger)
+    settings = Settings(port=0, otlp_grpc_port=0, otlp_http_port=0, store_path=tmp_path)
+    with closing(Hub(settings, Clock(wall=lambda: now, steady=lambda: now))) as hub:
+        for minutes in range(0, 65, 5):
+            now = MORNING + 60.0 * minutes + SETTLE_SECONDS
+            hub.step()
+    assert forecasts == [SETTLE_SECONDS, 3600 + SETTLE_SECONDS]
+    assert ledgers == [600 * i + SETTLE_SECONDS for i in range(7)]
+
+
+class Screen(io.StringIO):
+    """What the demo prints, and the loops of its hub that run when it does."""
+
+    loops: frozenset[str] = frozenset()
+
+    def write(self, text: str) -> int:
+        """As a terminal."""
+        if "Press Ctrl-C" in text:
+            self.loops = frozenset(thread.name for thread in threading.enumerate())
+        return super().write(text)
+
+
+@pytest.mark.slow
+def test_only_loops_that_need_no_steps_run_beside_the_day() -> None:
+    """The steps evaluate, forecast, read the cost, and write the samples. `--duration` ends the day."""
+    before = {thread.name for thread in threading.enumerate()}
+    with redirect_stdout(Screen()) as screen:
+        assert main(["demo", "--scenario", "daily-peak", "--port", "0", "--no-browser", "--duration", "0s"]) == 0
+    assert "foreshock demo (daily-peak, seed 1): http://127.0.0.1:" in screen.getvalue()
+    assert "The day is over" not in screen.getvalue()
+    loops = {"evaluation", "capacity", "cost", "maintenance", "owners", "season"}
+    assert (screen.loops - before) & loops == {"maintenance", "owners"}
+    assert not {name for name in screen.loops - before if "scrape" in name}
+    assert not {thread.name for thread in threading.enumerate()} & loops - before

@@ -338,7 +338,7 @@ def test_a_latent_risk_has_no_suspect() -> None:
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
         "After an outage longer than 31.9 s, retries would keep llm overloaded (2.71 times its capacity). "
-        "Goal: recovery from 60 s."
+        "Goal: recover from an outage of 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."

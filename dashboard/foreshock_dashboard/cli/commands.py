@@ -113,7 +113,7 @@ COMMAND = _Group(
             gpus=("get.gpus:gpus", "List GPUs with their utilization, contention, and services"),
             limits=(
                 "get.gpus:limits",
-                "List services that lose time at the limit of DRAM, PCIe, NVLink, power, or CPU",
+                "List services that lose time at the limit of DRAM, PCIe, NVLink, power, CPU, storage, or host memory",
             ),
             cost=("get.cost:cost", "Show who holds GPUs, how they use them, what it costs, and which GPUs are unused"),
             forecast=("get.forecast:forecast", "Show the load forecast for the next 7 days"),

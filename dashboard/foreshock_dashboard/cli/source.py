@@ -229,12 +229,12 @@ cluster_option = click.option("--cluster", metavar="NAME", help="cluster to incl
 
 
 def reads(
-    places: str, *, has_cluster: bool = True, takes_recordings: bool = True
+    places: str, *, has_cluster: bool = True, no_recording: str = ""
 ) -> Callable[[Callable[Concatenate[Source, P], Any]], Callable[..., Any]]:
     """Decorator: options of the source, which is the command's first argument. places: help of `--from`.
 
     has_cluster: whether the command reads things of clusters; the others have no `--cluster`.
-    takes_recordings: whether `--from` may be a folder; where it may not, a folder raises SettingsError.
+    no_recording: why `--from` may be no recording, as SettingsError says then, such as "is read-only"; "" if it may.
     """
 
     def with_cluster(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -246,7 +246,7 @@ def reads(
             "place",
             envvar="FORESHOCK_HUB",
             default=HUB_URL,
-            metavar="URL|DIR" if takes_recordings else "URL",
+            metavar="URL" if no_recording else "URL|DIR",
             help=f"{places} (default: {HUB_URL}) [env var: FORESHOCK_HUB]",
         )
         @click.option(
@@ -263,9 +263,9 @@ def reads(
             place: str, http_config: Path | None, cluster: str | None = None, *args: P.args, **kwargs: P.kwargs
         ) -> Any:  # noqa: ANN401
             with closing(Source(place, http_config, cluster)) as source:
-                if source.recording and not takes_recordings:
+                if source.recording and no_recording:
                     raise SettingsError(
-                        f"--from: {source.name} is read-only. Pass the URL of a hub, such as {HUB_URL}."
+                        f"--from: {source.name} {no_recording}. Pass the URL of a hub, such as {HUB_URL}."
                     )
                 return function(source, *args, **kwargs)
 

@@ -46,6 +46,7 @@ from foreshock_dashboard.owners.directory import REFRESH_SECONDS, OwnerDirectory
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.render.rules.rule_files import EXPORTER_JOB
+from foreshock_dashboard.replay.cost_history import STEP_SECONDS as COST_STEP_SECONDS
 from foreshock_dashboard.replay.explain import SourceExtent, explain
 from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.replay.replay import ReplayTiming
@@ -75,7 +76,7 @@ RELIEF_SECONDS = 1.0
 """Wall-clock time between two rounds while memory is tight."""
 SEASONS_SECONDS, SEASONS_RETRY_SECONDS = 30.0, 600.0
 """Wall-clock time until the next query of earlier weeks from an external source: after success, after failure."""
-STEP_LOOPS = ("evaluation", "capacity")
+STEP_LOOPS = ("evaluation", "capacity", "cost")
 """Loops whose work `Hub.step` does."""
 
 MAX_EXPLAINED_METRICS = 5000
@@ -207,6 +208,7 @@ class Hub:
             )
             self._loop = AnalysisLoop(settings, clock, inputs)
             self._stop = threading.Event()
+            self._attempts: dict[str, float] = {}  # start of the interval that `step` tried last, by loop
             self._forecaster = CapacityForecaster(clusters, self._memory, self._stop, self._loop.slos.values)
             self._cost_reader = CostLedgerReader(
                 clusters, self._memory.chunk_values // CHUNK_RATIO, self._stop, self._memory.ledger_lines
@@ -285,10 +287,23 @@ class Hub:
                 thread.start()
 
     def step(self) -> None:
-        """Evaluate, and forecast if the last forecast is an hour old: for a caller whose clock waits for both."""
+        """Evaluate, forecast once an hour, and read each step of the ledger, for a caller whose clock waits for all.
+
+        What fails is tried again in the next interval: at each step, it would read the whole history again.
+        """
         self.evaluate()
-        if not self._clock.now() - self.capacity.computed_at < REFIT_SECONDS:
-            self._forecaster.refresh(self._clock.now(), self.snapshot)
+        now = self._clock.now()
+        if self._is_due("capacity", REFIT_SECONDS):
+            self._forecaster.refresh(now, self.snapshot)
+        if self._is_due("cost", COST_STEP_SECONDS):
+            self._cost_reader.refresh(now)
+
+    def _is_due(self, loop: str, interval: float) -> bool:
+        """Whether an interval (seconds) has begun since the last attempt; then the caller makes the next one."""
+        begun = align_down(self._clock.now(), interval)
+        is_due = begun > self._attempts.get(loop, -math.inf)
+        self._attempts[loop] = begun
+        return is_due
 
     def close(self) -> None:
         """Stop ingestion, evaluations, and the page; then close the store. May be called twice."""

@@ -135,9 +135,9 @@ class Tools:
     async def query_resource_limits(
         self, service: Service = "", at: At = "now", cluster: Cluster = ""
     ) -> Annotated[CallToolResult, LimitList]:
-        """Query services that lose time at the limit of DRAM, PCIe, NVLink, power, or CPU, each with a first step.
+        """Query services that lose time at the limit of DRAM, PCIe, NVLink, power, CPU, storage, or host memory.
 
-        The largest losses of the last two minutes come first. With a service: only its losses.
+        Each has a first step. The largest losses of the last two minutes come first. With a service: only its losses.
         """
         answer = await self._get("/api/contention", at=at, cluster=cluster)
         known = await self._get("/api/services", at=at, cluster=cluster) if service.strip() else {"services": ()}

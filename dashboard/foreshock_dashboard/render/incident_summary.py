@@ -144,10 +144,13 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`After an outage longer than 34 s, retries would keep llm overloaded (4.56 times its capacity). Goal: 60 s`."""
+    """`After an outage longer than 34 s, retries would keep llm overloaded (4.56 times its capacity). Goal: …`.
+
+    The goal is, for example, `recover from an outage of 60 s`.
+    """
     outage, load = _latent_figures(incident)
     length = f"an outage longer than {_seconds(outage.value)}" if outage else "a short outage"
-    target = f". Goal: recovery from {_seconds(outage.baseline)}" if outage else ""
+    target = f". Goal: recover from an outage of {_seconds(outage.baseline)}" if outage else ""
     kept = f" ({significant(load.value)} times its capacity)" if load else ""
     return text(f"After {length}, retries would keep ", incident.service, f" overloaded{kept}{target}")
 

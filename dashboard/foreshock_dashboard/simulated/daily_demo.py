@@ -36,7 +36,8 @@ STEP_SECONDS = 60.0
 SAMPLING_SECONDS = 10.0
 """Simulated time between two GPU samples."""
 MIN_STEP_WALL_SECONDS = 0.4
-"""Shortest wall-clock time of a step, so that a person can follow: a day takes ten minutes or longer."""
+"""Shortest wall-clock time of a step, so that a person can follow: a day takes `MIN_DAY_MINUTES` or longer."""
+MIN_DAY_MINUTES = DAY_SECONDS / STEP_SECONDS * MIN_STEP_WALL_SECONDS / 60.0
 WARMUP_SECONDS = 600.0
 """Simulated time in which queues and caches fill, before anything is stored."""
 BADGE = "Simulated, 1 min/step"
@@ -114,7 +115,10 @@ def play_day(options: DemoOptions, stop: threading.Event) -> None:
         day.step()
         day.hub.start(in_steps=True)
         print_url(options, day.hub)
-        print("Simulated day from 00:00 to 24:00 UTC, in 10 min or longer. Press Ctrl-C to stop.", flush=True)
+        print(
+            f"Simulated day from 00:00 to 24:00 UTC, in at least {MIN_DAY_MINUTES:.1f} min. Press Ctrl-C to stop.",
+            flush=True,
+        )
         open_browser(options, day.hub)
         end = math.inf if options.duration is None else time.monotonic() + options.duration
         while day.now < start + DAY_SECONDS:

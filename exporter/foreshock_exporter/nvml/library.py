@@ -51,7 +51,7 @@ class Device:
 
 
 class Session:
-    """Context of a use of NVML. No generator, which would take a tenth of the time of all readings."""
+    """Context of a use of NVML. A class, because a generator-based context manager cost 10% of all readings."""
 
     def __init__(self, library: Library) -> None:
         self._library = library

@@ -96,9 +96,10 @@ def gpus(source: Source, at: str | None, form: str) -> None:
 @at_option
 @output_option(*FORMATS)
 def limits(source: Source, at: str | None, form: str) -> None:
-    """List services that lose time at the limit of DRAM, PCIe, NVLink, power, or CPU, with a first step each.
+    """List services that lose time at the limit of DRAM, PCIe, NVLink, power, CPU, storage, or host memory.
 
-    Lost time is an upper bound. Losses of at least 5% of the last two minutes are listed, the largest first.
+    Each has a first step. Lost time is an upper bound. Losses of at least 5% of the last two minutes are listed, the
+    largest first.
 
     \b
     Examples:

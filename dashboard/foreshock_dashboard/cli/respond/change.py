@@ -13,7 +13,7 @@ from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
 
 
 @click.command(cls=GroupedCommand)
-@reads("hub URL", has_cluster=False, takes_recordings=False)
+@reads("hub URL", has_cluster=False, no_recording="is read-only")
 @click.option("--service", metavar="SERVICE", help="changed service")
 @click.option("--host", metavar="HOST", help="changed host")
 @click.option("--version", "after", metavar="VERSION", help="new version or value")

@@ -19,7 +19,7 @@ from foreshock_dashboard.response.values import FeedbackVerdict
 
 FORMATS = ("text", "json", "yaml")
 
-writes_hub = reads("hub URL", takes_recordings=False)
+writes_hub = reads("hub URL", no_recording="is read-only")
 for_option = click.option("--for", "duration", metavar="DURATION", help="length of the silence, such as 2h")
 until_option = click.option("--until", metavar="TIME", help="end of the silence, such as 2026-11-25T14:00:00Z")
 comment_option = click.option("--comment", default="", metavar="TEXT", help="reason, up to 500 characters")

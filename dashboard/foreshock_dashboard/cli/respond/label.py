@@ -20,7 +20,7 @@ from foreshock_dashboard.render.incident_timeline import feedback_text
 
 @click.command(cls=GroupedCommand)
 @click.argument("recording", type=click.Path(path_type=Path))
-@reads("hub URL", takes_recordings=False)
+@reads("hub URL", no_recording="is read-only")
 @click.option(
     "--incident", "wanted", metavar="INCIDENT", help="ID or unique ID prefix (default: the only incident with feedback)"
 )

@@ -14,7 +14,6 @@ from foreshock_dashboard.cli.respond.incident import (
     period,
     until_option,
     user_name,
-    writes_hub,
 )
 from foreshock_dashboard.cli.source import Source, reads
 from foreshock_dashboard.model.types import Json
@@ -48,7 +47,7 @@ def _show(form: str, answer: Json, rows: list[Json]) -> None:
 
 
 @click.command(cls=GroupedCommand)
-@writes_hub
+@reads("hub URL", no_recording="has no silences")
 @output_option(*FORMATS)
 def list_(source: Source, form: str) -> None:
     """List active and upcoming silences and maintenance windows.
@@ -62,7 +61,7 @@ def list_(source: Source, form: str) -> None:
 
 
 @click.command(cls=GroupedCommand)
-@reads("hub URL", has_cluster=False, takes_recordings=False)
+@reads("hub URL", has_cluster=False, no_recording="is read-only")
 @click.option("--service", metavar="SERVICE", help="affected service, whose incidents then send no notifications")
 @click.option(
     "--noisy-neighbor", metavar="SERVICE", help="silence only incidents with this noisy neighbor; requires --service"
@@ -106,7 +105,7 @@ def create(
 
 @click.command(cls=GroupedCommand)
 @click.argument("silence_id", metavar="ID")
-@reads("hub URL", has_cluster=False, takes_recordings=False)
+@reads("hub URL", has_cluster=False, no_recording="is read-only")
 @output_option(*FORMATS)
 def end(source: Source, silence_id: str, form: str) -> None:
     """End a silence or maintenance window now.

@@ -55,9 +55,8 @@ def _parse_scenario(text: str) -> str:
 @click.option(
     "--size",
     type=click.Choice(SIZES),
-    default="demo",
     metavar="SIZE",
-    help=f"platform size: {', '.join(SIZES)} (default: demo)",
+    help=f"platform size: {', '.join(SIZES)} (default: demo; daily-peak has its own)",
 )
 @click.option(
     "--speed",
@@ -73,7 +72,7 @@ def _parse_scenario(text: str) -> str:
 @click.option("--browser/--no-browser", default=True, help="open the UI in a browser if a desktop is available")
 def demo(
     scenario: str,
-    size: str,
+    size: str | None,
     speed: float | None,
     seed: int,
     duration: float | None,
@@ -90,12 +89,14 @@ def demo(
     """
     if scenario == DAILY_PEAK and speed is not None:
         raise SettingsError(f"--speed: has no effect with {DAILY_PEAK}, which waits for the hub. Remove it.")
+    if scenario == DAILY_PEAK and size is not None:
+        raise SettingsError(f"--size: has no effect with {DAILY_PEAK}, which has its own platform. Remove it.")
     from foreshock_dashboard.simulated.daily_demo import play_day
     from foreshock_dashboard.simulated.demo import DemoOptions  # the whole hub, which `demo --help` does not need
     from foreshock_dashboard.simulated.demo import demo as run_demo
 
     settings = load_settings({**flags, "otlp_host": "127.0.0.1"}, environ={})
     hub = {name: getattr(settings, name) for name in (*HUB_OPTIONS, "otlp_host")}
-    options = DemoOptions(scenario, size, seed, speed or 1.0, duration, browser, hub)
+    options = DemoOptions(scenario, size or "demo", seed, speed or 1.0, duration, browser, hub)
     with stop_on_signals() as stop:
         (play_day if scenario == DAILY_PEAK else run_demo)(options, stop)
