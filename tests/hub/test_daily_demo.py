@@ -157,7 +157,7 @@ def test_only_loops_that_need_no_steps_run_beside_the_day() -> None:
     """The steps evaluate, forecast, read the cost, and write the samples. `--duration` ends the day."""
     before = {thread.name for thread in threading.enumerate()}
     with redirect_stdout(Screen()) as screen:
-        assert main(["demo", "--scenario", "daily-peak", "--port", "0", "--no-browser", "--duration", "0s"]) == 0
+        assert main(["demo", "--scenario", "daily-peak", "--port", "0", "--no-browser", "--duration", "1ms"]) == 0
     assert "foreshock demo (daily-peak, seed 1): http://127.0.0.1:" in screen.getvalue()
     assert "The day is over" not in screen.getvalue()
     loops = {"evaluation", "capacity", "cost", "maintenance", "owners", "season"}
