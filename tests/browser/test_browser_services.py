@@ -251,6 +251,8 @@ def test_a_trace_says_what_took_its_time_and_shows_the_services_on_its_gpu(visit
     assert wait
     assert bar
     assert wait["width"] / bar["width"] == pytest.approx(257 / 430, abs=0.02), "as long as the wait"
+    assert row.locator(".wf-length").inner_text() == "⬢ error 430 ms, GPU wait 257 ms"
+    assert row.locator(".wf-length").evaluate("length => length.scrollWidth <= length.clientWidth")
     expect(tree.locator(".wf-critical").first).to_be_attached()
     expect(page.locator("#span-detail")).to_contain_text("used by train-llm")
     expect(page.locator("#span-detail")).to_contain_text("Scope and flags")

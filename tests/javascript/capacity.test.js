@@ -69,7 +69,9 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   }
   const shown = () => panels.filter((name) => !document.getElementById(`${name}-panel`)?.hidden);
   const data = { ready: true, state: "learning", clauses: [], slow_burns: [] };
-  const draw = (/** @type {object[]} */ current) => /** @type {any} */ (capacity).update({ ...data, current });
+  const draw = (/** @type {object[]} */ current, more = {}) =>
+    /** @type {any} */ (capacity).update({ ...data, current, ...more });
+  const headroom = () => document.getElementById("headroom")?.textContent ?? "";
   draw([
     { service: "ml/chat", load: 0.81, safe: 0.76, headroom: -0.063 },
     { service: "ml/code", load: 0.4, safe: 0.8, headroom: 0.5 },
@@ -79,6 +81,11 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   assert.doesNotMatch(main.textContent ?? "", /Nothing fills up/);
   draw([]);
   assert.deepEqual(shown(), []);
+  draw([], { unlimited: ["ml/batch"] });
+  assert.deepEqual(shown(), ["headroom"]);
+  assert.match(headroom(), /^Not listed: 1 service without a model server or learned limit \(ml\/batch\)\.$/);
+  draw([{ service: "ml/chat", load: 0.762, safe: 0.76, headroom: -0.003 }], { hidden: 2 });
+  assert.match(headroom(), /chat76%76%at the limit.*2 services with more headroom not shown\./);
 });
 
 test("what fills up has its value and growth per day in its unit, and a certificate the time that is left", () => {

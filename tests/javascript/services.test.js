@@ -1,10 +1,12 @@
 // The forecast of an SLO breach.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import "./document.js";
+import { emptyMain } from "./document.js";
 
 const { breachRank, breachText, hasRetries, probabilityText } = await import("#web/pages/services/service_cells.js");
+const { put } = await import("#web/assets/dom.js");
 const { sortRows } = await import("#web/assets/widgets/table.js");
+const { incidentTag } = await import("#web/pages/services/services.js");
 
 test("a forecast is a time, or none is expected, and its probability is never certain", () => {
   const row = (/** @type {number | null} */ probability, /** @type {number | null} */ seconds) => ({
@@ -48,4 +50,16 @@ test("the services at risk come first, and those without a forecast last", () =>
 test("a column of retries is shown where there are some", () => {
   assert.equal(hasRetries([{ attempts: 1 }, { attempts: null }]), false);
   assert.equal(hasRetries([{ attempts: 1 }, { attempts: 1.01 }]), true);
+});
+
+test("a recovering incident is named beside a state that does not say so", () => {
+  const text = (/** @type {object} */ row) => {
+    const main = emptyMain();
+    put(main, incidentTag(/** @type {any} */ (row)));
+    return main.textContent;
+  };
+  assert.equal(text({ incident_status: "recovering", condition: "slo_breach" }), " ◐ Recovering");
+  assert.equal(text({ incident_status: "recovering", condition: "recovering" }), "");
+  assert.equal(text({ incident_status: "critical", condition: "affected" }), " ⬢ Critical");
+  assert.equal(text({ incident_status: null, condition: "healthy" }), "");
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { axisRange, hasOtherWork, placeOf } = await import("#web/pages/traces/waterfall/time_axis.js");
+const { axisRange, hasOtherWork, joinParts, placeOf } = await import("#web/pages/traces/waterfall/time_axis.js");
 
 /**
  * @param {number} start of the root span
@@ -45,4 +45,18 @@ test("a stretch is clipped to the axis, and has no place outside it", () => {
   assert.deepEqual(placeOf(25, 100, range), { left: 75, width: 25 });
   assert.equal(placeOf(31, 5, range), null);
   assert.equal(placeOf(0, 5, range), null);
+});
+
+test("adjacent parts of the critical path are one, and those apart stay apart", () => {
+  const parts = /** @type {[number, number][]} */ ([
+    [1, 0.5],
+    [0, 1],
+    [1.75, 0.25],
+    [4, 1],
+  ]);
+  assert.deepEqual(joinParts(parts, 0.25), [
+    [0, 2],
+    [4, 1],
+  ]);
+  assert.deepEqual(joinParts([], 1), []);
 });

@@ -219,6 +219,8 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
     ("ratio", "state", "words"),
     [
         (0.81, "warning", "ml/chat is 6% above its safe limit: load 81% (safe limit 76%)."),
+        (0.766, "warning", "ml/chat is at its safe limit: load 77% (safe limit 76%)."),
+        (0.762, "learning", "ml/chat is at its safe limit: load 76% (safe limit 76%)."),
         (0.38, "learning", "ml/chat has the least headroom, 50%: load 38% (safe limit 76%)."),
         (math.nan, "learning", "No forecast in a replay: it needs at least 24 h of live history."),
     ],
@@ -233,6 +235,8 @@ def test_without_a_forecast_the_headline_is_the_service_with_the_least_headroom(
     page = capacity(seen, CapacityForecast(), NOW, past=False)
 
     assert (page["state"], "".join(clause.text for clause in page["clauses"])) == (state, words)
+    past = capacity(seen, CapacityForecast(), NOW, past=True)
+    assert past["state"] == ("unknown" if state == "learning" else state)
 
 
 def test_the_api_has_shortages_loads_and_what_fills_up(look: Caller) -> None:

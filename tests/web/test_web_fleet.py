@@ -80,8 +80,21 @@ def test_an_incident_without_gpus_is_listed() -> None:
     found = contention_incident(world)
     item = replace(found, cause="overload", suspect=found.suspect._replace(gpus=()))
     body = fleet(snapshot(world, item), FleetParameters.read({}).selection)
-    assert (body["incident_gpus"], [one.cause for one in body["incidents"]]) == ([], ["overload"])
-    assert body["incidents"][0].service == "embedder"
+    assert (body["incident_gpus"], body["mark_status"]) == ([], None)
+    assert [(one.service, one.gpus) for one in body["incidents"]] == [("embedder", 0)]
+
+
+def test_latent_risks_mark_their_gpus_and_hide_no_incident() -> None:
+    """However many come first: the page names incidents that affect services alone."""
+    world = contended()
+    found = contention_incident(world)
+    risks = [replace(found, id=f"risk-{i}", affected=(), since=found.since - 60 - i) for i in range(4)]
+    body = fleet(snapshot(world, *risks, found), Selection())
+    assert [one.service for one in body["incidents"]] == ["embedder"]
+    assert body["mark_status"] == "critical"
+    body = fleet(snapshot(world, *risks), Selection())
+    assert (body["incidents"], body["mark_status"]) == ([], "critical")
+    assert body["incident_gpus"]
 
 
 def test_a_value_is_one_byte_and_no_data_is_another() -> None:

@@ -168,9 +168,11 @@ def headline(forecast: CapacityForecast, now: float) -> Text:
 
 
 def headroom_text(service: Service, load: float, safe: float) -> Text:
-    """`chat is 6% above its safe limit: load 81% (safe limit 76%).`; `… has 57% headroom: …` below it."""
+    """`chat is 6% above its safe limit: load 81% (safe limit 76%).`; `… has the least headroom, 57%: …` below it."""
     over = load / safe - 1
-    state = f"is {over:.0%} above its safe limit" if over > 0 else f"has the least headroom, {-over:.0%}"
+    points = math.floor(100 * abs(over) + 0.5)  # as a script rounds it in the table
+    state = f"is {points}% above its safe limit" if over > 0 else f"has the least headroom, {points}%"
+    state = state if points else "is at its safe limit"
     return text(service, f" {state}: load {load_percent(load)} (safe limit {percent(safe)}).")
 
 

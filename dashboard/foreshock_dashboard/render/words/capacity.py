@@ -86,6 +86,7 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "replay": "No forecast in a replay: it needs at least 24 h of live history.",
     "no_slow_burns": "Nothing fills up or runs out within 7 days.",
     "no_limit": "no hourly safe limit known",
+    "at_limit": "at the limit",
     "peak": "peak",
     "point_at_hour": "Point at an hour, or use the arrow keys, for its values. Select a strip for its chart.",
     "tap_hour": "Tap an hour for its values and chart.",

@@ -24,6 +24,7 @@ COST_TEXTS: Mapping[str, str] = {
     "no_owner": "no owner",
     "no_namespace": "no namespace",
     "no_pool": "no pool",
+    "unknown_service": "unknown service",
     "no_unused": f"No service holds a GPU that is {UNUSED_TEXT}.",
     "so_far": "so far",
     "per_day": "per day",

@@ -136,6 +136,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "see_services": "See the timeline.",
     "changes": "around the first anomaly:",
     "more": "more",
+    "all": "All",
     "all_services": "services",
     "evidence_of": "Evidence of",
     "incident": "incident",

@@ -20,5 +20,7 @@ declare global {
     Plotly?: Plotly | PlotlyPromise;
     _dashPlotlyJSURL?: string;
     dash_clientside?: DashClientside;
+    /** Of the polyfills. */
+    regeneratorRuntime?: unknown;
   }
 }

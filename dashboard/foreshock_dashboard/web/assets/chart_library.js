@@ -31,11 +31,15 @@ const runScript = (src) =>
     document.head.append(script);
   });
 
-/** Run Plotly after the polyfills, which Dash's charts need. @returns {Promise<Plotly>} */
+/** The polyfills, which Dash's charts need, unless they run already, and then Plotly. */
+const scripts = () => {
+  const polyfills = window.regeneratorRuntime ? null : byId("polyfills");
+  return [...(polyfills instanceof HTMLScriptElement ? [polyfills.src] : []), window._dashPlotlyJSURL ?? ""];
+};
+
+/** @returns {Promise<Plotly>} */
 const runPlotly = async () => {
-  const polyfills = byId("polyfills");
-  if (polyfills instanceof HTMLScriptElement) await runScript(polyfills.src);
-  await runScript(window._dashPlotlyJSURL ?? "");
+  for (const src of scripts()) await runScript(src);
   return /** @type {Plotly} */ (window.Plotly);
 };
 
@@ -44,8 +48,11 @@ const runPlotly = async () => {
  * @returns {Promise<Plotly>}
  */
 export const loadPlotly = () => {
-  const fetched = () => fetch(window._dashPlotlyJSURL ?? "", { priority: "low" }).then((response) => response.blob());
-  loading ??= Promise.all([fetched().catch(() => null), pageShown]).then(runPlotly);
+  const fetched = (/** @type {string} */ src) =>
+    fetch(src, { priority: "low" })
+      .then((response) => response.blob())
+      .catch(() => null);
+  loading ??= Promise.all([...scripts().map(fetched), pageShown]).then(runPlotly);
   return loading;
 };
 

@@ -41,7 +41,7 @@ def suspected(item: Incident, world: World) -> Text:
     if own_signal and own_signal.name == GPU_SHARE and suspect.service and suspect.gpus:
         rise = f" rose from {percent(own_signal.baseline)} to {percent(own_signal.value)} of GPU time"
         return text(f"{cause}: ", suspect.service, f"{rise}{_past(item)} on ", _gpus(item, world))
-    if own_signal and not own and own_signal.metric == "rate":
+    if own_signal and not own and own_signal.metric == "rate" and suspect.change is None:
         rise = f"{significant(own_signal.baseline)} to {figure(own_signal.value, own_signal.unit)}"
         reason = f", whose request rate rose from {rise}{_past(item)}"
     if suspect.change is not None:

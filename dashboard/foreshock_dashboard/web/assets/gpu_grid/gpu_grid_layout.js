@@ -154,6 +154,7 @@ export class GpuGridLayout {
     const fits = (/** @type {Placement} */ place) => place.height <= MAX_HEIGHT && place.width <= width;
     let placement = placeIn(CELL_SIZES[0] ?? 0);
     for (const size of CELL_SIZES.slice(1)) {
+      if (fits(placement) && size < MIN_LEGIBLE_SIZE) break;
       const smaller = placeIn(size);
       const isFlatter = size >= MIN_LEGIBLE_SIZE && smaller.height < MAX_FLATTER_RATIO * placement.height;
       if (!fits(placement) || isFlatter) placement = smaller;

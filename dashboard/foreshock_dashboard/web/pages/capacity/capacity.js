@@ -44,12 +44,13 @@ const drawHeadline = ({ state, clauses, action = [], notes = [], case: whatIf })
 };
 
 /**
- * "24%", "6% over".
+ * "24%", "6% over", "at the limit".
  * @param {number} ratio of the safe limit
  */
 const headroomText = (ratio) => {
-  const percent = `${Math.round(100 * Math.abs(ratio))}%`;
-  return ratio < 0 ? h("span", { class: "bad" }, `${percent} over`) : percent;
+  const percent = Math.round(100 * Math.abs(ratio));
+  if (!percent) return CAPACITY_TEXTS.at_limit;
+  return ratio < 0 ? h("span", { class: "bad" }, `${percent}% over`) : `${percent}%`;
 };
 
 /** @param {number | null} unix seconds */
@@ -193,19 +194,23 @@ const unlimitedNote = (services) => {
  * @param {CapacityData} data
  */
 const drawWithoutForecast = (data) => {
-  const { current = [], slow_burns: burns = [], unlimited = [] } = data;
+  const { current = [], hidden = 0, slow_burns: burns = [], unlimited = [] } = data;
   for (const name of ["strips", "capacity-load"]) requireId(`${name}-panel`).hidden = true;
   requireId("slow-burns-panel").hidden = !burns.length;
-  requireId("headroom-panel").hidden = !current.length;
+  requireId("headroom-panel").hidden = !current.length && !unlimited.length;
   put(byId("chosen"));
   drawWhatIf(data);
-  drawTable(byId("headroom"), {
-    id: "headroom-table",
-    label: "Headroom",
-    columns: CURRENT_COLUMNS,
-    rows: current,
-    note: [h("p", { class: "note minor" }, "Bar: load. Tick: safe limit."), unlimitedNote(unlimited)],
-  });
+  const rest = hidden ? h("p", { class: "note" }, `${plural(hidden, "service")} with more headroom not shown.`) : null;
+  const notes = [rest, unlimitedNote(unlimited)];
+  if (current.length) {
+    drawTable(byId("headroom"), {
+      id: "headroom-table",
+      label: "Headroom",
+      columns: CURRENT_COLUMNS,
+      rows: current,
+      note: [h("p", { class: "note minor" }, "Bar: load. Tick: safe limit."), notes],
+    });
+  } else put(byId("headroom"), notes);
   setPanel("headroom", "ready");
 };
 

@@ -83,7 +83,8 @@ class MovableRow(Row):
 
 
 class CapacityPage(TypedDict, total=False):
-    """The payload of the page; where there is no forecast, `ready`, `state`, `clauses`, `current`, and `slow_burns`.
+    """The payload of the page; where there is no forecast, `ready`, `state`, `clauses`, `notes`, `current`,
+    `hidden`, `unlimited`, and `slow_burns`.
 
     state: of the headline. action: when to act, or the first slow burn where there
     is no shortage. start: Unix seconds of the first hour of the strips. hidden: rows that
@@ -114,7 +115,7 @@ def capacity(
 ) -> CapacityPage:
     """The payload of the page. now: Unix seconds. past: whether a past time is shown, which has no forecast."""
     if past or is_replay(snapshot, forecast):
-        return _without_forecast(snapshot, text(CAPACITY_TEXTS["past" if past else "replay"]))
+        return _without_forecast(snapshot, text(CAPACITY_TEXTS["past" if past else "replay"]), past=past)
     movable, pools = _movable(forecast), sorted({load.subject.pool for load in forecast.loads} - {""})
     forecast = case.applied(forecast, snapshot.world)
     burns = [slow_burn(item, now) for item in forecast.slow_burns]
@@ -145,13 +146,14 @@ def capacity(
     }
 
 
-def _without_forecast(snapshot: Snapshot, why: Text) -> CapacityPage:
+def _without_forecast(snapshot: Snapshot, why: Text, *, past: bool = False) -> CapacityPage:
     """The service with the least headroom now as the headline, and why there is no forecast below it."""
     loads = [load for load in snapshot.forecast.loads if load.safe > 0 and load.ratio >= 0]
+    quiet = "unknown" if past else "learning"
     if not loads:
-        return {**_current(snapshot), "state": "learning", "clauses": clauses(why)}
+        return {**_current(snapshot), "state": quiet, "clauses": clauses(why)}
     first = max(loads, key=lambda load: load.ratio / load.safe)
-    state = "warning" if first.ratio > first.safe else "learning"
+    state = "warning" if first.ratio > first.safe else quiet
     said = clauses(headroom_text(first.service, first.ratio, first.safe))
     return {**_current(snapshot), "state": state, "clauses": said, "notes": [clauses(why)]}
 
@@ -169,6 +171,7 @@ def _current(snapshot: Snapshot) -> CapacityPage:
     return {
         "ready": True,
         "current": sorted(rows, key=lambda row: (row.headroom is None, row.headroom or 0.0))[:MAX_ROWS],
+        "hidden": max(0, len(rows) - MAX_ROWS),
         "unlimited": [str(service) for service in sorted(services) if service not in known],
     }
 

@@ -136,7 +136,7 @@ export const propagationPath = (data) => {
       ? h(
           "div",
           { class: "propagation-part" },
-          h("span", { class: "muted" }, name),
+          h("span", { class: "muted", "aria-hidden": "true" }, name), // the list has it as its label
           h("ol", { class: "propagation", "aria-label": name }, steps.map(item)),
         )
       : null;

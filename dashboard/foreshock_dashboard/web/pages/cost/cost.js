@@ -183,7 +183,7 @@ const unusedColumns = ({ currency = "", unused = [] }) => [
     text: true,
     fixed: true,
     cell: ({ service, on }) => [
-      service ? serviceLink(service) : h("i", null, HOLDINGS.unknown),
+      service ? serviceLink(service) : h("i", null, COST_TEXTS.unknown_service),
       h("small", { class: "reference narrow-only" }, on.slice(0, 2).join(", "), on.length > 2 ? ", …" : ""),
     ],
   },

@@ -10,11 +10,10 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.baseline.xids import new_xids
-from foreshock_dashboard.model.incident import Cause, Severity, State
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_wait
 from foreshock_dashboard.web.state.numbers import FULL_SCALE_BYTE, Row, newest, number, packed, whole_percents
 from foreshock_dashboard.web.state.placement import (
@@ -151,14 +150,9 @@ class TypedArray(TypedDict):
 
 
 class FleetIncident(Row):
-    """An open incident."""
+    """An open incident that affects services. gpus: the number of those on which it acts."""
 
-    id: str
-    severity: Severity
-    state: State
-    cause: Cause | None
     service: str
-    affected: list[str]
     gpus: int
 
 
@@ -198,7 +192,8 @@ class Fleet(TypedDict, total=False):
     """The payload of the Fleet page; before the first evaluation `ready` and `metric` alone.
 
     values, gpu_wait: a byte per GPU; the latter is the longest of a service with requests. incident_gpus, faults: by
-    index of a GPU. matches: GPUs that the filter selects, of which `rows` are the first.
+    index of a GPU. incidents: the most urgent ones. mark_status: that of the worst one with `incident_gpus`.
+    matches: GPUs that the filter selects, of which `rows` are the first.
     """
 
     ready: Required[bool]
@@ -211,6 +206,7 @@ class Fleet(TypedDict, total=False):
     unit: str
     incident_gpus: list[int]
     incidents: list[FleetIncident]
+    mark_status: IncidentStatus | None
     faults: list[tuple[int, Fault]]
     counts: GpuCounts
     rows: list[InventoryRow]
@@ -241,17 +237,10 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
         "unit": metric.unit,
         "incident_gpus": gpus_in_incidents(world, current),
         "incidents": [
-            FleetIncident(
-                item.id,
-                item.severity,
-                item.state,
-                item.cause if item.is_cause_stated else None,
-                str(item.service),
-                list(map(str, item.affected)),
-                len(item.stated_suspect.gpus),
-            )
-            for item in current[:MAX_INCIDENTS]
+            FleetIncident(str(item.service), len(item.stated_suspect.gpus))
+            for item in [item for item in current if item.affected][:MAX_INCIDENTS]
         ],
+        "mark_status": next((incident_status(item) for item in current if item.stated_suspect.gpus), None),
         "faults": [(row, fault) for row, fault in enumerate(gpu_faults(world)) if fault],
         "counts": _counts(world, columns),
         "rows": inventory_rows(world, columns, rows[:MAX_ROWS]),

@@ -15,7 +15,7 @@ import {
 import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, FAULTS, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
-import { incidentHref, incidentState, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
+import { incidentHref, incidentState } from "#web/assets/timeline/incident.js";
 import { HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import { allocatedText } from "#web/assets/widgets/allocated.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
@@ -110,7 +110,7 @@ const drawCounts = ({ counts, incidents }) =>
     countFact(counts.errors, "with errors (15 min)", { metric: "errors", kind: "bad" }),
     countFact(counts.lost, "lost (off the bus)", { kind: "bad" }),
     countFact(counts.no_data, "without data", { kind: "poor" }),
-    incidents.filter(({ affected }) => affected.length).map(incidentFact),
+    incidents.map(incidentFact),
   );
 
 /** @param {FleetData} data */
@@ -152,7 +152,7 @@ const drawGrid = (data, topology) => {
     values: decodeBytes(data.values.bdata),
     gpuWait: data.gpu_wait ? decodeBytes(data.gpu_wait) : null,
     marked: new Set(data.incident_gpus),
-    markStatus: worstStatus(data.incidents.map(incidentStatus)),
+    markStatus: data.mark_status,
     faults: new Map(data.faults),
     opened: data.open?.gpu ?? "",
   };

@@ -1,18 +1,15 @@
 // The values of the Fleet page, as the hub's JSON has them.
 import type { GpuFault } from "#web/assets/gpu_grid/grid_values.js";
-import type { Allocated, Cause, Incident, IncidentState, LivePayload, Severity } from "#web/assets/payload.d.ts";
+import type { Allocated, Incident, LivePayload } from "#web/assets/payload.d.ts";
+import type { IncidentStatus } from "#web/assets/timeline/incident.js";
 
 /** What the grid can show. */
 export type Metric = "busy" | "contended" | "memory" | "power" | "temperature" | "throttled" | "nvlink" | "errors";
 
 export interface FleetIncident {
-  id: string;
-  severity: Severity;
-  state: IncidentState;
-  cause: Cause | null;
   /** The service that it is about. */
   service: string;
-  affected: string[];
+  /** Number of GPUs on which it acts. */
   gpus: number;
 }
 
@@ -74,7 +71,10 @@ export interface FleetData extends LivePayload {
     lost: number | null;
     no_data: number;
   };
+  /** Those that affect services, the most urgent first. */
   incidents: FleetIncident[];
+  /** Of the worst incident that acts on `incident_gpus`. */
+  mark_status: IncidentStatus | null;
   metrics: { name: Metric; title: string; available: boolean }[];
   metric: Metric;
   unit: string;

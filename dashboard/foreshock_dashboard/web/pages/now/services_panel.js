@@ -113,7 +113,11 @@ export const drawServices = ({ services, hidden, verdict, spark_seconds }) => {
       head,
       services.map((service) => serviceRow(service, range)),
     ),
-    h("p", { class: "note" }, link(pageHref("/services"), `All ${services.length + hidden} ${NOW_TEXTS.all_services}`)),
+    h(
+      "p",
+      { class: "note" },
+      link(pageHref("/services"), `${NOW_TEXTS.all} ${services.length + hidden} ${NOW_TEXTS.all_services}`),
+    ),
   );
   setPanel("services", "ready");
 };

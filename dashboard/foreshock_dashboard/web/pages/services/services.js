@@ -4,7 +4,7 @@ import { formatRate, formatSeconds, inWords, isNumber } from "#web/assets/format
 import { healthState, serviceState, stateOf, suspectTag } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
-import { EMPTY, SEVERITIES, TILE_TEXTS } from "#web/assets/words.js";
+import { CONDITIONS, EMPTY, SEVERITIES, TILE_TEXTS } from "#web/assets/words.js";
 import {
   breachCell,
   breachRank,
@@ -34,13 +34,14 @@ const latencyLine = ({ spark, slo, id }) => {
 };
 
 /**
- * The severity of a service's own open incident, beside a state that may be milder; null for none.
+ * The status of a service's own open incident, beside a state that does not say it; null for none.
  * @param {ServiceRow} row
  */
-const incidentTag = ({ incident_status: status }) =>
-  status === "critical" || status === "warning"
-    ? [" ", h("span", { class: "level" }, healthState(status, SEVERITIES[status]))]
-    : null;
+export const incidentTag = ({ incident_status: status, condition }) => {
+  if (!status || status === condition) return null;
+  const word = status === "recovering" ? CONDITIONS.recovering : SEVERITIES[status];
+  return [" ", h("span", { class: "level" }, healthState(status, word))];
+};
 
 /** @type {import("#web/assets/widgets/table.js").Column<ServiceRow>[]} */
 const COLUMNS = [

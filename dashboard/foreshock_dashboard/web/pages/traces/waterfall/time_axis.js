@@ -44,3 +44,19 @@ export const placeOf = (start, seconds, range) => {
   const width = Math.min(start + seconds, end) - left;
   return { left: ((left - range.start) / range.seconds) * 100, width: (width / range.seconds) * 100 };
 };
+
+/**
+ * Parts of time in order, those joined that are no further apart than a gap.
+ * @param {readonly (readonly [offset: number, seconds: number])[]} parts
+ * @param {number} gap in seconds
+ */
+export const joinParts = (parts, gap) => {
+  /** @type {[offset: number, seconds: number][]} */
+  const joined = [];
+  for (const [offset, seconds] of [...parts].sort(([a], [b]) => a - b)) {
+    const last = joined.at(-1);
+    if (last && offset <= last[0] + last[1] + gap) last[1] = Math.max(last[1], offset + seconds - last[0]);
+    else joined.push([offset, seconds]);
+  }
+  return joined;
+};

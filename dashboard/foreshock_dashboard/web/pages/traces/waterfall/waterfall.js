@@ -2,16 +2,25 @@
 import { hrefWith, navigate } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { byId, closest, h, put, requireId } from "#web/assets/dom.js";
-import { formatDuration, formatSeconds, inWords, localName, plural, shortLabels } from "#web/assets/format.js";
+import {
+  formatDuration,
+  formatPercent,
+  formatSeconds,
+  inWords,
+  localName,
+  plural,
+  shortLabels,
+} from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
 import { gpuLanes } from "#web/pages/traces/waterfall/gpu_lanes.js";
 import { drawSpanDetail } from "#web/pages/traces/waterfall/span_detail.js";
 import { treeRows, visibleRows } from "#web/pages/traces/waterfall/span_tree.js";
-import { axisRange, hasOtherWork, placeOf } from "#web/pages/traces/waterfall/time_axis.js";
+import { axisRange, hasOtherWork, joinParts, placeOf } from "#web/pages/traces/waterfall/time_axis.js";
 import { breakdownBar, traceSentence } from "#web/pages/traces/waterfall/time_breakdown.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").GpuLane} GpuLane */
+/** @typedef {import("#web/pages/traces/payload.d.ts").SpanGpu} SpanGpu */
 /** @typedef {import("#web/pages/traces/payload.d.ts").Trace} Trace */
 /** @typedef {import("#web/pages/traces/waterfall/time_axis.js").AxisRange} AxisRange */
 /** @typedef {import("#web/pages/traces/waterfall/span_tree.js").TreeRow} TreeRow */
@@ -37,6 +46,10 @@ const INDENT = 14;
 const MAX_INDENTED_LEVELS = 12;
 /** A shorter part of the critical path, as a share of the axis, would be a stray tick. */
 const MIN_CRITICAL_RATIO = 0.01;
+/** A gap between two parts of the critical path, as a share of the axis, that is thinner than a pixel. */
+const MAX_JOINED_RATIO = 0.001;
+/** A lesser share of a GPU is drawn as this one, so that it is seen. */
+const MIN_OPACITY = 0.2;
 const UNPLACED_WAIT = "GPU wait (its length; its place in the span is unknown)";
 
 /** @type {View | null} */
@@ -109,7 +122,7 @@ const drawTrace = (body, shown) => {
     traceSentence(trace),
     breakdownBar(trace, label),
     facts(trace),
-    legend(trace, label),
+    legend(shown),
     hasOtherWork(trace)
       ? h(
           "p",
@@ -177,11 +190,10 @@ const facts = (trace) => {
   );
 };
 
-/**
- * @param {Trace} trace
- * @param {(service: string) => string} label
- */
-const legend = ({ spans }, label) => {
+/** @param {View} shown */
+const legend = (shown) => {
+  const { trace, label } = shown;
+  const { spans } = trace;
   const services = new Map(spans.map(({ service, color }) => [service, color]));
   const hasGaps = spans.some(({ gaps }) => gaps?.length);
   const waits = spans.flatMap(({ gpu }) => (gpu?.waited_seconds ? [gpu] : []));
@@ -190,9 +202,8 @@ const legend = ({ spans }, label) => {
     { class: "legend" },
     [...services].map(([service, color]) => h("span", null, serviceDot(color), label(service))),
     h("span", { class: "key critical-path" }, "critical path"),
-    waits.length
-      ? h("span", { class: "key wait" }, waits.some((gpu) => gpu.upper_bound) ? UNPLACED_WAIT : "GPU wait")
-      : null,
+    waits.some((gpu) => waitLane(gpu, shown)) ? h("span", { class: "key wait" }, "GPU wait") : null,
+    waits.some((gpu) => !waitLane(gpu, shown)) ? h("span", { class: "key wait" }, UNPLACED_WAIT) : null,
     hasGaps ? h("span", { class: "key gap" }, "uninstrumented gap") : null,
   );
 };
@@ -253,6 +264,14 @@ const barPart = (kind, start, seconds, { range }, { title = null, style = "", mi
 };
 
 /**
+ * The lane that says when a span waited; undefined where its wait is an upper bound, or of an unknown GPU.
+ * @param {SpanGpu} gpu
+ * @param {View} shown
+ */
+const waitLane = ({ gpus: [name = "", ...others], upper_bound: isBound }, { lanes }) =>
+  isBound || others.length ? undefined : lanes.get(name);
+
+/**
  * The GPU wait of a span: where it was if that was measured, else as long as it was from the start of the span.
  * @param {TreeSpan} span
  * @param {View} shown
@@ -260,19 +279,21 @@ const barPart = (kind, start, seconds, { range }, { title = null, style = "", mi
 const waitParts = (span, shown) => {
   const { gpu, offset_seconds: spanStart, duration_seconds: spanSeconds } = span;
   if (!gpu?.waited_seconds) return [];
-  const [name, ...others] = gpu.gpus;
-  const lane = name === undefined || others.length ? undefined : shown.lanes.get(name);
-  if (!lane || gpu.upper_bound) {
-    const title = `GPU wait up to ${formatSeconds(gpu.waited_seconds)}, at an unknown time within the span`;
+  const lane = waitLane(gpu, shown);
+  if (!lane) {
+    const length = `${gpu.upper_bound ? "up to " : ""}${formatSeconds(gpu.waited_seconds)}`;
+    const title = `GPU wait ${length}, at an unknown time within the span`;
     return [barPart("wf-wait", spanStart, Math.min(gpu.waited_seconds, spanSeconds), shown, { title })];
   }
   return lane.intervals
     .filter(({ service }) => service !== lane.own)
-    .map(({ service, offset_seconds: offset, duration_seconds: seconds }) => {
+    .map(({ service, share, offset_seconds: offset, duration_seconds: seconds }) => {
       const start = Math.max(offset, spanStart);
       const end = Math.min(offset + seconds, spanStart + spanSeconds);
-      const title = `${inWords(service)} used ${localName(lane.gpu)}`;
-      return end > start ? barPart("wf-wait", start, end - start, shown, { title }) : null;
+      // The wait counts the neighbor's share of this time.
+      const title = `${inWords(service)} used ${formatPercent(share)} of ${localName(lane.gpu)}`;
+      const style = `opacity:${Math.max(MIN_OPACITY, share)}`;
+      return end > start ? barPart("wf-wait", start, end - start, shown, { title, style }) : null;
     });
 };
 
@@ -364,7 +385,7 @@ const spanTrack = (span, isFolded, shown) => {
       barPart("wf-gap", offset, length, shown, { title: `${formatSeconds(length)} uninstrumented` }),
     ),
     waitParts(span, shown),
-    (span.critical ?? [])
+    joinParts(span.critical ?? [], MAX_JOINED_RATIO * shown.range.seconds)
       .filter(([, length]) => length >= MIN_CRITICAL_RATIO * shown.range.seconds)
       .map(([offset, length]) => barPart("wf-critical", offset, length, shown)),
   );
@@ -375,15 +396,17 @@ const spanTrack = (span, isFolded, shown) => {
  * @param {TreeSpan} span
  * @param {View} shown
  */
-const spanLength = ({ offset_seconds: start, duration_seconds: seconds, status, gpu }, { range }) =>
-  h(
+const spanLength = ({ offset_seconds: start, duration_seconds: seconds, status, gpu }, { range }) => {
+  const length = `${placeOf(start, seconds, range) ? "" : `from ${formatSeconds(start)}: `}${formatSeconds(seconds)}`;
+  const wait = gpu?.waited_seconds ? `, GPU wait ${formatSeconds(gpu.waited_seconds)}` : "";
+  return h(
     "div",
-    { class: "wf-length" },
-    placeOf(start, seconds, range) ? null : `from ${formatSeconds(start)}: `,
-    formatSeconds(seconds),
-    gpu?.waited_seconds ? h("span", { class: "muted" }, `, GPU wait ${formatSeconds(gpu.waited_seconds)}`) : null,
-    status === "error" ? healthState("critical", "error") : null,
+    { class: "wf-length", title: length + wait },
+    status === "error" ? [healthState("critical", "error"), " "] : null,
+    length,
+    wait ? h("span", { class: "muted" }, wait) : null,
   );
+};
 
 /**
  * Fold or unfold a row.
