@@ -11,7 +11,7 @@ import { COURSE, NOW_TEXTS } from "#web/assets/words.js";
 /** Pages that lead with the incident. */
 const OWN_PAGES = ["now", "cascade"];
 
-/** The incident and its status that a screen reader has heard of, here or on a page of its own; "" for none. */
+/** The incident and its status that a screen reader has heard of, on any page; "" for none. */
 let announced = "";
 
 /**
