@@ -73,7 +73,7 @@ def test_unused_gpus_are_listed_with_the_command_to_release_them(visit: Open, si
     expect(page.locator("#time")).to_be_hidden()
     expect(page.locator("#gpu-time .legend")).to_have_text(re.compile("Busy.*Waiting.*idle.*Unallocated"))
     row = page.locator("#unused tbody tr").first
-    expect(row).to_contain_text("ml/notebook holds 1 unused GPU: no kernel for 2 d.")
+    expect(row.locator("th, td")).to_contain_text(["ml/notebook", "1", "2 d", "Scale it to 0 replicas", "host-1/gpu-1"])
     expect(row.get_by_role("button", name="Copy")).to_have_attribute("data-copy", re.compile("--replicas=0"))
     for _ in at_each_width(page):
         assert_accessible_and_fits(page)
@@ -113,7 +113,8 @@ def test_the_headline_names_the_affected_service_and_its_condition(visit: Open) 
     expect(page.get_by_role("alert")).to_have_text(
         re.compile("^Critical · firing: embedder is degraded.*Suspected cause: .*train-llm")
     )
-    expect(page.locator("#evidence")).to_contain_text("train-llm")
+    expect(page.locator("#verdict-detail")).to_contain_text("train-llm")
+    expect(page.locator("#evidence")).to_contain_text("GPU time")
     expect(page.locator("#simulated")).to_be_visible()
     expect(page.locator("#matrix")).to_contain_text("46%")
     expect(page).to_have_title("⬢ embedder is degraded · Now · foreshock")

@@ -153,8 +153,9 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.slow
-def test_only_loops_that_need_no_steps_run_beside_the_day() -> None:
+def test_only_loops_that_need_no_steps_run_beside_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """The steps evaluate, forecast, read the cost, and write the samples. `--duration` ends the day."""
+    monkeypatch.setattr("foreshock_dashboard.simulated.daily_demo.GAP_SECONDS", 60.0)  # simulated before the day
     before = {thread.name for thread in threading.enumerate()}
     with redirect_stdout(Screen()) as screen:
         assert main(["demo", "--scenario", "daily-peak", "--port", "0", "--no-browser", "--duration", "1ms"]) == 0

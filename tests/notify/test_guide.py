@@ -27,7 +27,7 @@ def test_the_guide_gives_the_bounds_and_filters() -> None:
         f"at most every {MIN_UPDATE_SECONDS / 60:g} min",
         f"a latent risk lasts {LATENT_SECONDS / 60:g} min",
         f"posts alerts when they change and every {RENEW_SECONDS:g} s. They end {VALID_SECONDS / 60:g} min after",
-        f"once its date is within {OTHER_LEAD_SECONDS / DAY_SECONDS:.0f} days".replace("2", "two"),
+        f"when its date is within {OTHER_LEAD_SECONDS / DAY_SECONDS:.0f} days".replace("2", "two"),
         f"a message comes only if the date is within {ACT_AHEAD_SECONDS / 3600:.0f} hours".replace("2", "two"),
         f"at most every {UPDATE_SECONDS / 3600:g} h, unless",
         f"would leave less than {ACT_AHEAD_SECONDS / 3600:.0f} hours".replace("2", "two"),

@@ -1,4 +1,4 @@
 """ASGI middleware and plumbing: security, authentication, answers, static files, and the server.
 
-Imports: `access`, `common`, `foreshock_exporter.web`, `model`, `web.state`.
+Imports: `access`, `common`, `foreshock_exporter.web`, `model`, `web.panels`, `web.state`.
 """
