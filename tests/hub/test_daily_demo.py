@@ -37,9 +37,12 @@ MIN_LEAD_SECONDS = 4 * HOUR_SECONDS
 @pytest.fixture(scope="module", name="day")
 def _day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedDay]:
     """In the morning, after two steps: fewer requests than at midnight, when the demo begins."""
-    day = SimulatedDay(MORNING, 1, tmp_path_factory.mktemp("day"), {"port": 0})
+    with pytest.MonkeyPatch.context() as patched:  # a sixth of what is simulated before the demo
+        patched.setattr("foreshock_dashboard.simulated.daily_demo.GAP_SECONDS", 1800.0)
+        day = SimulatedDay(MORNING, 1, tmp_path_factory.mktemp("day"), {"port": 0})
+        filled = day.fill(threading.Event())
     with closing(day.hub):
-        assert day.fill(threading.Event())
+        assert filled
         day.step()
         day.step()
         yield day
