@@ -6,7 +6,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 NODE_READY := node_modules/.ready
 # A third of a test's time waits for servers and browsers.
-WORKERS = --numprocesses $(shell echo $$(($$(nproc) + 1))) --maxprocesses 4
+WORKERS = --numprocesses $(shell echo $$(($$(nproc) + 2))) --maxprocesses 4
 TESTS = $(if $(ROOM),$(or $(wildcard tests/$(ROOM) tests/$(ROOM)_* tests/test_$(ROOM).py),$(error no tests/$(ROOM))))
 
 # Where Python may write no bytecode, each process that a test starts would compile the packages again.
