@@ -49,36 +49,50 @@ def default(function: object, name: str) -> int:
 
 
 MEMORY = Memory(Settings().memory_limit)
+SMALL = Memory(300 << 20)
 RECEIVER = receiver.Receiver(accept=lambda _: None, admission=admission.Admission(MEMORY.request_bytes))
 LIMITS = {
-    "size, as sent": f"{size(RECEIVER.max_bytes)}; {size(admission.MAX_REQUEST_BYTES)}",
-    "size of JSON": f"{size(RECEIVER.max_bytes // receiver.JSON_SIZE_FACTOR)}; "
-    f"{RECEIVER.admission.max_pending_bytes // receiver.PENDING_PER_JSON_VALUE:,}",
-    "size of a gRPC message": f"{size(RECEIVER.admission.max_pending_bytes // otlp_grpc.MAX_RECEIVING)}; "
-    f"{size(otlp_grpc.MIN_MESSAGE_BYTES)}",
+    "size, as sent": size(RECEIVER.max_bytes),
+    "size of JSON": size(RECEIVER.max_bytes // receiver.JSON_SIZE_FACTOR),
+    "number of objects": f"{RECEIVER.admission.max_pending_bytes // receiver.PENDING_PER_JSON_VALUE:,}",
+    "size of a gRPC message": size(RECEIVER.admission.max_pending_bytes // otlp_grpc.MAX_RECEIVING),
     "spans, scopes, and resources": f"{split.MAX_FIELDS:,}",
     "gzip members": f"{gunzip.MAX_GZIP_MEMBERS:,}",
     "time to arrive": f"{otlp_http.BODY_SECONDS:g} s",
-    "bytes": size(decode.MAX_SPAN_BYTES),
-    "bytes of its resource": f"{size(decode.MAX_ORIGIN_BYTES)} each",
-    "bytes of requests": f"{size(RECEIVER.admission.max_pending_bytes)}; those of more than "
-    f"{size(admission.SMALL_REQUEST_BYTES)} {size(RECEIVER.admission.max_large_bytes)}",
-    "connections of each port": "a quarter of the files that the process may have open, "
-    f"{http_limits.MAX_CONNECTIONS:,} at most",
-    "messages that gRPC receives": f"{otlp_grpc.MAX_RECEIVING}; {otlp_grpc.MAX_STREAMS_PER_CONNECTION}",
-    "time of a connection": f"{otlp_http.IDLE_SECONDS:g} s; {otlp_grpc.HANDSHAKE_SECONDS:g} s",
-    "characters of a service's name": f"{span.MAX_SERVICE_CHARS}",
-    "characters of a label": f"{names.MAX_LABEL_CHARACTERS}",
+    "size": size(decode.MAX_SPAN_BYTES),
+    "size of its resource": f"{size(decode.MAX_ORIGIN_BYTES)} each",
+    "size of requests": size(RECEIVER.admission.max_pending_bytes),
+    f"part of it for requests of more than {size(admission.SMALL_REQUEST_BYTES)}": size(
+        RECEIVER.admission.max_large_bytes
+    ),
+    "connections per port": f"a quarter of the process's limit for open files, at most {http_limits.MAX_CONNECTIONS:,}",
+    "messages that gRPC receives": f"{otlp_grpc.MAX_RECEIVING}",
+    "such messages per connection": f"{otlp_grpc.MAX_STREAMS_PER_CONNECTION}",
+    "time of a connection": f"{otlp_http.IDLE_SECONDS:g} s",
+    "time of a gRPC handshake": f"{otlp_grpc.HANDSHAKE_SECONDS:g} s",
+    "characters in the name": f"{span.MAX_SERVICE_CHARS}",
+    "characters in a label": f"{names.MAX_LABEL_CHARACTERS}",
     "span names of one service": f"{counters.MAX_SPAN_NAMES}",
-    "series derived from spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,}",
-    "span IDs that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,}",
-    "spans of one trace": f"{StoreLimits().max_trace_spans:,}; {parameters.MAX_SPANS:,}",
+    "series derived from spans": f"{default(span_metrics.SpanMetrics, 'max_series'):,} "
+    f"({SMALL.span_series:,} at a memory limit of 300 MiB)",
+    "span IDs that wait": f"{default(span_metrics.SpanMetrics, 'max_items'):,} ({SMALL.pending_spans:,} at 300 MiB)",
+    "spans of one trace that are read": f"{StoreLimits().max_trace_spans:,}",
+    "spans of one trace in one API response": f"{parameters.MAX_SPANS:,}",
 }
+BOUNDS = (
+    f"the size of a request is still limited to {size(admission.MAX_REQUEST_BYTES)}.",
+    f"gRPC messages of at least {size(otlp_grpc.MIN_MESSAGE_BYTES)} are accepted.",
+)
 
 
 @pytest.mark.parametrize("what", LIMITS)
 def test_every_limit_is_documented_as_it_is(what: str) -> None:
-    assert [row[1] for row in ROWS if row[0] == what or (what != "bytes" and row[0].startswith(what))] == [LIMITS[what]]
+    assert [row[1] for row in ROWS if row[0] == what or (what != "size" and row[0].startswith(what))] == [LIMITS[what]]
+
+
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_the_bounds_of_limits_that_follow_the_memory_limit_are_documented(bound: str) -> None:
+    assert bound in " ".join(DOCUMENT.split())
 
 
 def test_both_listeners_have_the_same_timeouts() -> None:
