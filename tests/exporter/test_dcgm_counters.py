@@ -48,7 +48,10 @@ DEFAULT_COUNTERS = [
 ]
 """dcgm-exporter's etc/default-counters.csv at 4.8, but for `NOT_COUNTERS`."""
 NOT_COUNTERS = {
-    "DCGM_FI_DEV_VGPU_LICENSE_STATUS": ("0 or 1", "none: of a virtual machine with NVIDIA vGPU, not of a GPU host"),
+    "DCGM_FI_DEV_VGPU_LICENSE_STATUS": (
+        "0 or 1",
+        "no counterpart: a property of virtual machines with NVIDIA vGPU, not of GPU hosts",
+    ),
     "DCGM_FI_DRIVER_VERSION": ("label", "label `driver_version` of `gpu_info`"),
 }
 """Its other lines, with unit and our counterpart."""
@@ -248,7 +251,7 @@ def documented_table() -> str:
     rows = ["| dcgm-exporter | unit | foreshock-exporter |", "|---|---|---|"]
     rows += [f"| `{row.family.name}` | {row.unit or '–'} | `{row.ours}` |" for row in ROWS]
     xid = "`gpu_xid_last_timestamp_seconds`, `gpu_xid_errors_total`, `gpu_service_xid_errors_total`"
-    rows.append(f"| `{XID_ERRORS.name}` | number of the last | {xid} |")
+    rows.append(f"| `{XID_ERRORS.name}` | number of the last error | {xid} |")
     rows += [f"| `{name}` | {unit} | {ours} |" for name, (unit, ours) in NOT_COUNTERS.items()]
     return "\n".join(rows) + "\n"
 
