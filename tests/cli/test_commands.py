@@ -129,7 +129,9 @@ def test_every_example_parses(line: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["reprot"], "No such command 'reprot'."),
+        (["reprot"], "No such command 'reprot'. Did you mean 'incident report'?"),
+        (["incidents"], "No such command 'incidents'. Did you mean 'get incidents'?"),
+        (["xyzzy"], "No such command 'xyzzy'."),
         (["alerts"], "No such command 'alerts'. It was renamed to 'generate rules' in 0.2."),
         (["simulate", "calm"], "It was renamed to 'dev simulate' in 0.2."),
         (["serve", "--objectives", "a=1s"], "No such option '--objectives'. It was renamed to '--slo' in 0.2."),
@@ -139,14 +141,18 @@ def test_every_example_parses(line: str) -> None:
         (["get", "gpus", "--json"], "It was renamed to '--output' in 0.2."),
         (["incident", "reprot"], "Did you mean 'report'?"),
         (["recording", "replya"], "Did you mean 'replay'?"),
-        (["serve", "--scrape-intervall", "5s"], "'--scrape-interval'?"),
+        (
+            ["serve", "--scrape-intervall", "5s"],
+            "No such option '--scrape-intervall'. Did you mean '--scrape-interval'?",
+        ),
+        (["serve", "--prot", "1"], "No such option '--prot'. Did you mean '--port'?"),
         (["get", "services", "--out", "json"], "No such option '--out'."),
         (["get", "services", "-o", "jsn"], "'jsn' is not one of 'table', 'json', 'yaml', 'csv'."),
         (["get", "pools", "one"], "Got unexpected extra argument (one)"),
         (["incident", "show"], "Missing argument 'INCIDENT'."),
         (
             ["get", "gpus", "--from", "localhost:8050"],
-            "--from: 'localhost:8050' is neither a folder nor a valid URL; use http",
+            "--from: 'localhost:8050' is neither a folder nor a valid URL; use a URL such as http",
         ),
         (["dev", "simulate", "clam", "--output-dir", "x"], "did you mean 'calm'?"),
         (["dev", "scenarios", "calm", "-o", "json"], "a scenario is printed as YAML. Leave out --output."),

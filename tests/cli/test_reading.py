@@ -243,10 +243,11 @@ def test_a_report_is_html_with_plots_inside_or_markdown_with_plots_beside(
         (["incident", "show", "2020"], 1, "no incident '2020'. Known: "),
         (["incident", "list", "--start", "now-60d"], 2, "invalid time range. Use a range of up to 48 h"),
         (["incident", "list", "--start", "yesterday"], 2, "--start: 'yesterday' is not a valid time; use"),
-        (["get", "services", "--at", "yesterday"], 1, "at='yesterday': is not a valid time; use"),
+        (["get", "services", "--at", "yesterday"], 2, "--at: 'yesterday' is not a valid time; use"),
+        (["change", "add", "--title", "x", "--at", "noon"], 2, "--at: 'noon' is not a valid time; use"),
         (["trace", "show", "xyz"], 2, "trace id 'xyz': not a hexadecimal number"),
         (["get", "services", "--http-config", "/nowhere"], 2, "--http-config: /nowhere: cannot be read"),
-        (["get", "gpus", "--from", "http://127.0.0.1:1"], 1, "no response: Connection refused. Start a hub, or pass"),
+        (["get", "gpus", "--from", "http://127.0.0.1:1"], 1, "no response (Connection refused). Start a hub, or pass"),
         (["get", "gpus", "--from", "nowhere"], 2, "--from: 'nowhere' is neither a folder nor a valid URL; use"),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_trace_of_a_running_hub_names_who_held_its_gpu(
         (
             ("1", "--from", "localhost:8050"),
             2,
-            "--from: 'localhost:8050' is neither a folder nor a valid URL; use http://",
+            "--from: 'localhost:8050' is neither a folder nor a valid URL; use a URL such as http://",
         ),
         ((), 2, "Missing argument 'TRACE_ID'"),
     ],
@@ -124,7 +124,7 @@ def test_an_address_where_no_hub_is_exits_1_and_says_what_to_do(free_address: st
     """No server listens there, or another one."""
     silent = trace("1", "--from", f"http://{free_address}")
     assert silent.returncode == 1
-    assert "no response: Connection refused" in silent.stderr
+    assert "no response (Connection refused)" in silent.stderr
     assert "pass --from URL|DIR" in silent.stderr
 
     other = trace("1", "--from", f"http://{html_page}")

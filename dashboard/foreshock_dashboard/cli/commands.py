@@ -13,6 +13,7 @@ from typing import Any
 import click
 from click.shell_completion import get_completion_class
 
+from foreshock_dashboard.common.did_you_mean import did_you_mean
 from foreshock_dashboard.settings.renamed import COMMANDS, renamed, renamed_flag
 from foreshock_dashboard.settings.settings import HubError, SettingsError
 from foreshock_exporter.common.log import escape_controls
@@ -61,7 +62,7 @@ class _LazyCommand(click.Command):
 
 
 class _Group(click.Group):
-    """A group that lists its commands in the order of declaration."""
+    """A group that lists its commands in the order of declaration, and suggests one for an unknown word."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(self.commands)
@@ -69,10 +70,19 @@ class _Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command of a word; a name before 0.2 is refused with the new one."""
-        if args[0] not in self.commands and ctx.parent is None and (hint := renamed(args[0], COMMANDS)):
-            raise click.UsageError(f"No such command {args[0]!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
+        """The command of a word; an unknown one is refused with the new name since 0.2, or a similar command."""
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        hint = renamed(args[0], COMMANDS) if ctx.parent is None else ""
+        raise click.UsageError(f"No such command {args[0]!r}.{hint or self._suggestion(args[0])}", ctx)
+
+    def _suggestion(self, word: str) -> str:
+        """A similar command, also one of a group within: `incidents` is `get incidents`."""
+        paths = {name: name for name in self.commands}
+        for group, below in self.commands.items():
+            for name in below.commands if isinstance(below, click.Group) else ():
+                paths.setdefault(name, f"{group} {name}")
+        return did_you_mean(word, paths, shown=paths)
 
 
 def _group(name: str, summary: str, **commands: tuple[str, str]) -> _Group:
@@ -204,9 +214,10 @@ def exit_code(execute: Callable[[], object]) -> int:
     try:
         code = execute()
     except click.NoSuchOption as error:
-        known = [name for param in error.ctx.command.params for name in param.opts] if error.ctx else ()
-        if hint := renamed_flag(error.option_name, known):
-            error = click.NoSuchOption(error.option_name, f"{error.message}{hint}", ctx=error.ctx)
+        unknown = error.option_name
+        known = [flag for param in error.ctx.command.params for flag in param.opts] if error.ctx else []
+        hint = renamed_flag(unknown, known) or did_you_mean(unknown, [flag for flag in known if flag[1] == "-"], "--")
+        error = click.NoSuchOption(unknown, f"No such option {unknown!r}.{hint}", ctx=error.ctx)
         error.show()
         return error.exit_code
     except click.ClickException as error:  # a usage error, with the usage line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, closing
 from functools import cached_property, wraps
@@ -19,7 +20,8 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.rules.rule_files import HUB_URL
 from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.settings.option_types import parse_url
-from foreshock_dashboard.settings.settings import Settings, SettingsError
+from foreshock_dashboard.settings.settings import Settings, SettingsError, parse_flag
+from foreshock_dashboard.settings.times import parse_time
 from foreshock_dashboard.sources import http_client
 from foreshock_dashboard.sources.http_config.client import ReloadingClient
 from foreshock_dashboard.sources.http_config.reading import read_http_config
@@ -66,7 +68,9 @@ class Source:
             self._url = parse_url(place)
         except ValueError:
             shown = without_credentials(place)
-            raise SettingsError(f"--from: {shown!r} is neither a folder nor a valid URL; use {HUB_URL}") from None
+            raise SettingsError(
+                f"--from: {shown!r} is neither a folder nor a valid URL; use a URL such as {HUB_URL}"
+            ) from None
         self.name = without_credentials(self._url)
         if self.name != self._url:
             raise SettingsError(
@@ -183,9 +187,8 @@ class Source:
         except SourceError as error:
             raise AnswerError(f"{self.name}: {error}") from None
         except httpx.HTTPError as error:
-            raise AnswerError(
-                f"{self.name}: no response: {http_client.error_text(error)}. Start a hub, or pass --from URL|DIR."
-            ) from None
+            reason = http_client.error_text(error)
+            raise AnswerError(f"{self.name}: no response ({reason}). Start a hub, or pass --from URL|DIR.") from None
 
     def _read(self, response: httpx.Response) -> bytes:
         """The body. Raises AnswerError if it is too large."""
@@ -275,6 +278,21 @@ def reads(
 
 
 reads_source = reads("hub URL or recording folder")
+
+
+def check_time(_: click.Context, param: click.Parameter, text: str | None) -> str | None:
+    """The text of a time option, which counts from the time of the hub or recording.
+
+    Raises SettingsError if it is no time.
+    """
+    if text is not None:
+        parse_flag(param.opts[0], lambda word: parse_time(word, time.time()), text)
+    return text
+
+
 at_option = click.option(
-    "--at", metavar="TIME", help="point in time, such as 2026-11-25T10:00:00Z or now-15m (default: now)"
+    "--at",
+    metavar="TIME",
+    callback=check_time,
+    help="point in time, such as 2026-11-25T10:00:00Z or now-15m (default: now)",
 )

@@ -8,7 +8,7 @@ from foreshock_dashboard.cli.get.incidents import CHANGE_COLUMNS, CHANGE_FIELDS
 from foreshock_dashboard.cli.options import GroupedCommand, output_option
 from foreshock_dashboard.cli.output import show
 from foreshock_dashboard.cli.respond.incident import user_name
-from foreshock_dashboard.cli.source import Source, reads
+from foreshock_dashboard.cli.source import Source, check_time, reads
 from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
 
 
@@ -29,7 +29,9 @@ from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
 @click.option("--link", metavar="URL", help="URL of the pipeline or commit")
 @click.option("--author", metavar="NAME", help="author of the change (default: the current user)")
 @click.option("--revision", metavar="NUMBER", help="Deployment revision before the change, to roll back to")
-@click.option("--at", metavar="TIME", help="time of the change, such as 2026-11-25T10:00:00Z (default: now)")
+@click.option(
+    "--at", metavar="TIME", callback=check_time, help="time of the change, such as 2026-11-25T10:00:00Z (default: now)"
+)
 @output_option("table", "json", "yaml", "csv")
 def add(source: Source, /, form: str, **fields: str | None) -> None:
     """Report a change. Pass --version or --title.

@@ -11,7 +11,7 @@ import click
 from foreshock_dashboard.cli.incident import one_incident
 from foreshock_dashboard.cli.options import GroupedCommand, output_option
 from foreshock_dashboard.cli.output import document
-from foreshock_dashboard.cli.source import Source, reads
+from foreshock_dashboard.cli.source import Source, check_time, reads
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.units import printable, utc_timestamp
@@ -21,7 +21,9 @@ FORMATS = ("text", "json", "yaml")
 
 writes_hub = reads("hub URL", no_recording="is read-only")
 for_option = click.option("--for", "duration", metavar="DURATION", help="length of the silence, such as 2h")
-until_option = click.option("--until", metavar="TIME", help="end of the silence, such as 2026-11-25T14:00:00Z")
+until_option = click.option(
+    "--until", metavar="TIME", callback=check_time, help="end of the silence, such as 2026-11-25T14:00:00Z"
+)
 comment_option = click.option("--comment", default="", metavar="TEXT", help="reason, up to 500 characters")
 
 

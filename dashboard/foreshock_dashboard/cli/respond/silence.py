@@ -15,7 +15,7 @@ from foreshock_dashboard.cli.respond.incident import (
     until_option,
     user_name,
 )
-from foreshock_dashboard.cli.source import Source, reads
+from foreshock_dashboard.cli.source import Source, check_time, reads
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import joined, joined_text, place
 from foreshock_dashboard.render.units import utc_timestamp
@@ -69,7 +69,7 @@ def list_(source: Source, form: str) -> None:
 @click.option(
     "--maintenance", is_flag=True, help="plan a maintenance window, for all services unless --service is given"
 )
-@click.option("--start", metavar="TIME", help="start time; may be in the future (default: now)")
+@click.option("--start", metavar="TIME", callback=check_time, help="start time; may be in the future (default: now)")
 @for_option
 @until_option
 @comment_option
