@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -16,6 +16,7 @@ from foreshock_exporter.gpu.sampler import Sampler
 from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.utilization import MAX_PROCESS_WAIT_SECONDS
 from foreshock_exporter.model.device import (
+    Activity,
     AerSeverity,
     Counters,
     DeviceError,
@@ -259,6 +260,61 @@ def test_a_counter_of_32_bits_is_followed_at_every_pass(host: ScriptedHost) -> N
     assert counters.pcie_transmit_bytes == carried - 2e9
 
 
+def test_samples_are_requested_about_as_often_as_the_driver_has_new_ones(
+    host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs more than a millisecond on some GPUs. None is lost: an idle second is seen at once."""
+    requests: list[int] = []
+    answer = host.utilization
+
+    def counted(gpu: int, since_us: int) -> Sequence[UtilizationSample]:
+        requests.append(since_us)
+        return answer(gpu, since_us)
+
+    monkeypatch.setattr(host, "utilization", counted)
+    sampler = Sampler(host, host.resolve)
+    before = play(host, sampler, 2.0, lambda at: 0.5, lambda at: {1: 0.5}).totals
+    requests.clear()
+    after = play(host, sampler, 10.0, lambda at: 0.5, lambda at: {1: 0.5}).totals
+    assert after.busy - before.busy == pytest.approx(5.0, abs=0.5 * PERIOD_US / 1e6)
+    assert after.service_busy[ONE] - before.service_busy[ONE] == pytest.approx(5.0, abs=0.5 * PERIOD_US / 1e6)
+    assert len(set(requests)) == pytest.approx(10e6 / PERIOD_US, abs=1), "each new sample is read alone"
+    assert len(requests) <= 85, "of 100 passes"
+
+
+@pytest.mark.parametrize(
+    ("activities", "growth"),
+    [
+        pytest.param([None, 0.0, 5e9, 10e9], 10e9, id="from the activity once it has begun"),
+        pytest.param([0.0, 5e9, None, 10e9], 10e9, id="missing while the activity begins again"),
+        pytest.param([0.0, 5e9, "driver", 10e9], 10e9, id="missing while the activity fails"),
+        pytest.param([0.0, 5e9, "not_supported", "not_supported"], 5e9 + 1e9, id="from the counter without activity"),
+        pytest.param(["not_supported"] * 4, 3e9, id="from the counter where there never was activity"),
+    ],
+)
+def test_pcie_bytes_of_32_bits_are_those_of_the_activity(
+    activities: list[float | Reason | None], growth: float, host: ScriptedHost
+) -> None:
+    """The counter, which wraps more often than it is read, grows by 1e9 a second, the activity by 5e9."""
+    sampler, gpu, bytes_sent = Sampler(host, host.resolve), host.gpus[0], list[float | None]()
+    for second, sent in enumerate(activities):
+        gpu.counters = Counters(pcie_transmit_bytes=second * 1e9, wraps={"pcie_transmit_bytes": 2.0**32})
+        if isinstance(sent, str):
+            gpu.activity = Activity(absent={"pcie_transmit_bytes": sent})
+        else:
+            gpu.activity = None if sent is None else Activity(pcie_transmit_bytes=sent)
+        sampler.sample(host.time)
+        host.time += 1.0
+        counters = sampler.snapshot(lambda lane: True, {}).gpus[0].counters
+        assert counters is not None
+        bytes_sent.append(counters.pcie_transmit_bytes)
+        gap = sent in (None, "driver") and second > 0
+        assert (bytes_sent[-1] is None) == gap
+        assert counters.absent.get("pcie_transmit_bytes") == ("driver" if sent == "driver" else None)
+    assert bytes_sent[0] is not None
+    assert bytes_sent[-1] == bytes_sent[0] + growth
+
+
 def test_services_that_ended_long_ago_get_no_unattributed_time(host: ScriptedHost) -> None:
     """A request from time 0 returns their old entries."""
     gpu = host.gpus[0]
@@ -275,7 +331,7 @@ def test_samples_kept_during_an_outage_are_counted_afterward(host: ScriptedHost)
     before = play(host, sampler, 10.0, lambda at: 1.0, lambda at: {1: 1.0}).totals
     gpu = host.gpus[0]
     gpu.broken = DeviceError("timeout", "no answer in time")
-    sampler.sample(host.time)
+    sampler.sample(host.time + PERIOD_US / 1e6)
     assert sampler.snapshot(lambda lane: True, {}).gpus == ()
     gpu.broken = None
     after = play(host, sampler, 5.0, lambda at: 1.0, lambda at: {1: 1.0}).totals

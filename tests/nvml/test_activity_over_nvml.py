@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pynvml  # type: ignore[import-untyped] # nvidia-ml-py ships no type hints
 import pytest
+from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 from tests.nvml.packing import Loading
 from tests.nvml.profiles import PROFILES, START, activity
@@ -272,6 +273,29 @@ def test_pcie_bytes_come_from_gpm_where_the_driver_does_not_count_them(scene_of:
     scene.run(10.0)
     assert value(scene, "gpu_pcie_transmit_bytes_total") == pytest.approx(10e9)
     assert value(scene, "gpu_pcie_receive_bytes_total") == pytest.approx(20e9)
+
+
+def test_pcie_bytes_come_from_gpm_where_the_counters_of_the_driver_wrap_too_often(scene_of: SceneOf) -> None:
+    """50 GB/s, of a link of generation 5, wrap 32 bits more than once between two passes."""
+    scene = scene_of("h100")
+    scene.double.dialects = (Dialect(pcie_bits=32),)
+
+    def changed(gpu: ScriptedGpu, age: float) -> ScriptedGpu:
+        sent = 50e9 * age
+        return replace(
+            gpu,
+            counters=replace(gpu.counters, pcie_transmit_bytes=sent % 2.0**32),
+            activity=replace(activity(age), pcie_transmit_bytes=sent),
+        )
+
+    change(scene, changed)
+    scene.run(2.0)
+    before = value(scene, "gpu_pcie_transmit_bytes_total")
+    calls = scene.double.journal().calls[0][layout.CALLS.index("nvmlDeviceGetFieldValues")]
+    scene.run(10.0)
+    assert value(scene, "gpu_pcie_transmit_bytes_total") - before == pytest.approx(10 * 50e9)
+    calls = scene.double.journal().calls[0][layout.CALLS.index("nvmlDeviceGetFieldValues")] - calls
+    assert calls <= 2 * 10 + 4, "state and counters each second, health each ten; none for each pass"
 
 
 def test_missing_pcie_bytes_have_the_reason_of_gpm_where_the_driver_does_not_count_them(

@@ -9,7 +9,13 @@ from typing import TypeVar
 from foreshock_exporter.common.log import ProblemLog, log
 from foreshock_exporter.gpu import limits
 from foreshock_exporter.gpu.contention import FastSample, ServiceKey
-from foreshock_exporter.gpu.monotonic import MAX_FAST_WRAP, CounterStates, follow, make_monotonic
+from foreshock_exporter.gpu.monotonic import (
+    MAX_FAST_WRAP,
+    CounterStates,
+    follow,
+    make_monotonic,
+    with_activity_bytes,
+)
 from foreshock_exporter.gpu.occupancy import Observation
 from foreshock_exporter.gpu.pools import Pools
 from foreshock_exporter.gpu.snapshot import GpuState
@@ -59,6 +65,8 @@ class GpuRecord:
     tenants: Tenants
     accumulated: Accumulated = field(default_factory=Accumulated)
     counter_states: CounterStates = field(default_factory=dict)
+    bytes_from_activity: set[str] = field(default_factory=set)
+    """Fields of `counters` last taken from `Activity`."""
     unknown_sharing_reads: int = 0
     """Reads in a row that did not say how the GPU is shared."""
 
@@ -161,7 +169,8 @@ class GpuCollector:
             if sample is not None:
                 self._notify(session, sample, time)
             self._set_outcome("process utilization", not session.sampler.failed)
-            self.state = self._build_state(session, time)
+            if sample is not None or state_due or self.state is None:
+                self.state = self._build_state(session, time)
         except DeviceError as error:
             self._problems.report(f"GPU {self._index}", f"{error}{self._description()}")
             self._mark_lost(time)
@@ -219,8 +228,12 @@ class GpuCollector:
             counters = self._call_driver(self._driver.counters, "counters")
             if isinstance(counters, DeviceError):
                 counters = Counters(absent=dict.fromkeys(_COUNTER_FIELDS, counters.reason))
+            record = session.record
+            counters = with_activity_bytes(
+                record.counter_states, counters, session.activity, record.bytes_from_activity
+            )
             session.fast_wraps = frozenset(name for name, wraps in counters.wraps.items() if wraps <= MAX_FAST_WRAP)
-            session.counters = _with_bytes_of(session.activity, make_monotonic(session.record.counter_states, counters))
+            session.counters = make_monotonic(record.counter_states, counters)
         if self._options.health and _due(session.health_read_at, time, HEALTH_INTERVAL_SECONDS):
             health = self._call_driver(self._driver.health, "health")
             if isinstance(health, DeviceError):
@@ -338,17 +351,6 @@ def describe(identity: Identity) -> str:
     """UUID, model, and PCI address of a GPU for log messages."""
     parts = (identity.uuid, identity.model, identity.pci_bus_id and f"PCI {identity.pci_bus_id}")
     return ", ".join(label_value(part) for part in parts if part)
-
-
-def _with_bytes_of(activity: Activity | None, counters: Counters) -> Counters:
-    """Counters with the PCIe bytes of `activity`, or its reasons, for drivers that do not count them (such as R535)."""
-    names = ("pcie_transmit_bytes", "pcie_receive_bytes")
-    missing = [name for name in names if getattr(counters, name) is None and name not in counters.absent]
-    if activity is None or not missing:
-        return counters
-    reasons = {name: activity.absent[name] for name in missing if name in activity.absent}
-    values = {name: getattr(activity, name) for name in missing}
-    return replace(counters, **values, absent={**counters.absent, **reasons})
 
 
 def _due(last: float | None, time: float, interval: float) -> bool:

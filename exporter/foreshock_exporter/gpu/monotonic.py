@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,7 @@ _COUNTER_FIELDS = {
         {"ecc_errors", "ecc_location_errors", "nvlink_errors", "c2c_errors", "pcie_aer_errors", "pcie_replays"}
     ),
 }
+_PCIE_BYTES = ("pcie_transmit_bytes", "pcie_receive_bytes")
 
 
 class CounterState(NamedTuple):
@@ -58,6 +60,34 @@ def follow(counter_states: CounterStates, counters: Counters, names: Collection[
     for name in names:
         if (value := getattr(counters, name)) not in (None, {}):
             _advance_value(counter_states, (Counters.__name__, name), value, counters.wraps.get(name))
+
+
+def with_activity_bytes(
+    counter_states: CounterStates, counters: Counters, activity: Activity | None, from_activity: set[str]
+) -> Counters:
+    """Raw counters with the PCIe bytes of `activity`, where the driver counts none (R535), or in 32 bits.
+
+    A full link of generation 5 wraps 32 bits 15 times a second, more often than counters are read. `from_activity` has
+    the fields last taken from there. These are missing while the activity fails, and their totals go on at a change.
+    """
+    taken: dict[str, Any] = {}
+    for name in _PCIE_BYTES:
+        counted, sent = getattr(counters, name), getattr(activity, name, None)
+        if name in counters.absent or (counted is not None and counters.wraps.get(name, math.inf) > MAX_FAST_WRAP):
+            continue
+        reason = activity.absent.get(name, "not_supported") if activity else ""
+        if sent is not None or counted is None or (name in from_activity and reason != "not_supported"):
+            taken[name] = sent
+        value, key = taken.get(name, counted), (Counters.__name__, name)
+        if value is not None and (name in taken) != (name in from_activity):
+            from_activity ^= {name}
+            if (state := counter_states.get(key)) is not None:
+                counter_states[key] = state._replace(raw=value)
+    if not taken:
+        return counters
+    wraps = {name: value for name, value in counters.wraps.items() if name not in taken}
+    reasons = {name: activity.absent[name] for name in taken if activity and name in activity.absent}
+    return replace(counters, **taken, wraps=wraps, absent={**counters.absent, **reasons})
 
 
 def _advance_part(counter_states: CounterStates, key: tuple[object, ...], part: _Part) -> _Part:

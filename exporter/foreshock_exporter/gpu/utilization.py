@@ -11,6 +11,7 @@ from foreshock_exporter.gpu.driver_samples import (
     BusyHistogram,
     Cursor,
     Interval,
+    Intervals,
     merged,
     new_intervals,
     observed,
@@ -23,6 +24,8 @@ from foreshock_exporter.model.device import DeviceError, Driver, ProcessUtilizat
 
 MAX_GAP_SECONDS = 60.0
 """Longest gap between two readings that is integrated; a longer one is a suspended host or a hung call."""
+PERIOD_SLACK = 0.01
+"""Part of the sample period by which the next sample may come early. It ends a wait that began too late."""
 MAX_PROCESS_WAIT_SECONDS = 1.25
 """Longest wait for process samples of a busy GPU; they may be slower than device samples."""
 MAX_SAMPLE_WAIT_SECONDS = 2.5
@@ -73,6 +76,8 @@ class UtilizationSampler:
         self._sharing: Sharing = "time-slicing"
         self._undivided_seconds = 0.0
         self._last_sample_at: float | None = None
+        self._last_read_at = self._next_sample_at = float("-inf")
+        self._min_period = 0.0  # unknown
         self._gap_seconds = 0.0
         self._pending: list[Interval] = []
         self._absent_by_source: dict[str, Mapping[str, str]] = {}
@@ -114,6 +119,8 @@ class UtilizationSampler:
 
     def _read_samples(self, time: float, reading: float | None) -> bool:
         """Count new device samples. False if the driver keeps none."""
+        if not self._pending and 0.0 < self._next_sample_at - time <= self._min_period:
+            return True
         try:
             cursor = self._accumulated.cursor
             new = new_intervals(cursor, self._driver.utilization(self._index, cursor.newest_us or 0))
@@ -125,6 +132,8 @@ class UtilizationSampler:
         self._accumulated.dropped["implausible"] += new.dropped
         if self._last_sample_at is None or new.cursor != cursor:
             self._last_sample_at = time
+            self._expect_next(time, new)
+        self._last_read_at = time
         self._accumulated.cursor = new.cursor
         if new.intervals:
             self._observe(new.intervals)
@@ -134,6 +143,16 @@ class UtilizationSampler:
         elif time - self._last_sample_at > MAX_SAMPLE_WAIT_SECONDS:
             return not self._keeps_no_samples(time, reading)
         return True
+
+    def _expect_next(self, time: float, new: Intervals) -> None:
+        """Set when the driver has the next sample at the earliest; a request before costs a millisecond for nothing.
+
+        The newest one appeared after the read before, and not before it was expected.
+        """
+        if new.intervals:
+            period = (1.0 - PERIOD_SLACK) * new.cursor.period
+            self._min_period = min(self._min_period or period, period)
+        self._next_sample_at = min(time, max(self._last_read_at, self._next_sample_at)) + self._min_period
 
     def _observe(self, intervals: Sequence[Interval]) -> None:
         histogram = self._accumulated.busy_histogram

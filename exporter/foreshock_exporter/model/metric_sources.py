@@ -47,8 +47,8 @@ _FAMILIES_BY_SOURCE = {
     "fields 74 to 79; 269 to 271, or 251 to 253 before driver 580.82 (assumed from 580.66 on)": (
         metrics.GPU_THROTTLED,
     ),
-    "field 197, else GPM metric 20": (metrics.PCIE_TRANSMIT,),
-    "field 198, else GPM metric 21": (metrics.PCIE_RECEIVE,),
+    "field 197, or GPM metric 20 where it is missing or has 32 bits": (metrics.PCIE_TRANSMIT,),
+    "field 198, or GPM metric 21 where it is missing or has 32 bits": (metrics.PCIE_RECEIVE,),
     "field 94": (metrics.PCIE_REPLAYS,),
     "nvmlDeviceGetCurrPcieLinkWidth": (metrics.PCIE_WIDTH,),
     "nvmlDeviceGetMaxPcieLinkWidth": (metrics.PCIE_WIDTH_MAX,),
@@ -103,7 +103,7 @@ _FAMILIES_BY_SOURCE = {
     "device samples minus process samples": (metrics.UNATTRIBUTED,),
     "nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses": (metrics.SERVICE_MEMORY, metrics.SERVICE_PROCESSES),
     "device and process samples": (metrics.CONTENDED,),
-    "GPM metric 10, fields 74, 138 or 202, 197, and their maxima": (
+    "GPM metrics 10 and 20, fields 74, 138 or 202, 197, and their maxima": (
         metrics.RESOURCE_SATURATED,
         metrics.SERVICE_RESOURCE_WAIT,
     ),
