@@ -85,7 +85,7 @@ def _tables(forecast: CapacityForecast, now: float) -> tuple[Table, ...]:
         ),
         (
             "shortage_max_replicas",
-            "Autoscaler's maximum that prevents the forecast shortage; only where the maximum is what to raise.",
+            "Autoscaler maximum that prevents the forecast shortage; absent if the maximum need not be raised.",
             SUBJECT,
             (
                 (_labels(row.subject), row.shortage.ready + row.shortage.replicas)
@@ -95,7 +95,7 @@ def _tables(forecast: CapacityForecast, now: float) -> tuple[Table, ...]:
         ),
         (
             "resource_full_timestamp_seconds",
-            "Unix time when what slowly fills up or runs out is forecast to reach its limit, by quantile.",
+            "Unix time when a slowly filling resource is forecast to reach its limit, by quantile.",
             ("kind", "resource", "service_name", "service_namespace", "quantile"),
             (series for burn in forecast.slow_burns for series in _full_times(burn)),
         ),

@@ -238,7 +238,7 @@ def _slo_breach_eta(risks: Sequence[Risk]) -> Metric:
     """Quantiles of the time to a breach: a summary without count and sum."""
     family = SummaryMetricFamily(
         "foreshock_slo_breach_eta_seconds",
-        "Forecast seconds until an SLO breach if one comes, by quantile; 0 during a breach, absent without a forecast.",
+        "Forecast seconds until an SLO breach, if any, by quantile; 0 during a breach, absent without a forecast.",
         labels=SERVICE,
     )
     for risk in risks:

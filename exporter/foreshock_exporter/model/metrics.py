@@ -144,12 +144,12 @@ NVLINK_BIT_ERRORS = _gauge(
 )
 FABRIC_INFO = _gauge(
     "gpu_fabric_info",
-    "NVLink cluster and clique of the GPU; always 1. GPUs with the same ones reach each other over NVLink.",
+    "NVLink cluster and clique of the GPU; always 1. GPUs with equal labels reach each other over NVLink.",
     (*_GPU, "cluster_uuid", "clique"),
 )
 FABRIC_HEALTH = _gauge(
     "gpu_fabric_health",
-    "Present condition of the GPU's NVLink fabric, healthy if there is none; always 1.",
+    "Active condition of the GPU's NVLink fabric, or healthy; always 1.",
     (*_GPU, "condition"),
 )
 C2C_LINKS = _gauge("gpu_c2c_links", "Number of C2C links to the CPU of the module.")
@@ -160,7 +160,7 @@ C2C_RECEIVE = _counter("gpu_c2c_receive_bytes_total", "Bytes received over C2C, 
 C2C_ERRORS = _counter("gpu_c2c_errors_total", "Errors across all C2C links, by kind.", (*_GPU, "kind"))
 PLATFORM_INFO = _gauge(
     "gpu_platform_info",
-    "Place of the GPU in its rack: chassis, slot, tray, host in the slot, and module; always 1.",
+    "Location of the GPU in its rack: chassis, slot, tray, host in the slot, and module; always 1.",
     (*_GPU, "chassis_serial", "slot", "tray", "host", "module"),
 )
 MODULE_POWER = _gauge("gpu_module_power_watts", "Power draw of the module of CPU and GPU.")
@@ -292,29 +292,29 @@ SERVICE_RESOURCE_WAIT = _counter(
 _HOST_SERVICE = ("service_name", "service_namespace", "source")
 SERVICE_CPU_WAITING = _counter(
     "gpu_service_cpu_waiting_seconds_total",
-    "Seconds during which a task of the service's cgroup waited for CPU time, in its cgroup with most pressure.",
+    "Seconds during which a task of the service waited for CPU time, in its cgroup with the highest pressure.",
     _HOST_SERVICE,
 )
 SERVICE_CPU_STALLED = _counter(
     "gpu_service_cpu_stalled_seconds_total",
-    "Seconds during which all tasks of the service's cgroup waited for CPU time, in its cgroup with most pressure.",
+    "Seconds during which all tasks of the service waited for CPU time, in its cgroup with the highest pressure.",
     _HOST_SERVICE,
 )
 SERVICE_CPU_THROTTLED = _counter(
     "gpu_service_cpu_throttled_seconds_total",
-    "Upper bound on the seconds during which the CPU limit stopped tasks of the service, in its cgroup with most.",
+    "Upper bound on the seconds during which the CPU limit stopped tasks of the service, in its most throttled cgroup.",
     _HOST_SERVICE,
 )
 SERVICE_IO_WAITING = _counter(
     "gpu_service_host_io_waiting_seconds_total",
-    "Seconds during which a task of the service's cgroup waited for storage, as for a page that is not in the page "
-    "cache, in its cgroup with most pressure.",
+    "Seconds during which a task of the service waited for storage, such as page cache misses, in its cgroup with the "
+    "highest pressure.",
     _HOST_SERVICE,
 )
 SERVICE_MEMORY_WAITING = _counter(
     "gpu_service_host_memory_waiting_seconds_total",
-    "Seconds during which a task of the service's cgroup waited for memory, as for a page that had been evicted, in "
-    "its cgroup with most pressure.",
+    "Seconds during which a task of the service waited for memory, such as evicted pages, in its cgroup with the "
+    "highest pressure.",
     _HOST_SERVICE,
 )
 SERVICE_CACHE_REFAULTS = _counter(
@@ -324,12 +324,12 @@ SERVICE_CACHE_REFAULTS = _counter(
 )
 SERVICE_LOCAL_CPUS = _gauge(
     "gpu_service_local_cpus_ratio",
-    "Share of the CPUs of the service that are on the NUMA node of the GPU, 0 to 1; the lowest of its processes.",
+    "Share of the service's CPUs that are on the NUMA node of the GPU, 0 to 1; the lowest value of its processes.",
     _SERVICE,
 )
 CPU_STEAL = _counter(
     "gpu_host_cpu_steal_seconds_total",
-    "Seconds that the hypervisor gave to other machines while the CPUs of the host had work, mean of the online CPUs.",
+    "Seconds that the hypervisor gave to other virtual machines while CPUs of the host had work, mean of online CPUs.",
     (),
 )
 
@@ -351,7 +351,9 @@ SERVICE_MPS_MEMORY_LIMIT = _gauge(
 SERVICE_MPS_CLIENTS = _gauge(
     "gpu_service_mps_clients", "Processes of the service that use the GPU as MPS clients.", _SERVICE
 )
-MPS_CLIENTS = _gauge("gpu_mps_clients", "Processes that use the GPU as MPS clients; only of GPUs that used MPS.")
+MPS_CLIENTS = _gauge(
+    "gpu_mps_clients", "Processes that use the GPU as MPS clients; absent for GPUs that never used MPS."
+)
 MPS_SERVERS = _gauge("gpu_mps_servers", "MPS servers that use the GPU.")
 MPS_SERVERS_ENDED = _counter(
     "gpu_mps_servers_ended_total", "MPS servers that left the GPU since the exporter started, by a crash or on request."
