@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--split", choices=("dev", "heldout"), default="heldout", help="clients (default: heldout)")
     parser.add_argument("--clients", type=int, metavar="N", help="number of single clients (default: all)")
-    parser.add_argument("--write-docs", metavar="FILE", help="also write the tables into this document")
+    parser.add_argument("--write-docs", metavar="FILE", help="document whose tables to update as well")
     arguments = parser.parse_args(argv)
     return exit_code(lambda: evaluate(arguments))
 

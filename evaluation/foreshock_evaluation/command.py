@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--runs", action="store_true", help="also print each run")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--write-docs", metavar="FILE", help="also write the tables into this document")
+    parser.add_argument("--write-docs", metavar="FILE", help="document whose tables to update as well")
     parser.add_argument("--section", metavar="NAME", help="name of the table markers (default: the suite)")
     parser.add_argument("--jobs", metavar="N", help="parallel runs (default: number of cores)")
     parser.add_argument("--cache", metavar="DIR", help="cache of recordings (default: ~/.cache/foreshock)")

@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--live", action="store_true", help="hide data after each offset")
     parser.add_argument("--runs", action="store_true", help="also print each answer")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--write-docs", metavar="FILE", help="also write the tables into this document")
+    parser.add_argument("--write-docs", metavar="FILE", help="document whose tables to update as well")
     parser.add_argument("--section", default="explain", metavar="NAME", help="marker of the tables (default: explain)")
     parser.add_argument("--jobs", metavar="N", help="parallel recordings (default: number of cores)")
     arguments = parser.parse_args(argv)
