@@ -168,9 +168,10 @@ COMMAND = _Group(
         ),
         "generate": _group(
             "generate",
-            "Generate Prometheus rules and Grafana dashboards",
+            "Generate Prometheus rules, Grafana dashboards, and runbooks",
             rules=("generate.rules:rules", "Generate Prometheus alerting rules"),
             dashboards=("generate.dashboards:dashboards", "Generate Grafana dashboards and data sources"),
+            runbooks=("generate.runbooks:runbooks", "Generate runbook pages that work while the hub is down"),
         ),
         "notify": _group(
             "notify",

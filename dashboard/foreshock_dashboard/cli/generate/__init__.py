@@ -1,4 +1,4 @@
-"""`foreshock generate`: Prometheus rules and Grafana dashboards, with the addresses of a fleet.
+"""`foreshock generate`: Prometheus rules, Grafana dashboards, and runbooks, with the addresses of a fleet.
 
-Imports: `cli`, `common`, `ingest`, `model`, `render`, `settings`.
+Imports: `cli`, `common`, `ingest`, `model`, `render`, `settings`, `web.documents`.
 """

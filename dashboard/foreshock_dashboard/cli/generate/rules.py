@@ -54,7 +54,8 @@ def _parse_groups(text: str) -> tuple[str, ...]:
     type=URL,
     default=None,
     metavar="URL",
-    help="URL prefix for runbook links (default: HUB_URL/runbooks, which is unreachable while the hub is down)",
+    help="URL prefix for runbook links, such as the URL of pages from generate runbooks (default: HUB_URL/runbooks, "
+    "which is unreachable while the hub is down)",
 )
 @click.option(
     "--job-hub",
