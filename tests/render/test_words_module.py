@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
+import foreshock_dashboard
 from foreshock_dashboard.model import incident, types
 from foreshock_dashboard.render.words import actions, capacity, cost, incidents, panels, services
 
@@ -82,3 +85,23 @@ def test_golden_module_is_the_catalog(golden: Callable[[str, str], None]) -> Non
 )
 def test_every_value_of_an_enumeration_has_a_label(table: Mapping[str, str], values: object) -> None:
     assert table.keys() == set(get_args(values))
+
+
+def test_labels_of_enumerations_are_written_in_the_catalog_alone() -> None:
+    """Sentences, commands, messages, and tools take them from there, so that each has one word."""
+    labels = {
+        text
+        for table in (incidents.SEVERITIES, incidents.STATES, incidents.CAUSES, services.CONDITIONS, services.STAGES)
+        for text in table.values()
+        if " " in text  # one word may be anything
+    }
+    folder = Path(foreshock_dashboard.__file__).parent
+    read = [path for name in ("render", "cli", "notify", "mcp", "analysis") for path in (folder / name).rglob("*.py")]
+    found = [
+        (path.name, node.value)
+        for path in read
+        if path.parent.name != "words"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in labels
+    ]
+    assert found == []

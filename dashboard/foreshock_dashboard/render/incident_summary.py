@@ -174,9 +174,9 @@ def suspect_clauses(incident: Incident) -> Text:
             return text("noisy neighbor ", other, *((" on ", gpus_clause(incident)) if suspect.gpus else ()))
         case "gpu_contention" if other:
             requests = f" {incident.summary.requests}" if incident.summary.requests else ""
-            return text("GPU contention: ", other, f"'s{requests} requests")
+            return text(f"{CAUSES[incident.cause]}: ", other, f"'s{requests} requests")
         case "gpu_contention":
-            return text("GPU contention", *((" on ", gpus_clause(incident)) if suspect.gpus else ()))
+            return text(CAUSES[incident.cause], *((" on ", gpus_clause(incident)) if suspect.gpus else ()))
         case "overload":
             return text("overload", *(("; most of the extra load comes from ", other) if other else ()))
         case "scale_up_lag":

@@ -113,9 +113,9 @@ class XidCounter:
 
     def _add_sxid(self, error: LoggedSxid, text: str) -> None:
         with self._lock:
-            key = (error.pci_bus_id, str(error.sxid), error.severity)
+            key = (error.pci_bus_id, str(error.sxid), error.error_type)
             if key not in self._sxids and len(self._sxids) >= MAX_SXID_SERIES:
-                key = ("", OTHER_XIDS, error.severity)
+                key = ("", OTHER_XIDS, error.error_type)
             self._sxids[key] = self._sxids.get(key, 0) + 1
         log.warning("NVSwitch: the kernel logs %s", label_value(text))
 

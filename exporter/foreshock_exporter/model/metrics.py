@@ -225,8 +225,8 @@ FABRIC_STATE = _gauge(
 )
 PCIE_AER_ERRORS = _counter(
     "gpu_pcie_aer_errors_total",
-    "PCIe errors that the GPU reported since boot by Advanced Error Reporting, by severity.",
-    (*_GPU, "severity"),
+    "PCIe errors that the GPU has reported since boot (AER), by type: correctable, nonfatal, or fatal.",
+    (*_GPU, "error_type"),
 )
 REMAPPED_ROWS = _gauge("gpu_remapped_rows", "Remapped memory rows, by error type.", (*_GPU, "error_type"))
 ROW_REMAP_PENDING = _gauge("gpu_row_remap_pending", "1 if a row remap is pending until the next GPU reset, else 0.")
@@ -244,8 +244,8 @@ SERVICE_XID_ERRORS = _counter(
 )
 NVSWITCH_SXID_ERRORS = _counter(
     "nvswitch_sxid_errors_total",
-    "SXID errors of the NVSwitch since the exporter started, by severity (fatal or non-fatal).",
-    ("pci_bus_id", "sxid", "severity"),
+    "SXID errors of the NVSwitch since the exporter started, by type: nonfatal or fatal.",
+    ("pci_bus_id", "sxid", "error_type"),
 )
 GPUS_EXPECTED = _gauge(
     "gpus_expected", "GPUs expected on this host: all GPUs on the PCI bus or seen so far, including lost ones.", ()

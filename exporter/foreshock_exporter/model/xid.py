@@ -35,11 +35,11 @@ class LoggedXid(NamedTuple):
 
 
 class LoggedSxid(NamedTuple):
-    """SXID error of the NVSwitch at a PCI address (text as printed). `severity` is fatal or non-fatal."""
+    """SXID error of the NVSwitch at a PCI address (text as printed). `error_type` is fatal or nonfatal."""
 
     pci_bus_id: str
     sxid: int
-    severity: str
+    error_type: str
 
 
 _ADDRESS = re.compile(r"([0-9a-f]+):([0-9a-f]+):([0-9a-f]+)", re.IGNORECASE)
@@ -49,7 +49,7 @@ _XID = re.compile(
     re.IGNORECASE,
 )
 _SXID = re.compile(
-    r"nvidia-nvswitch\d+: SXid \(PCI:(?P<address>[0-9a-f:.]+)\): (?P<sxid>\d+), (?P<severity>Fatal|Non-fatal)\b",
+    r"nvidia-nvswitch\d+: SXid \(PCI:(?P<address>[0-9a-f:.]+)\): (?P<sxid>\d+), (?P<type>Fatal|Non-fatal)\b",
     re.IGNORECASE,
 )
 """The line of an error that has its severity; other lines of the same error have its data."""
@@ -73,4 +73,6 @@ def parse_xid(text: str) -> LoggedXid | None:
 def parse_sxid(text: str) -> LoggedSxid | None:
     """SXID error in a message of the kernel; None for any other message."""
     match = _SXID.match(text)
-    return LoggedSxid(match["address"].lower(), int(match["sxid"]), match["severity"].lower()) if match else None
+    if not match:
+        return None
+    return LoggedSxid(match["address"].lower(), int(match["sxid"]), match["type"].lower().replace("-", ""))

@@ -55,7 +55,7 @@ def test_an_xid_has_its_gpu_number_and_process(text: str, error: LoggedXid | Non
     [
         (
             "nvidia-nvswitch3: SXid (PCI:0000:C1:00.0): 28006, Non-fatal, Link 46 MC TS crumbstore MCTO (First)",
-            LoggedSxid("0000:c1:00.0", 28006, "non-fatal"),
+            LoggedSxid("0000:c1:00.0", 28006, "nonfatal"),
         ),
         (
             "nvidia-nvswitch0: SXid (PCI:0000:84:00.0): 12028, Fatal, Link 32 egress non-posted PRIV error (First)",
