@@ -81,6 +81,28 @@ def test_a_driver_that_is_unloaded_and_loaded_again_is_found_without_a_restart(s
         assert of(after, counter, 0) > of(before, counter, 0)
 
 
+def test_what_identifies_a_gpu_is_read_once_with_each_driver(scene_of: SceneOf) -> None:
+    scene = scene_of("h100")
+
+    def with_driver(version: str) -> None:
+        def at(time: float) -> ScriptedHost:
+            gpu = PROFILES["h100"].at(time).gpus[0]
+            return ScriptedHost(time, (replace(gpu, identity=replace(gpu.identity, driver_version=version)),))
+
+        scene.at = at
+
+    with_driver("590.48.01")
+    scene.run(5.0)
+    assert scene.double.calls("nvmlDeviceGetName") == 1
+    scene.double.loading = UNLOADED
+    scene.run(5.0)
+    with_driver("600.10.01")
+    scene.double.loading = Loading(generation=2)
+    scene.run(40.0)
+    assert scene.double.calls("nvmlDeviceGetName") == 2
+    assert {"600.10.01"} == {labels[1] for labels in scene.scrape()["gpu_info"]}
+
+
 def test_a_driver_that_comes_after_the_exporter_is_found(scene_of: SceneOf) -> None:
     scene = scene_of("h100")
     hosts(scene, "")

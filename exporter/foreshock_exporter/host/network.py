@@ -152,9 +152,11 @@ def parse_netstat(text: str, where: str) -> dict[str, float]:
             pair = "\n".join(lines[index : index + 2])
             raise ValueError(f"{where}: names and values do not match in {pair[:120]!r}")
         protocol = names[0].removesuffix(":")
-        for name, value in zip(names[1:], values[1:], strict=True):
-            if (field := f"{protocol}_{name}") in metrics.NETSTAT:
-                counters[field] = _number(value, f"{where}: {field}")
+        found = dict(zip(names, values, strict=True))
+        for field in metrics.NETSTAT:
+            owner, _, name = field.partition("_")
+            if owner == protocol and name in found:
+                counters[field] = _number(found[name], f"{where}: {field}")
     return counters
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from foreshock_exporter.model import device
@@ -52,17 +53,11 @@ class NvmlDriver:
             self._library.refresh_handle(gpu)
             uuid = query.required("nvmlDeviceGetUUID")
             self._library.set_uuid(gpu, uuid)
-            minor = query.optional("nvmlDeviceGetMinorNumber")
-            return device.Identity(
-                gpu=str(gpu),
-                uuid=to_text(uuid),
-                model=to_text(query.optional("nvmlDeviceGetName")),
-                pci_bus_id=to_text(getattr(query.optional("nvmlDeviceGetPciInfo"), "busId", None)),
-                driver_version=to_text(query.system_value("nvmlSystemGetDriverVersion")),
-                cuda_version=_cuda_version(query.system_value("nvmlSystemGetCudaDriverVersion_v2")),
-                sharing=_sharing(query),
-                minor="" if minor is None else str(minor),
-            )
+            gpu_device = self._library.device(gpu)
+            identity = gpu_device.identity or _identity(query, to_text(uuid))
+            if identity.model and identity.pci_bus_id and identity.driver_version and identity.cuda_version:
+                gpu_device.identity = identity
+            return replace(identity, sharing=_sharing(query))
 
     def utilization(self, gpu: int, since_us: int) -> Sequence[device.UtilizationSample]:
         return self._samples(gpu, "nvmlDeviceGetSamples", since_us, device_samples)
@@ -116,6 +111,20 @@ class NvmlDriver:
     def _query(self, gpu: int) -> DeviceQuery:
         """Query to be used within `Library.session`."""
         return DeviceQuery(self._library, gpu)
+
+
+def _identity(query: DeviceQuery, uuid: str) -> device.Identity:
+    """Identity of the GPU, which is constant, without the sharing mode. Raises as `DeviceQuery.optional`."""
+    minor = query.optional("nvmlDeviceGetMinorNumber")
+    return device.Identity(
+        gpu=str(query.gpu),
+        uuid=uuid,
+        model=to_text(query.optional("nvmlDeviceGetName")),
+        pci_bus_id=to_text(getattr(query.optional("nvmlDeviceGetPciInfo"), "busId", None)),
+        driver_version=to_text(query.system_value("nvmlSystemGetDriverVersion")),
+        cuda_version=_cuda_version(query.system_value("nvmlSystemGetCudaDriverVersion_v2")),
+        minor="" if minor is None else str(minor),
+    )
 
 
 def _sharing(query: DeviceQuery) -> device.Sharing:

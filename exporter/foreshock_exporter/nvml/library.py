@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from foreshock_exporter.common.log import ProblemLog
-from foreshock_exporter.model.device import DeviceError, Reason
+from foreshock_exporter.model.device import DeviceError, Identity, Reason
 from foreshock_exporter.nvml.errors import DriverGoneError, Nvml, ReturnCodes, is_fatal
 from foreshock_exporter.nvml.field_values import FieldQuery
 from foreshock_exporter.nvml.samples import Capacity, Function
@@ -41,6 +41,8 @@ class Device:
     handle: Any
     is_valid: bool = True
     """Whether the handle may be used; otherwise it is looked up again first."""
+    identity: Identity | None = None
+    """Identity once all of it was read; its sharing mode says nothing."""
     links: int | None = None
     mig_mode: MigMode | None = None
     field_queries: dict[str, FieldQuery] = field(default_factory=dict)
