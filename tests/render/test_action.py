@@ -253,7 +253,7 @@ def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | Non
 
 def test_a_command_of_one_gateway_says_so_and_where_others_have_the_setting() -> None:
     shed = Action("shed_load", LLM, amount=0.2)
-    assert how_to(shed).startswith("For Envoy Gateway; elsewhere, ")
+    assert how_to(shed).startswith("For Envoy Gateway. With Istio, ")
     assert how_to(shed._replace(amount=math.nan)).startswith("At the gateway, return HTTP 503 for some of requests")
 
 

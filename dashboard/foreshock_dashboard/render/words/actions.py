@@ -100,8 +100,9 @@ HOW_TO: Mapping[ActionKind, str] = {
 """Where and how to take the actions without a command, by kind."""
 ENVOY_GATEWAY_NOTES: Mapping[ActionKind, str] = {
     "limit_rate": "{rejected} get HTTP 429. For Envoy Gateway, whose limit is per proxy: divide it by the number of "
-    "proxies; elsewhere, set it in the VirtualService (Istio) or limit_req (NGINX). Rollback removes an earlier limit",
-    "shed_load": "For Envoy Gateway; elsewhere, set an HTTP fault in the VirtualService (Istio) or return 503 (NGINX)",
+    "proxies. With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req. "
+    "Rollback removes an earlier limit",
+    "shed_load": "For Envoy Gateway. With Istio, set an HTTP fault in the VirtualService; with NGINX, return 503",
 }
 """Which gateway the command of an action is for, and where others have the same setting, by kind."""
 ACTION_TEXTS: Mapping[str, str] = {
