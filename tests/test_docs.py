@@ -16,6 +16,7 @@ from foreshock_dashboard.ingest.span_metrics import names as span_families
 from foreshock_dashboard.ingest.span_metrics.registry import Family
 from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.settings.settings import OPTIONS
 from foreshock_dashboard.shared.state import SharedState
 from foreshock_dashboard.sources.otlp.receiver import ReceiverStats
@@ -77,6 +78,11 @@ def test_every_metric_of_the_hub_is_documented() -> None:
 def test_every_option_of_the_hub_is_documented_with_its_default() -> None:
     """Flag, variable, key, default and purpose."""
     assert options_tables() in text("docs/reference/hub.md")
+
+
+def test_the_glossary_lists_every_class_of_causes() -> None:
+    (row,) = [line.lower() for line in text("docs/glossary.md").splitlines() if line.startswith("| cause |")]
+    assert [label for label in CAUSES.values() if label.lower() not in row] == []
 
 
 def test_every_scenario_is_documented() -> None:

@@ -60,7 +60,7 @@ class ObservedLoop(NamedTuple):
 
 
 def retry_risks(point: EvaluationPoint, loads: Mapping[Service, float]) -> Iterator[Finding]:
-    """Findings for healthy services that a short loss of capacity would take down for good.
+    """Findings for healthy services that retries would keep overloaded after a brief loss of capacity.
 
     loads: offered load over capacity, by service.
     """
