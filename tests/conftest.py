@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from _pytest.mark import ParameterSet
 from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
@@ -36,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_finish() -> None:
     """Leave what collecting made and keeps until the end out of each search for garbage."""
     gc.freeze()
+
+
+def soak(*cases: object) -> list[ParameterSet]:
+    """Values of a parameter, or tuples of several, with which only `make soak` runs a test."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.soak) for case in cases]
 
 
 SHARING = ("alerts", "browser", "compose", "grafana", "helm", "recording")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.conftest import soak
 from tests.nvml import layout
 from tests.nvml.dialect import Dialect
 from tests.nvml.packing import UNLOADED, Loading
@@ -276,9 +277,7 @@ BROKEN = (
 )
 
 
-@pytest.mark.parametrize(
-    "code", [3, 10, 15, *(pytest.param(code, marks=pytest.mark.soak) for code in (4, 6, 16, 28, 999))]
-)
+@pytest.mark.parametrize("code", [3, 10, 15, *soak(4, 6, 16, 28, 999)])
 def test_one_function_that_fails_costs_one_gpu_at_most_and_its_handle_is_not_used_again(
     code: int, scene_of: SceneOf
 ) -> None:

@@ -16,6 +16,7 @@ from mcp.client import Client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from tests.conftest import soak
 
 from foreshock_dashboard.access.tokens import token_line
 from foreshock_dashboard.common.clock import clock_at
@@ -141,7 +142,7 @@ async def over_stdio(*arguments: str) -> Reply:
 SLOW = [name for name in EXPECTED if name != "starve"]
 
 
-@pytest.mark.parametrize("scenario", ["starve", *(pytest.param(name, marks=pytest.mark.soak) for name in SLOW)])
+@pytest.mark.parametrize("scenario", ["starve", *soak(*SLOW)])
 def test_an_agent_says_why_llm_chat_is_slow_and_what_to_do(scenario: str, incident: Incident, tmp_path: Path) -> None:
     """Over HTTP and over standard input and output: cause, suspect, action, and evidence; without a token, nothing."""
     expected, tokens, credentials = EXPECTED[scenario], tmp_path / "tokens", tmp_path / "credentials"

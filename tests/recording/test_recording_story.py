@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from tests.conftest import soak
 from tests.recording.conftest import MINUTES
 
 from foreshock_dashboard.common.clock import clock_at
@@ -55,7 +56,7 @@ def request_rates(services: list[Json]) -> dict[str, float]:
     return {name: rate for name, rate in rates.items() if rate is not None}
 
 
-@pytest.mark.parametrize("scenario", ["starve", pytest.param("outage", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("scenario", ["starve", *soak("outage")])
 def test_prometheus_with_a_recorded_incident_gives_the_same_analysis(
     scenario: str,
     incident: Incident,

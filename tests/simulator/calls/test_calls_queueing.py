@@ -8,6 +8,7 @@ from random import Random
 from statistics import fmean, stdev
 
 import pytest
+from tests.conftest import soak
 from tests.simulator.calls.stand import SharedServer, Stand, call, flow, service
 
 from foreshock_simulator.spec.services import CallPolicy, Cpu, Serve
@@ -39,7 +40,7 @@ def erlang_c(servers: int, load: float) -> float:
     return last / (sum(load**k / factorial(k) for k in range(servers)) + last)
 
 
-@pytest.mark.parametrize(("servers", "utilization"), [(1, 0.7), (3, 0.7), (8, 0.8)])
+@pytest.mark.parametrize(("servers", "utilization"), [*soak((1, 0.7), (8, 0.8)), (3, 0.7)])
 def test_waits_for_threads_match_erlang_c(servers: int, utilization: float) -> None:
     """M/M/c: threads are the servers, and a model takes an exponential time: W = C(c, λ/μ) / (cμ − λ) + 1/μ."""
     rate, requests = utilization * servers, 50_000
@@ -52,7 +53,7 @@ def test_waits_for_threads_match_erlang_c(servers: int, utilization: float) -> N
     assert_mean(sojourns(stand, requests), expected, 0.1)
 
 
-@pytest.mark.parametrize("spread", [0.3, 1.0])
+@pytest.mark.parametrize("spread", [*soak(0.3), 1.0])
 def test_log_normal_work_waits_match_pollaczek_khinchine(spread: float) -> None:
     """M/G/1 on the CPU: W = λE[S²] / (2(1 − ρ)) + E[S]."""
     rate, requests, mean = 0.6, 50_000, exp(spread**2 / 2)
@@ -64,7 +65,7 @@ def test_log_normal_work_waits_match_pollaczek_khinchine(spread: float) -> None:
     assert_mean(sojourns(stand, requests), expected, 0.1)
 
 
-@pytest.mark.parametrize(("places", "load"), [(1, 0.5), (4, 0.9), (6, 1.5)])
+@pytest.mark.parametrize(("places", "load"), [*soak((1, 0.5), (6, 1.5)), (4, 0.9)])
 def test_a_full_queue_rejects_the_share_of_m_m_1_k(places: int, load: float) -> None:
     """M/M/1/K: one thread and a backlog of K − 1 lose (1 − ρ)ρᴷ / (1 − ρᴷ⁺¹) of the requests."""
     requests = 40_000

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
+from tests.conftest import soak
 
 from foreshock_simulator.scenarios.load import load, names
 from foreshock_simulator.simulation import Simulation
@@ -27,7 +28,7 @@ PEAKS = {"diurnal-peak": 70 * MINUTE}
 """Left out of a scenario with a daily peak: what is more than half an hour before it."""
 PAST_FAULTS = 25 * MINUTE
 """Bound of a run with faults that cause no cascade: they have ended by then."""
-RUNS = [(1, False), *(pytest.param(seed, True, marks=pytest.mark.soak) for seed in (1, 2, 3))]
+RUNS = [(1, False), *soak((1, True), (2, True), (3, True))]
 """Seeds, and whether the run is whole."""
 
 EXPECTED = {name: load(name).expects.cascade for name in names()}

@@ -10,6 +10,7 @@ from statistics import fmean, median, pstdev, pvariance
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import soak
 
 from foreshock_simulator.core.randomness import random_stream
 from foreshock_simulator.spec.platform import Arrivals as ArrivalsName
@@ -66,11 +67,7 @@ def test_at_its_own_rate_a_flow_replays_the_trace_from_a_random_point(name: Trac
 
 @pytest.mark.parametrize(
     ("name", "share"),
-    [
-        ("azure-code", 0.5),
-        ("azure-conversation", 0.3),
-        *(pytest.param(*case, marks=pytest.mark.soak) for case in (("azure-code", 1.6), ("mooncake", 1.5))),
-    ],
+    [("azure-code", 0.5), ("azure-conversation", 0.3), *soak(("azure-code", 1.6), ("mooncake", 1.5))],
 )
 def test_thinned_and_multiplied_flows_have_the_theoretical_burstiness(name: TraceName, share: float) -> None:
     """With I the trace's index: 1 + p · (I − 1), with p the kept share of each of the independent copies."""
@@ -187,7 +184,7 @@ def test_rates_follow_day_and_weekend() -> None:
     assert fmean(saturday) == pytest.approx(1800 * 1.6 * 0.5, rel=0.06)
 
 
-@pytest.mark.parametrize("cv", [0.3, *(pytest.param(cv, marks=pytest.mark.soak) for cv in (1.0, 2.0)), 4.0])
+@pytest.mark.parametrize("cv", [0.3, *soak(1.0, 2.0), 4.0])
 @pytest.mark.parametrize("family", ["gamma", "weibull"])
 def test_gaps_have_mean_one_their_cv_and_a_stationary_start(family: Family, cv: float) -> None:
     """The first is the rest of a gap: its mean is (1 + CV²) / 2 of the mean gap."""
@@ -206,10 +203,7 @@ def test_a_weibull_of_cv_one_is_exponential() -> None:
         weibull_shape(0.0)
 
 
-@pytest.mark.parametrize(
-    ("cv", "family"),
-    [(0.8, "gamma"), *(pytest.param(*case, marks=pytest.mark.soak) for case in ((2.0, "gamma"), (3.0, "weibull")))],
-)
+@pytest.mark.parametrize(("cv", "family"), [(0.8, "gamma"), *soak((2.0, "gamma"), (3.0, "weibull"))])
 def test_a_client_has_the_rate_of_each_window_and_the_cv_between_requests(cv: float, family: Family) -> None:
     """Idle in some windows, busy in others, three times as busy in a surge of the flow."""
     day = tuple(Window((0.0, 2.0, 6.0)[index % 3], cv, family) for index in range(traces.WINDOWS))
