@@ -279,6 +279,17 @@ def test_the_newest_traces_have_no_column_of_waits_until_one_is_known(visit: Ope
     expect(page.locator("#list .note")).not_to_contain_text("20 s")
 
 
+def test_a_list_of_the_past_is_requested_again_after_no_response(visit: Open) -> None:
+    """New values do not request it: on a busy hub the first answer may time out."""
+    page = visit("/", quiet=False).page
+    lists = "**/api/traces?*"
+    page.route(lists, lambda route: route.abort())
+    page.goto(page.url + f"traces?from={(NOW - 600) * 1000:.0f}&to={NOW * 1000:.0f}")
+    expect(page.locator("#list-message")).to_have_text("No response from the hub. Retrying.")
+    page.unroute(lists)
+    expect(page.locator("#list tbody tr").first).to_be_visible()
+
+
 def test_a_hostile_name_is_text_everywhere(visit: Open, site: Site) -> None:
     """It is shown as it is written, and nothing of it becomes an element."""
     site.hub.snapshot = SCENES["hostile"]()

@@ -60,6 +60,6 @@ test("a recovering incident is named beside a state that does not say so", () =>
   };
   assert.equal(text({ incident_status: "recovering", condition: "slo_breach" }), " ◐ Recovering");
   assert.equal(text({ incident_status: "recovering", condition: "recovering" }), "");
-  assert.equal(text({ incident_status: "critical", condition: "affected" }), " ⬢ Critical");
+  assert.equal(text({ incident_status: "critical", condition: "at_risk" }), "");
   assert.equal(text({ incident_status: null, condition: "healthy" }), "");
 });

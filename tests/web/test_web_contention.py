@@ -25,18 +25,19 @@ from tests.web.worlds import (
     snapshot,
 )
 
-from foreshock_dashboard.model.incident import Evidence
+from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render import incident_summary
 from foreshock_dashboard.render.clause import joined_text
-from foreshock_dashboard.render.units import duration
+from foreshock_dashboard.render.units import duration, percent
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.cascade.data import cascade
 from foreshock_dashboard.web.pages.contention.data import contention as contention_page
 from foreshock_dashboard.web.pages.contention.data import gpu_time, headline, worst_first
 from foreshock_dashboard.web.pages.contention.layout import PAGE
+from foreshock_dashboard.web.panels.vitals import gpu_wait_tile
 from foreshock_dashboard.web.state.numbers import last_median
 from foreshock_dashboard.web.state.placement import Pair
 
@@ -50,7 +51,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
 @pytest.mark.parametrize(
     ("world", "words"),
     [
-        (contended(), "embedder waits on train-llm 46% of the time (mean of 2 GPUs). No open incident on a pair."),
+        (contended(), "embedder waits on train-llm 46% of the time (mean of 2 GPUs)."),
         (
             replace(healthy_world(), gpu_wait_by=np.zeros((8, POINTS))),
             "No GPU contention: 4 pairs of services share GPUs without waiting.",
@@ -62,7 +63,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
 def test_the_headline_is_the_longest_wait_or_why_there_is_none(world: World, words: str) -> None:
     """No data is not the same as no wait."""
     assert contention(snapshot(world))["headline"] == words
-    assert joined_text(headline((), ())) == "No services share a GPU."
+    assert joined_text(headline(snapshot(healthy_world()), healthy_world(), (), None)) == "No services share a GPU."
 
 
 def test_the_wait_of_an_open_incident_is_dated_and_compared() -> None:
@@ -70,8 +71,21 @@ def test_the_wait_of_an_open_incident_is_dated_and_compared() -> None:
     wait = Evidence("GPU wait", 0.46, 0.19, "ratio", NOW - 190, "embedder waiting on train-llm")
     item = replace(contention_incident(world), evidence=(wait,))
     words = contention(snapshot(world, item))["headline"]
-    assert words.startswith("embedder waits on train-llm 46% of the time (mean of 2 GPUs) since ")
-    assert words.endswith(" UTC (normally 19%).")
+    assert words.startswith("embedder waits on train-llm 46% of the time (baseline 19%, mean of 2 GPUs) since ")
+
+
+def test_the_wait_of_no_incident_has_the_baseline_of_now_and_says_that_it_is_not_the_cause() -> None:
+    """A reader need not ask whether the wait is a part of the incident above."""
+    world = replace(contended(), times=NOW - 30.0 * np.arange(POINTS)[::-1], step=30.0)
+    seen = snapshot(
+        world, replace(contention_incident(world), cause="overload", suspect=SuspectedCause(service("embedder")))
+    )
+    tile = gpu_wait_tile(seen, world)
+    assert tile.who == "embedder waiting on train-llm (mean of 2 GPUs)"
+    assert tile.limit is not None
+    page, wait = contention(seen), f"46% of the time (baseline {percent(tile.limit)}, mean of 2 GPUs)."
+    assert page["headline"] == f"embedder waits on train-llm {wait}"
+    assert page["detail_clauses"][0]["text"] == "Not the suspected cause of the open incident (overload)."
 
 
 def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> None:
@@ -127,13 +141,13 @@ def test_gpu_time_is_uncontended_contended_or_idle() -> None:
 
 
 def test_gpus_are_ranked_by_the_share_of_time_that_they_are_contended() -> None:
-    """Each with its services, the busiest first, and how long each waits; a wait without data is not zero."""
+    """Means of the last minute, as the busy time, each with its services, the busiest first; no data is not zero."""
     world = contended()
     ratios = world.contended.copy()
-    ratios[:, -1] = 0.0
-    ratios[1, -1] = 0.4
+    ratios[:, -4:] = 0.0
+    ratios[1, -4:] = 0.3, 0.5, 0.4, 0.4
     wait = world.gpu_wait.copy()
-    wait[[tenant.gpu == world.gpus[1] for tenant in world.tenants], -1] = 0.4
+    wait[[tenant.gpu == world.gpus[1] for tenant in world.tenants], -4:] = 0.4
     first = contention(snapshot(replace(world, contended=ratios, gpu_wait=wait)))["gpus"][0]
     assert (first["gpu"], first["contended"]) == ("host-0/gpu-1", pytest.approx(0.4))
     assert [row["service"] for row in first["services"]] == ["train-llm", "embedder"]

@@ -58,7 +58,7 @@ from foreshock_dashboard.web.pages.fleet.layout import PAGE
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import BadParameterError
-from foreshock_dashboard.web.state.placement import POWER_SECONDS, Allocated, mean_power
+from foreshock_dashboard.web.state.placement import MEAN_SECONDS, Allocated, mean_power
 
 
 def _faulty(throttled: float = 0.0, errors: float = 0.0, lost: float = 0.0) -> World:
@@ -116,11 +116,11 @@ def test_power_is_a_mean_as_busy_time_is() -> None:
     """Of a minute: one sample falls into a kernel or between two. Without a newest sample it is unknown."""
     world = healthy_world()
     power = world.power.copy()
-    power[0, -world.points(POWER_SECONDS) :] = 100.0
+    power[0, -world.points(MEAN_SECONDS) :] = 100.0
     power[0, -1], power[1, -1] = 400.0, math.nan
     mean = mean_power(replace(world, power=power))
 
-    assert mean[0] == pytest.approx(100.0 + 300.0 / world.points(POWER_SECONDS))
+    assert mean[0] == pytest.approx(100.0 + 300.0 / world.points(MEAN_SECONDS))
     assert math.isnan(mean[1])
 
 
@@ -263,7 +263,7 @@ def test_one_gpu_in_full() -> None:
     body = gpu_detail(snapshot(world, item), "GPU-0-0", HardwareHealth())
     assert (body["gpu"], body["host"], body["model"]) == ("host-0/gpu-0", "host-0", "H100")
     assert [one.service for one in body["services"]] == ["train-llm", "embedder"]
-    assert body["pairs"][0] == GpuWait("embedder", "train-llm", 0.46)
+    assert body["pairs"][0] == GpuWait("embedder", "train-llm", pytest.approx(0.431579))
     assert [one.id for one in body["incidents"]] == [item.id]
     assert gpu_detail(snapshot(world), "host-9/gpu-0", HardwareHealth()) == {"name": "host-9/gpu-0", "gpu": None}
 

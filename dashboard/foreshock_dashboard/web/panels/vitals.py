@@ -119,10 +119,7 @@ def vitals(
     world = snapshot.world
     if world is None:
         return []
-    incidents = [item for item in open_incidents(snapshot) if item.affected]
-    critical = [item for item in incidents if item.severity == "critical"]
-    columns, past = _columns(world, min((item.since for item in critical), default=math.inf), seconds)
-    known = past if snapshot.learning.done else 0  # points of the baseline
+    columns, past = _columns(world, _affecting(snapshot), seconds)
     found, red = judged(world, readings(snapshot, history.now())), world.red
     slowest, failing = worst(found, "p95"), worst(found, "error rate")
     status = slo_status(snapshot, history)
@@ -132,8 +129,21 @@ def vitals(
         _limited("Worst p95 vs. SLO", "s", _of_worst(world, red.p95, recent, slowest, found)),
         _limited("Worst error rate vs. SLO", "ratio", _of_worst(world, red.error_rate, recent, failing, found)),
         _limited("Highest request load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
-        _waiting(_waits(world, columns, incidents), past, incidents, known),
+        gpu_wait_tile(snapshot, world, seconds),
     ]
+
+
+def gpu_wait_tile(snapshot: Snapshot, world: World, seconds: float = SPARKLINE_SECONDS) -> VitalJson:
+    """The longest wait of a service with requests, beside its baseline. seconds: that the sparkline covers."""
+    incidents = _affecting(snapshot)
+    columns, past = _columns(world, incidents, seconds)
+    known = past if snapshot.learning.done else 0  # points of the baseline
+    return _waiting(_waits(world, columns, incidents), past, incidents, known)
+
+
+def _affecting(snapshot: Snapshot) -> list[Incident]:
+    """The open incidents that affect services."""
+    return [item for item in open_incidents(snapshot) if item.affected]
 
 
 def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
@@ -237,11 +247,13 @@ def _waiting(vital: Vital, past: int, incidents: Sequence[Incident], known: int)
     return VitalJson(GPU_WAIT, "ratio", number(value), None, who, vital.href, number(limit), kind, status, spark)
 
 
-def _columns(world: World, trouble: float, seconds: float) -> tuple[Columns, int]:
+def _columns(world: World, incidents: Sequence[Incident], seconds: float) -> tuple[Columns, int]:
     """The columns of history and sparkline, and the number of history columns, on which the baseline rests.
 
-    trouble: Unix seconds from which on values are anomalous. seconds: that the sparkline covers.
+    incidents: of those that are critical, values are anomalous from the first anomaly on. seconds: that the sparkline
+    covers.
     """
+    trouble = min((item.since for item in incidents if item.severity == "critical"), default=math.inf)
     last = len(world.times) - 1
     first = max(0, last - world.points(seconds))
     spark = np.unique(np.linspace(first, last, SPARKLINE_POINTS).round().astype(np.intp))

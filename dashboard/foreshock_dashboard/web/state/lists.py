@@ -28,6 +28,7 @@ from foreshock_dashboard.web.state.placement import (
     contended_time,
     mean_power,
     pairs,
+    tenant_time,
 )
 from foreshock_dashboard.web.state.response_json import OwnershipJson, ResponseJson, ownership, response
 from foreshock_dashboard.web.state.stages import ServiceHistory
@@ -281,7 +282,7 @@ def gpus(snapshot: Snapshot, sharing: Mapping[str, GpuSharing] = NO_SHARING) -> 
     if world is None:
         return {"gpus": []}
     tenants: dict[Gpu, list[TenantRow]] = {}
-    shares = zip(last(world.busy), last(world.gpu_wait), last(world.memory), strict=True)
+    shares = zip(*tenant_time(world), last(world.memory), strict=True)
     for tenant, share in zip(world.tenants, shares, strict=True):
         local_cpus = sharing.get(tenant.gpu.uuid, _UNSHARED).local_cpus.get(tenant.service.local)
         tenants.setdefault(tenant.gpu, []).append(TenantRow(str(tenant.service), *share, local_cpus))

@@ -23,8 +23,10 @@ Rows = NDArray[np.int64]
 PairRows = tuple[tuple[tuple[Service, Service], tuple[int, ...]], ...]
 """Victim and aggressor, sorted by name, and the rows of their waits: one for each GPU they share."""
 
-POWER_SECONDS = 60.0
-"""Seconds over which power is averaged: about those of utilization."""
+MEAN_SECONDS = 60.0
+"""Seconds that a table's means cover: those of utilization."""
+QUICK_SECONDS = 30.0
+"""Seconds that a value of a quick rate window covers already, as of services' time (`quick_window`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,24 @@ def _pair_rows(pairs: tuple[GpuWaitPair, ...]) -> PairRows:
     return tuple((pair, tuple(rows[pair])) for pair in sorted(rows))
 
 
+def minute_mean(world: World, values: Floats, covered_seconds: float = QUICK_SECONDS) -> Floats:
+    """Means of the newest `MEAN_SECONDS`, NaN where the newest value is missing; shape (rows,).
+
+    values: shape (rows, times), each of the `covered_seconds` before it.
+    """
+    points = 1 + max(0, int((MEAN_SECONDS - covered_seconds) // world.step))
+    return np.where(np.isnan(newest(values)), np.nan, nan_mean(values[:, -points:], axis=1))
+
+
+def tenant_time(world: World) -> tuple[list[float | None], list[float | None]]:
+    """Share of time, 0 to 1, that each service uses each of its GPUs, and that it waits for it; by tenant."""
+    busy, wait = (minute_mean(world, values).tolist() for values in (world.busy, world.gpu_wait))
+    return list(map(number, busy)), list(map(number, wait))
+
+
 def contended_time(world: World) -> Floats:
-    """Share of time, 0 to 1, in which several services want the GPU, newest; part of its busy time. Shape (gpus,)."""
-    return np.minimum(newest(world.contended), np.clip(newest(world.utilization), 0.0, 1.0))
+    """Share of time, 0 to 1, in which several services want the GPU; part of its busy time. Shape (gpus,)."""
+    return np.minimum(minute_mean(world, world.contended), np.clip(newest(world.utilization), 0.0, 1.0))
 
 
 MIN_CONTENDED_RATIO = 0.1
@@ -208,6 +225,5 @@ def pairs(world: World, incidents: Iterable[Incident] = ()) -> tuple[Pair, ...]:
 
 
 def mean_power(world: World) -> Floats:
-    """Watts over `POWER_SECONDS`, as utilization is a mean: one sample falls between two kernels or into one."""
-    power = world.power[:, -world.points(POWER_SECONDS) :]
-    return np.where(np.isnan(newest(world.power)), np.nan, nan_mean(power, axis=1))
+    """Watts over `MEAN_SECONDS`, as utilization is a mean: one sample falls between two kernels or into one."""
+    return minute_mean(world, world.power, world.step)

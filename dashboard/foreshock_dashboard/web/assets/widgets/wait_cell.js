@@ -21,7 +21,7 @@ export const incidentKeys = (statuses) =>
     .map((status) => h("span", { class: `key marked ${status}` }, STATUS_WORDS[status]));
 
 /** The corner of a matrix: what its rows and columns are. */
-export const MATRIX_AXES = "Waiting (rows) on (columns)";
+export const MATRIX_AXES = "Row waits on column";
 /** A smaller share of time is no wait. */
 export const MIN_WAIT_RATIO = 0.005;
 const FULL_HEAT_RATIO = 0.5;

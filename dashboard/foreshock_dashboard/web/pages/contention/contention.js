@@ -94,12 +94,13 @@ const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
  * @param {number} now
  */
 const drawVerdict = (data, now) => {
-  const { headline_clauses: headline, pair } = data;
+  const { headline_clauses: headline, detail_clauses: detail, pair } = data;
   requireId("verdict").dataset.state = verdictState(data);
   put(requireId("headline"), clausesText(pair ? pair.summary_clauses : headline));
   requireId("pair-open").hidden = !pair;
   for (const name of ["gpu-time", "ranked"]) requireId(`${name}-panel`).hidden = Boolean(pair);
-  put(byId("pair-facts"), pair ? pairFacts(pair, now) : null);
+  const facts = detail.length ? h("p", null, clausesText(detail)) : null;
+  put(byId("pair-facts"), pair ? pairFacts(pair, now) : facts);
 };
 
 /** @param {GpuTime} row */
@@ -120,9 +121,14 @@ const timeBar = (row) => {
 const busy = ({ idle }) => (isNumber(idle) ? 1 - idle : null);
 
 const TIME_COLUMNS = [
-  { key: "bar", name: "GPU time", fixed: true, text: true, cell: timeBar },
   { key: "busy", name: "Busy", value: busy, cell: (/** @type {GpuTime} */ row) => formatPercent(busy(row)) },
-  { key: "contended", name: "Contended", cell: (/** @type {GpuTime} */ row) => formatPercent(row.contended) },
+  {
+    key: "contended",
+    name: "Contended (by 2+ services)",
+    value: (/** @type {GpuTime} */ { contended }) => (isNumber(contended) ? Math.round(contended * 100) : null), // equal ones by name
+    cell: (/** @type {GpuTime} */ row) => formatPercent(row.contended),
+  },
+  { key: "bar", name: "GPU time", fixed: true, text: true, cell: timeBar },
 ];
 
 /**
@@ -190,7 +196,7 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
       contended.length
         ? "On a full GPU, each service waits while the others run: the noisy neighbor waits too. "
         : null,
-      "Busy: 1 min average. Contended and services: 30 s average. ",
+      "1 min averages. ",
       link(pageHref("/fleet", { metric: "contended" }), "All GPUs"),
     ),
   });
@@ -242,11 +248,7 @@ const hasTierTable = ({ tiers, pools, shared, configured }) =>
 /** @param {Tiers} tiers */
 const sharedTiersNote = ({ shared, configured }) =>
   shared
-    ? h(
-        "p",
-        { class: "note" },
-        `${plural(shared, "GPU")} shared by several ${configured ? "tiers" : "namespaces (no tiers set)"}.`,
-      )
+    ? h("p", { class: "note" }, `${plural(shared, "GPU")} shared by several ${configured ? "tiers" : "namespaces"}.`)
     : null;
 
 /** @param {[gpus: number, shared: number] | null | undefined} cell */

@@ -14,17 +14,19 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import Text, joined_text, text
+from foreshock_dashboard.render.clause import Text, in_sentence, in_words, joined_text, text
 from foreshock_dashboard.render.clause import time as unix
+from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.render.units import counted, percent
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.pages.contention.limits import LimitReader, Limits
-from foreshock_dashboard.web.pages.contention.pair import PairDetail, on_gpus, pair_detail
+from foreshock_dashboard.web.pages.contention.pair import PairDetail, gpus_text, pair_detail
+from foreshock_dashboard.web.panels.vitals import gpu_wait_tile
 from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
-from foreshock_dashboard.web.state.numbers import Row, newest, number
+from foreshock_dashboard.web.state.numbers import Row, newest, number, whole_percents
 from foreshock_dashboard.web.state.placement import (
     MIN_WAIT_RATIO,
     Allocated,
@@ -33,6 +35,7 @@ from foreshock_dashboard.web.state.placement import (
     contended_time,
     pairs,
     placement,
+    tenant_time,
 )
 
 MAX_PAIRS = 600
@@ -46,12 +49,14 @@ UNKNOWN_RANK, ABSENT_RANK = -1.0, -2.0
 
 
 PairRole = IncidentStatus | Literal["reverse", ""]
+Shares = Sequence[float | None]
+"""Shares of time by tenant; None for no data."""
 PairRoles = Mapping[tuple[Service, Service], PairRole]
 """By victim and aggressor."""
 
 
 class GpuTime(NamedTuple):
-    """The use of GPU time in the newest evaluation, shares 0…1 that add up to 1; NaN where unknown.
+    """The use of GPU time in the last minute, shares 0…1 that add up to 1; NaN where unknown.
 
     uncontended, contended: busy for one service at a time, and busy while several services want the GPU
     (docs/reference/metrics.md). idle: the rest.
@@ -119,6 +124,7 @@ class Tiers(Row):
 class ContentionPage(TypedDict, total=False):
     """The payload of the Contention page; before the first evaluation `ready` alone.
 
+    detail_clauses: that the wait of the headline is not the cause of the open incident; empty otherwise.
     services: names. victims, aggressors, batch: indexes into services; batch: those without requests. pairs: victim,
     aggressor, share of time, number of GPUs, and the role in an open incident: its status, "reverse" for the pair in
     the other direction, "" for none. hidden: number of pairs beyond `MAX_PAIRS`. gpu_count: number of all GPUs.
@@ -128,6 +134,7 @@ class ContentionPage(TypedDict, total=False):
     ready: Required[bool]
     headline: str
     headline_clauses: list[ClauseJson]
+    detail_clauses: list[ClauseJson]
     services: list[str]
     victims: list[int]
     aggressors: list[int]
@@ -144,7 +151,7 @@ class ContentionPage(TypedDict, total=False):
 
 
 def gpu_time(world: World) -> GpuTime:
-    """The use of the time of each GPU in the newest evaluation; shape (gpus,)."""
+    """The use of the time of each GPU in the last minute; shape (gpus,)."""
     busy = np.clip(newest(world.utilization), 0.0, 1.0)
     contended = contended_time(world)
     return GpuTime(busy - np.nan_to_num(contended), contended, 1.0 - busy)
@@ -165,11 +172,13 @@ def contention(
     roles = pair_roles(current)
     time, serving = gpu_time(world), serving_services(world)
     open_pair = pair_detail(snapshot, all_pairs, victim, aggressor) if victim or aggressor else None
-    said = headline(all_pairs, serving, current) if world.gpus else text(EMPTY["gpus"])
+    worst = worst_pair(all_pairs, serving, current)
+    said = headline(snapshot, world, all_pairs, worst) if world.gpus else text(EMPTY["gpus"])
     return {
         "ready": True,
         "headline": joined_text(said),
         "headline_clauses": clauses(said),
+        "detail_clauses": clauses(other_cause(current, worst)) if worst else [],
         "services": names,
         "victims": [index[str(service)] for service in worst_first(listed, "victim", serving)],
         "aggressors": [index[str(service)] for service in worst_first(listed, "aggressor", serving)],
@@ -220,49 +229,73 @@ def worst_first(
     return sorted(longest, key=lambda service: (-longest[service][0], -longest[service][1], str(service)))
 
 
-def headline(pairs_: Sequence[Pair], serving: Collection[Service], incidents: Sequence[Incident] = ()) -> Text:
-    """The pair of the open incident, else the longest wait of a serving victim, as a sentence; or why there is none."""
+def worst_pair(pairs_: Sequence[Pair], serving: Collection[Service], incidents: Sequence[Incident] = ()) -> Pair | None:
+    """The pair of an open incident, else the longest wait of a serving victim, else of any; None without a wait."""
+    waiting = [pair for pair in pairs_ if (pair.ratio or 0.0) >= MIN_WAIT_RATIO]
+    in_incident = [pair for pair in waiting if _incident_of(pair, incidents)]
+    return next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), next(iter(waiting), None))
+
+
+def headline(snapshot: Snapshot, world: World, pairs_: Sequence[Pair], worst: Pair | None) -> Text:
+    """The worst pair as a sentence, with its baseline; or why there is none."""
     if not pairs_:
         return text(EMPTY["pairs"])
     if all(pair.ratio is None for pair in pairs_):
         return text(EMPTY["gpu_wait"])
-    waiting = [pair for pair in pairs_ if (pair.ratio or 0.0) >= MIN_WAIT_RATIO]
-    if not waiting:
+    if worst is None:
         return text(f"No GPU contention: {counted(len(pairs_), 'pair')} of services share GPUs without waiting.")
-    by_pair = {(item.service, item.stated_suspect.service): item for item in incidents}
-    in_incident = [pair for pair in waiting if (pair.victim, pair.aggressor) in by_pair]
-    worst = next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), waiting[0])
-    idle = "" if worst.victim in serving else " (no requests)"
-    wait = f" {percent(worst.ratio or 0.0)} of the time{on_gpus(worst)}"
-    entity = f"{worst.victim} waiting on {worst.aggressor}"
-    item = by_pair.get((worst.victim, worst.aggressor))
-    row = next((row for row in item.evidence if row.entity == entity), None) if item else None
-    since = text(" since ", unix(row.since), f" (normally {percent(row.baseline)})") if row else ()
-    no_incident = "" if in_incident else " No open incident on a pair."
-    return text(worst.victim, f"{idle} waits on ", worst.aggressor, wait, since, f".{no_incident}")
+    idle = "" if worst.victim in serving_services(world) else " (no requests)"
+    item = _incident_of(worst, open_incidents(snapshot))
+    row = next((row for row in item.evidence if row.entity == _entity(worst)), None) if item else None
+    baseline = row.baseline if row else _baseline(snapshot, world, worst)
+    known = "" if baseline is None else f"baseline {percent(baseline)}, "
+    share = f" {percent(worst.ratio or 0.0)} of the time ({known}{gpus_text(worst)})"
+    since = text(" since ", unix(row.since)) if row else ()
+    return text(worst.victim, f"{idle} waits on ", worst.aggressor, share, *since, ".")
+
+
+def other_cause(incidents: Sequence[Incident], pair: Pair) -> Text:
+    """That a wait is not the cause of the open incident of its service; empty where it is, or without one."""
+    own = next((item for item in incidents if pair.victim in item.services), None)
+    if own is None or _incident_of(pair, incidents):
+        return ()
+    return text(f"Not the suspected cause of the open incident ({in_sentence(cause_name(own))}).")
+
+
+def _incident_of(pair: Pair, incidents: Sequence[Incident]) -> Incident | None:
+    both = pair.victim, pair.aggressor
+    return next((item for item in incidents if (item.service, item.stated_suspect.service) == both), None)
+
+
+def _baseline(snapshot: Snapshot, world: World, pair: Pair) -> float | None:
+    """The baseline of the longest wait, as on the Now page; None for another pair."""
+    tile = gpu_wait_tile(snapshot, world)
+    return tile.limit if tile.who.startswith(f"{in_words(_entity(pair))} (") else None
+
+
+def _entity(pair: Pair) -> str:
+    """The entity of the evidence on a pair."""
+    return f"{pair.victim} waiting on {pair.aggressor}"
 
 
 def ranked_gpus(world: World, time: GpuTime) -> list[RankedGpu]:
-    """GPUs with the services on them, the most contended first, then the busiest."""
-    rows, idle = placement(world), allocated(world)
-    order = np.lexsort((np.arange(len(world.gpus)), np.nan_to_num(time.idle, nan=1.0), -np.nan_to_num(time.contended)))
+    """GPUs with the services on them, the most contended first, in whole percents, then by name."""
+    rows, idle, times = placement(world), allocated(world), tenant_time(world)
+    order = np.argsort(-whole_percents(np.nan_to_num(time.contended)), kind="stable")
     return [
         RankedGpu(
             world.gpus[row].label,
             world.pool[row] if world.pool else "",
-            *(*_shares(time, [row]), _tenants(world, rows.on(row).tolist()), idle.get(world.gpus[row], [])),
+            *(*_shares(time, [row]), _tenants(world, rows.on(row).tolist(), *times), idle.get(world.gpus[row], [])),
         )
         for row in order[:MAX_GPUS].tolist()
     ]
 
 
-def _tenants(world: World, rows: Sequence[int]) -> list[TenantRow]:
+def _tenants(world: World, rows: Sequence[int], busy: Shares, wait: Shares) -> list[TenantRow]:
     """Services on a GPU, the busiest first."""
-    busy, wait = newest(world.busy), newest(world.gpu_wait)
-    rows = sorted(rows, key=lambda row: (-np.nan_to_num(busy[row]), world.tenants[row].service))
-    return [
-        TenantRow(str(world.tenants[row].service), number(float(busy[row])), number(float(wait[row]))) for row in rows
-    ]
+    rows = sorted(rows, key=lambda row: (-(busy[row] or 0.0), world.tenants[row].service))
+    return [TenantRow(str(world.tenants[row].service), busy[row], wait[row]) for row in rows]
 
 
 def groups(world: World, time: GpuTime) -> Groups:

@@ -62,7 +62,7 @@ def layout() -> Component:
                     panel(
                         "waits",
                         "GPU wait by service pair",
-                        "% of time the row service waits on the column service",
+                        "share of time",
                         csv="/api/csv/pairs",
                         promql=_WAITS,
                     ),
@@ -84,7 +84,7 @@ def layout() -> Component:
         "/api/pages/contention",
         takes="victim aggressor",
         keeps="order all",
-        orders="sort psort gsort hsort tsort lsort",
+        orders="sort gsort hsort tsort lsort",
     )
 
 

@@ -131,10 +131,10 @@ def no_shared_gpu(victim: str | Service, aggressor: str | Service, when: str = "
     return joined_text(text(place(str(victim)), " and ", place(str(aggressor)), f" share no GPU{when}."))
 
 
-def on_gpus(pair: Pair) -> str:
-    """Which GPUs a wait is of: ` on 1 GPU`, ` (mean of 4 GPUs)`."""
+def gpus_text(pair: Pair) -> str:
+    """Which GPUs a wait is of: `1 GPU`, `mean of 4 GPUs`."""
     count = len(pair.measured_gpus)
-    return f" (mean of {count} GPUs)" if count > 1 else f" on {counted(count, 'GPU')}"
+    return f"mean of {count} GPUs" if count > 1 else counted(count, "GPU")
 
 
 def _sentence(world: World, pair: Pair) -> Text:
@@ -144,7 +144,7 @@ def _sentence(world: World, pair: Pair) -> Text:
     latency = _latency_text(world, pair.victim)
     if pair.ratio < MIN_WAIT_RATIO:
         return text(pair.victim, " does not wait on ", pair.aggressor, f" ({gpus} shared).{latency}")
-    wait = f" {percent(pair.ratio)} of the time{on_gpus(pair)}.{latency}"
+    wait = f" {percent(pair.ratio)} of the time ({gpus_text(pair)}).{latency}"
     return text(pair.victim, " waits on ", pair.aggressor, wait)
 
 

@@ -90,6 +90,8 @@ export interface LimitRow {
 
 export interface ContentionData extends LivePayload {
   headline_clauses: Clause[];
+  /** What the headline's wait has to do with the open incident; empty without one. */
+  detail_clauses: Clause[];
   pair: OpenPair | null;
   services: string[];
   pairs: WaitPair[];

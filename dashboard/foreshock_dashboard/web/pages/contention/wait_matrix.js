@@ -1,8 +1,7 @@
 // The matrix of GPU wait: services that wait as rows, the services that they wait on as columns.
-import { hrefWith, link, param } from "#web/assets/address.js";
+import { hrefWith, param } from "#web/assets/address.js";
 import { byId, h, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { formatPercent, inWords, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
-import { drawTable } from "#web/assets/widgets/table.js";
+import { formatPercent, inWords, shortLabels, truncate } from "#web/assets/format.js";
 import { incidentKeys, MATRIX_AXES, MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
 import { EMPTY } from "#web/assets/words.js";
 
@@ -72,7 +71,7 @@ const choice = (name, value, isPressed, text) =>
   h("button", { type: "button", class: "quiet", [name]: value, "aria-pressed": String(isPressed) }, text);
 
 /**
- * Draw the matrix and the list of its pairs.
+ * Draw the matrix.
  * @param {ContentionData} data
  */
 export const drawWaitMatrix = (data) => {
@@ -82,7 +81,7 @@ export const drawWaitMatrix = (data) => {
     return;
   }
   const relevant = relevantPairs(data);
-  const others = data.pairs.length - relevant.length;
+  const others = data.pairs.filter((pair) => !relevant.includes(pair));
   const showsAll = !relevant.length || param("all") === "1";
   const pairs = showsAll ? data.pairs : relevant;
   const order = param("order");
@@ -95,16 +94,21 @@ export const drawWaitMatrix = (data) => {
       pairs.length > 1
         ? [choice("data-by", "", order !== "name", "By wait"), choice("data-by", "name", order === "name", "By name")]
         : null,
-      relevant.length && others ? choice("data-all", showsAll ? "" : "1", showsAll, `All pairs (+${others})`) : null,
+      relevant.length && others.length ? choice("data-all", showsAll ? "" : "1", showsAll, allText(others)) : null,
     ),
     matrix(data, pairs, victims.slice(0, MAX_SERVICES), aggressors.slice(0, MAX_SERVICES), order),
     note(data, pairs, victims, aggressors),
-    pairs.length > 1
-      ? h("details", { id: "waits-twin" }, h("summary", null, "As a list"), h("div", { id: "waits-list" }))
-      : null,
   );
-  if (pairs.length > 1) drawPairs(data, pairs);
   setPanel("waits", "ready");
+};
+
+/**
+ * How many pairs are left out at first, and how long they wait.
+ * @param {readonly WaitPair[]} others
+ */
+const allText = (others) => {
+  const longest = Math.max(...others.map(([, , ratio]) => ratio ?? 0));
+  return `All pairs (+${others.length}${longest >= MIN_WAIT_RATIO ? `, up to ${formatPercent(longest)}` : ""})`;
 };
 
 /**
@@ -136,7 +140,7 @@ const matrix = ({ services, batch }, pairs, rows, columns, order) => {
   const cell = (/** @type {number} */ victim, /** @type {number} */ aggressor) => {
     if (victim === aggressor) return h("td", { class: "none self" });
     const pair = byIds.get(`${victim} ${aggressor}`);
-    return pair ? pairCell(pair, services) : h("td", { class: "none", title: "No shared GPU, or no wait" }, "·");
+    return pair ? pairCell(pair, services) : h("td", { class: "none", title: "No shared GPU, or no wait" });
   };
   return scrollTable(
     "GPU wait by service pair",
@@ -183,39 +187,10 @@ const note = ({ hidden, batch }, pairs, victims, aggressors) => {
     "p",
     { class: "legend" },
     incidentKeys(statuses),
-    h("span", null, "Upper bound, estimated from samples; mean of the shared GPUs."),
-    pairs.some(([victim]) => batch.includes(victim)) ? h("span", null, "Waiting batch jobs raise no alerts.") : null,
+    h("span", null, "30 s average over the shared GPUs, an upper bound."),
+    pairs.some(([victim]) => batch.includes(victim))
+      ? h("span", null, "Waits of services without requests raise no alerts.")
+      : h("span", null, "Rows: services with requests."),
     isCut ? h("span", null, `${rows} x ${columns} shown; the CSV has all pairs.`) : null,
   );
-};
-
-/**
- * @param {ContentionData} data
- * @param {readonly WaitPair[]} pairs
- */
-const drawPairs = ({ services }, pairs) => {
-  const nameOf = (/** @type {number} */ id) => services[id] ?? "";
-  drawTable(byId("waits-list"), {
-    id: "pairs",
-    label: "Pairs",
-    param: "psort",
-    by: "-ratio",
-    rows: pairs,
-    cluster: ([victim]) => nameOf(victim),
-    columns: [
-      { key: "victim", name: "Service", text: true, value: ([victim]) => localName(nameOf(victim)) },
-      { key: "aggressor", name: "Waits on", text: true, value: ([, aggressor]) => localName(nameOf(aggressor)) },
-      {
-        key: "ratio",
-        name: "GPU wait (share of time)",
-        value: ([, , ratio]) => ratio,
-        cell: ([victim, aggressor, ratio]) =>
-          link(
-            hrefWith({ victim: nameOf(victim), aggressor: nameOf(aggressor) }),
-            isNumber(ratio) ? formatPercent(ratio) : "no data",
-          ),
-      },
-      { key: "gpus", name: "Shared GPUs", value: ([, , , gpus]) => gpus },
-    ],
-  });
 };

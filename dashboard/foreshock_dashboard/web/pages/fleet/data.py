@@ -14,7 +14,6 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
-from foreshock_dashboard.web.state.freshness import serving_wait
 from foreshock_dashboard.web.state.numbers import FULL_SCALE_BYTE, Row, newest, number, packed, whole_percents
 from foreshock_dashboard.web.state.placement import (
     MIN_CONTENDED_RATIO,
@@ -31,8 +30,6 @@ MIN_THROTTLED_RATIO = 0.05
 """Share of time from which a GPU counts as throttled."""
 MIN_CELSIUS, MAX_CELSIUS = 20.0, 100.0
 """Ends of the temperature scale."""
-MAX_WAIT_BARS = 1500
-"""GPUs up to which the grid shows contention beside any other metric."""
 MAX_ROWS = 100
 """Rows of the inventory on the page; its CSV has all."""
 MAX_INCIDENTS = 3
@@ -191,8 +188,8 @@ class InventoryRow(Row):
 class Fleet(TypedDict, total=False):
     """The payload of the Fleet page; before the first evaluation `ready` and `metric` alone.
 
-    values, gpu_wait: a byte per GPU; the latter is the longest of a service with requests. incident_gpus, faults: by
-    index of a GPU. incidents: the most urgent ones. mark_status: that of the worst one with `incident_gpus`.
+    values: a byte per GPU. incident_gpus, faults: by index of a GPU. incidents: the most urgent ones. mark_status: that
+    of the worst one with `incident_gpus`.
     matches: GPUs that the filter selects, of which `rows` are the first.
     """
 
@@ -200,7 +197,6 @@ class Fleet(TypedDict, total=False):
     metric: Required[str]
     metrics: list[MetricRow]
     values: TypedArray
-    gpu_wait: str
     low: float
     high: float | None
     unit: str
@@ -231,7 +227,6 @@ def fleet(snapshot: Snapshot, selection: Selection, nvlink: Floats | None = None
             for name, one in METRICS.items()
         ],
         "values": typed_array(whole_percents(values) if metric.unit == "ratio" else values, metric.low, high),
-        "gpu_wait": packed(serving_wait(world)) if len(world.gpus) <= MAX_WAIT_BARS else "",
         "low": metric.low,
         "high": number(high),
         "unit": metric.unit,
@@ -311,6 +306,8 @@ def _selected_rows(world: World, columns: Mapping[str, Floats], selection: Selec
         rows = np.array([i for i, text in enumerate(texts) if selection.text in text], dtype=np.int64)
     if by in columns:
         values = columns[by][rows]
+        if by in METRICS and METRICS[by].unit == "ratio":
+            values = whole_percents(values)  # rows that look the same are sorted by name
         key = np.where(np.isnan(values), np.inf, -values if descending else values)  # missing values come last
         return [int(row) for row in rows[np.argsort(key, kind="stable")]]
     faults = gpu_faults(world) if by == "fault" else []

@@ -1,75 +1,30 @@
 // The Fleet page: the number of GPUs in each state, the grid, the open GPU, and the inventory.
-import { hrefWith, link, navigate, pageHref, pairHref, param, serviceHref, withParams } from "#web/assets/address.js";
-import { clausesText, timeElement } from "#web/assets/clock.js";
+import { hrefWith, link, navigate, pageHref, param, serviceHref, withParams } from "#web/assets/address.js";
 import { byId, closest, h, put, requireId, setPanel, setPanelsWithoutData } from "#web/assets/dom.js";
-import {
-  formatGibibytes,
-  formatPercent,
-  inWords,
-  isNumber,
-  localName,
-  NOT_KNOWN,
-  plural,
-  truncate,
-} from "#web/assets/format.js";
+import { inWords, localName, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
-import { decodeBytes, FAULTS, formatGridValue } from "#web/assets/gpu_grid/grid_values.js";
+import { decodeBytes, FAULTS } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
-import { incidentHref, incidentState } from "#web/assets/timeline/incident.js";
-import { HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
-import { allocatedText } from "#web/assets/widgets/allocated.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
 import { drawTable } from "#web/assets/widgets/table.js";
+import { formatGpuValue, METRIC_NAMES, METRICS } from "#web/pages/fleet/gpu_metrics.js";
+import { drawOpenGpu } from "#web/pages/fleet/open_gpu.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
 /** @typedef {import("#web/pages/fleet/payload.d.ts").FleetData} FleetData */
 /** @typedef {import("#web/pages/fleet/payload.d.ts").FleetIncident} FleetIncident */
 /** @typedef {import("#web/pages/fleet/payload.d.ts").InventoryRow} InventoryRow */
 /** @typedef {import("#web/pages/fleet/payload.d.ts").Metric} Metric */
-/** @typedef {import("#web/pages/fleet/payload.d.ts").OpenGpu} OpenGpu */
 
 /** Services of a GPU that the inventory names. */
 const MAX_USERS = 6;
+/** Metrics that the inventory shows in any case, on a phone only these. @type {readonly Metric[]} */
+const SHOWN_METRICS = ["busy", "contended"];
 const FILTER_SETTLE_MS = 300;
-/** @type {Record<Metric, { name: string, unit: string }>} */
-const METRICS = {
-  busy: { name: "Busy", unit: "ratio" },
-  contended: { name: "Contended", unit: "ratio" },
-  memory: { name: "Memory", unit: "ratio" },
-  power: { name: "Power", unit: "W" },
-  temperature: { name: "Temperature", unit: "°C" },
-  throttled: { name: "Throttled", unit: "ratio" },
-  nvlink: { name: "NVLink", unit: "B/s" },
-  errors: { name: "Errors, 15 min", unit: "count" },
-};
-/** @type {[keyof OpenGpu["activity"], string][]} */
-const ACTIVITY = [
-  ["sm", "SMs active"],
-  ["tensor", "Tensor pipe"],
-  ["dram", "DRAM bandwidth"],
-];
-/** @type {Record<string, string>} */
-const SHARING = {
-  "time-slicing": "shared by time-slicing",
-  mps: "shared by MPS",
-  mig: "divided by MIG",
-  concurrent: "shared concurrently",
-  partitioned: "partitioned",
-};
-/** The health of each state of MPS, as `faulty` of the hardware has it. */
-const MPS_FAULTY = { running: false, server_ended: true, control_daemon_gone: true, unknown: null };
-const METRIC_NAMES = /** @type {Metric[]} */ (Object.keys(METRICS));
-
 let filterTimer = 0;
 
 /** @param {string} label */
 const openGpu = (label) => navigate(hrefWith({ gpu: label === param("gpu") ? null : label }));
-
-/**
- * @param {number | null} value
- * @param {string} unit
- */
-const formatGpuValue = (value, unit) => (isNumber(value) ? formatGridValue(value, unit) : NOT_KNOWN);
 
 /**
  * The GPUs of the service of an open incident.
@@ -150,190 +105,13 @@ const drawGrid = (data, topology) => {
     low: data.low,
     high: data.high,
     values: decodeBytes(data.values.bdata),
-    gpuWait: data.gpu_wait ? decodeBytes(data.gpu_wait) : null,
+    gpuWait: null,
     marked: new Set(data.incident_gpus),
     markStatus: data.mark_status,
     faults: new Map(data.faults),
     opened: data.open?.gpu ?? "",
   };
   gpuGrid.draw(view, topology);
-};
-
-/** @param {OpenGpu["memory_errors"]} errors */
-const memoryErrorText = ({ corrected, uncorrected }) =>
-  isNumber(corrected)
-    ? `ECC errors since driver load: ${formatGpuValue(corrected, "count")} corrected, ` +
-      `${formatGpuValue(uncorrected, "count")} uncorrected`
-    : "";
-
-/**
- * The health of a part of the GPU in a sentence.
- * @param {boolean | null} faulty null where unknown
- * @param {string} text
- */
-const healthLine = (faulty, text) => {
-  const known = faulty ? HEALTH_SIGNS.critical : HEALTH_SIGNS.ok;
-  const sign = faulty === null ? HEALTH_SIGNS.unknown : known;
-  return h("p", { class: "gpu-health", "data-faulty": String(faulty) }, hiddenSign(sign), " ", text);
-};
-
-/** @param {OpenGpu} gpu */
-const hardwareFacts = ({ throttled_by: reasons, memory_errors: errors, nvlinks }) => {
-  const throttled = reasons.map(([reason, share]) => `${reason.replaceAll("_", " ")} ${formatPercent(share)}`);
-  return [
-    throttled.length ? `Throttled (share of time): ${throttled.join(", ")}` : "",
-    memoryErrorText(errors),
-    isNumber(nvlinks.total) ? `NVLinks up: ${formatGpuValue(nvlinks.up, "count")} of ${nvlinks.total}` : "",
-  ].filter(Boolean);
-};
-
-/**
- * @param {string} name
- * @param {number | null} value
- * @param {string} unit
- */
-const gpuValue = (name, value, unit) =>
-  h("span", null, h("small", null, name), h("b", null, formatGpuValue(value, unit)));
-
-/** @param {OpenGpu} gpu */
-const gpuValues = ({ values, activity }) => [
-  ...METRIC_NAMES.filter((metric) => metric !== "nvlink").map((metric) =>
-    gpuValue(METRICS[metric].name, values[metric], METRICS[metric].unit),
-  ),
-  ...ACTIVITY.filter(([key]) => isNumber(activity[key])).map(([key, name]) => gpuValue(name, activity[key], "ratio")),
-];
-
-/** @param {OpenGpu} gpu */
-const gpuPairs = ({ pairs }) =>
-  pairs.map(({ victim, aggressor, wait }, i) =>
-    h(
-      "span",
-      null,
-      i ? "; " : "",
-      link(pairHref(victim, aggressor), inWords(`${victim} waits on ${aggressor}`)),
-      ` ≤\u00a0${formatPercent(wait)} of the time`,
-    ),
-  );
-
-/**
- * @param {OpenGpu} gpu
- * @param {number | null} now
- */
-const gpuXids = ({ xids }, now) =>
-  xids.map(({ xid, description, events, last, services }) =>
-    h(
-      "li",
-      null,
-      h("b", null, `XID ${xid}`),
-      ` ${description}, ${plural(events, "event")}`,
-      isNumber(last) ? [", last ", timeElement(last, now)] : null,
-      services.map((service, i) => [i ? ", " : "; in ", link(serviceHref(service), localName(service))]),
-    ),
-  );
-
-/**
- * The MPS clients of each service with their limits.
- * @param {OpenGpu} gpu
- */
-const mpsClients = ({ services }) =>
-  services.flatMap(({ service, mps }) => {
-    if (!mps) return [];
-    const { clients, sm_limit_ratio: sm, memory_limit_bytes: memory } = mps;
-    const limits = [
-      isNumber(sm) ? `SMs ≤\u00a0${formatPercent(sm)}` : "",
-      isNumber(memory) ? `memory ≤\u00a0${formatGibibytes(memory)}` : "",
-    ].filter(Boolean);
-    return `${localName(service)} ${clients}${limits.length ? ` (${limits.join(", ")})` : ""}`;
-  });
-
-/** @param {OpenGpu} gpu */
-const drawGpuServices = ({ services, allocated }) => {
-  if (!services.length) {
-    put(byId("gpu-services"), allocated.length ? null : h("p", null, "No services on this GPU."));
-    return;
-  }
-  drawTable(byId("gpu-services"), {
-    id: "on",
-    label: "Services",
-    rows: services,
-    param: "osort",
-    by: "-busy",
-    columns: [
-      {
-        key: "service",
-        name: "Service",
-        text: true,
-        cell: ({ service }) => link(serviceHref(service), truncate(localName(service), 28), service),
-      },
-      { key: "busy", name: "Busy", cell: ({ busy }) => formatPercent(busy) },
-      {
-        key: "wait",
-        name: "GPU wait",
-        hint: "Share of time waiting for this GPU (upper bound)",
-        cell: ({ wait }) => formatPercent(wait),
-      },
-      { key: "memory", name: "Memory", minor: true, cell: ({ memory }) => formatGibibytes(memory) },
-      {
-        key: "traces",
-        name: "Traces",
-        fixed: true,
-        cell: ({ service }) => link(pageHref("/traces", { service, order: "gpu_wait" }), "by GPU wait"),
-      },
-    ],
-  });
-};
-
-/**
- * @param {FleetData} data
- * @param {number | null} now
- */
-const drawOpenGpu = ({ open: gpu }, now) => {
-  requireId("gpu-panel").hidden = !gpu;
-  requireId("gpu-charts").hidden = !gpu?.gpu;
-  requireId("fleet-panels").classList.toggle("with-gpu", Boolean(gpu));
-  if (!gpu) return;
-  const hasVendor = gpu.vendor && !gpu.model?.toLowerCase().includes(gpu.vendor.toLowerCase());
-  const model = hasVendor ? `${gpu.vendor} ${gpu.model ?? ""}` : gpu.model;
-  const sharing = SHARING[gpu.sharing ?? ""] ?? "";
-  const details = [model, sharing, gpu.pool ? `pool ${gpu.pool}` : "", gpu.uuid].filter(Boolean);
-  requireId("gpu-title").textContent = gpu.gpu || gpu.name;
-  requireId("gpu-hint").textContent = gpu.gpu ? details.join(" · ") : "";
-  setPanel("gpu", "ready");
-  const close = h("button", { type: "button", class: "quiet", id: "gpu-close" }, "Close");
-  if (!gpu.gpu) {
-    put(byId("gpu"), h("p", null, `No GPU ${inWords(gpu.name)}. `), close);
-    return;
-  }
-  const facts = hardwareFacts(gpu);
-  const xids = gpuXids(gpu, now);
-  const clients = mpsClients(gpu);
-  put(
-    byId("gpu"),
-    healthLine(gpu.faulty, gpu.health),
-    gpu.incidents.map((incident) =>
-      h(
-        "p",
-        null,
-        incidentState(incident),
-        " ",
-        clausesText(incident.summary_clauses),
-        " ",
-        link(incidentHref(incident.id), "Cascade"),
-      ),
-    ),
-    h("div", { class: "gpu-values" }, gpuValues(gpu)),
-    gpu.idle_sms ? h("p", { class: "idle-sms" }, gpu.idle_sms) : null,
-    gpu.mps ? healthLine(MPS_FAULTY[gpu.mps.state], gpu.mps.text) : null,
-    h("div", { id: "gpu-services" }),
-    clients.length ? h("p", { class: "mps-clients" }, `MPS clients: ${clients.join("; ")}`) : null,
-    gpu.far_cpus.map((text) => h("p", { class: "far-cpus" }, text)),
-    gpu.allocated.map((item) => h("p", null, allocatedText(item, true))),
-    gpu.pairs.length ? h("p", null, "GPU wait: ", gpuPairs(gpu)) : null,
-    xids.length ? h("ul", { class: "xids" }, xids) : null,
-    facts.length ? h("p", { class: "muted" }, facts.join(" · ")) : null,
-    close,
-  );
-  drawGpuServices(gpu);
 };
 
 /**
@@ -382,7 +160,7 @@ const updateCsvLink = () => {
 const metricColumn = (metric) => ({
   key: metric,
   name: METRICS[metric].name,
-  minor: !["busy", "contended"].includes(metric),
+  minor: !SHOWN_METRICS.includes(metric),
   cell: (/** @type {InventoryRow} */ row) => formatGpuValue(row[metric], METRICS[metric].unit),
   kind: (/** @type {InventoryRow} */ row) => (metric === "errors" && (row.errors ?? 0) > 0 ? "bad" : ""),
 });
@@ -426,7 +204,8 @@ const drawInventory = (data) => {
   if (document.activeElement !== input && input.value !== filter) input.value = filter;
   requireId("inventory-hint").textContent = inventoryHint(data);
   updateCsvLink();
-  const hasNvlink = rows.some((row) => isNumber(row.nvlink));
+  // A column of zeros says no more than the counts above.
+  const shown = METRIC_NAMES.filter((name) => SHOWN_METRICS.includes(name) || rows.some((row) => row[name]));
   drawTable(byId("inventory-rows"), {
     id: "inventory-table",
     label: "GPUs",
@@ -435,7 +214,11 @@ const drawInventory = (data) => {
     remote: true,
     by: "-contended",
     current: (row) => row.gpu === data.open?.gpu,
-    note: rows.length ? null : h("p", { class: "note" }, `No GPU matches ${filter}.`),
+    note: h(
+      "p",
+      { class: "note" },
+      rows.length ? "Busy, contended, power: 1 min averages." : `No GPU matches ${filter}.`,
+    ),
     columns: [
       {
         key: "gpu",
@@ -446,7 +229,7 @@ const drawInventory = (data) => {
       ...nameColumn("pool", "Pool", rows),
       ...nameColumn("vendor", "Vendor", rows),
       ...nameColumn("model", "Model", rows),
-      ...METRIC_NAMES.filter((metric) => metric !== "nvlink" || hasNvlink).map(metricColumn),
+      ...shown.map(metricColumn),
       {
         key: "services",
         name: "Services",

@@ -38,6 +38,8 @@ from foreshock_dashboard.web.state.placement import (
     Mps,
     MpsService,
     allocated,
+    minute_mean,
+    tenant_time,
 )
 from foreshock_exporter.model.xid_catalog import XidInfo, xid_info
 
@@ -279,7 +281,7 @@ def hardware_health(world: World, row: int, health: HardwareHealth) -> tuple[str
 
 def _services(world: World, gpu: Gpu, mps: Mps | None) -> list[GpuService]:
     clients = {row.service: row for row in mps.services} if mps else {}
-    shares = zip(last(world.busy), last(world.gpu_wait), last(world.memory), strict=True)
+    shares = zip(*tenant_time(world), last(world.memory), strict=True)
     rows = [
         GpuService(str(tenant.service), *values, clients.get(str(tenant.service)))
         for tenant, values in zip(world.tenants, shares, strict=True)
@@ -290,7 +292,7 @@ def _services(world: World, gpu: Gpu, mps: Mps | None) -> list[GpuService]:
 
 def _waits(world: World, gpu: Gpu) -> list[GpuWait]:
     """The waits on a GPU, the longest first."""
-    rows = zip(world.gpu_wait_pairs, newest(world.gpu_wait_by).tolist(), strict=True)
+    rows = zip(world.gpu_wait_pairs, minute_mean(world, world.gpu_wait_by).tolist(), strict=True)
     waits = [(pair, ratio) for pair, ratio in rows if pair.gpu == gpu and not ratio < MIN_WAIT_RATIO]
     waits.sort(key=lambda wait: -np.nan_to_num(wait[1]))
     return [GpuWait(str(pair.affected), str(pair.noisy_neighbor), number(ratio)) for pair, ratio in waits]

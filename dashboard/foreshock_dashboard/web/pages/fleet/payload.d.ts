@@ -81,7 +81,6 @@ export interface FleetData extends LivePayload {
   low: number;
   high: number;
   values: { bdata: string };
-  gpu_wait: string;
   incident_gpus: number[];
   faults: [gpu: number, fault: GpuFault][];
   open: OpenGpu | null;

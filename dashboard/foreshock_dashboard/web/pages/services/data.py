@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, Literal, Required
 
@@ -50,9 +51,13 @@ EXPLAINED: Set[ConditionKind] = {"at_risk", "affected", "anomalous", "degraded",
 
 
 class GpuUse(TypedDict):
-    """The GPUs of a service: number, GPUs in use (sum of busy shares), and share of time that it waits on others."""
+    """The GPUs of a service: number, those shared with others, and GPUs in use (sum of busy shares).
+
+    wait: GPU wait, the share of time that it waits on others, mean over its shared GPUs; None if it shares none.
+    """
 
     gpus: int
+    shared_gpus: int
     busy: float | None
     wait: float | None
 
@@ -168,6 +173,7 @@ class ServicePage(TypedDict, total=False):
     p95: float | None
     p99: float | None
     gpus: int
+    shared_gpus: int
     busy: float | None
     wait: float | None
     wait_status: IncidentStatus | None
@@ -249,7 +255,7 @@ def _reasons(snapshot: Snapshot) -> Mapping[Service, str]:
     for item in open_incidents(snapshot):
         reasons.setdefault(item.service, in_sentence(cause_name(item)))
         for service_ in (*item.affected, *(risk.service for risk in item.at_risk)):
-            reasons.setdefault(service_, joined_text(text("from ", item.service), service_.cluster))
+            reasons.setdefault(service_, joined_text(text("through ", item.service), service_.cluster))
     return reasons
 
 
@@ -312,20 +318,28 @@ def service(
     }
 
 
-_NO_GPU: GpuUse = {"gpus": 0, "busy": None, "wait": None}
+_NO_GPU: GpuUse = {"gpus": 0, "shared_gpus": 0, "busy": None, "wait": None}
 
 
 def _shares(world: World, only: Service | None = None) -> dict[Service, GpuUse]:
-    """For services on GPUs: the number of GPUs, the busy GPUs in total, and the share of time that they wait."""
+    """The GPU use of the services on GPUs."""
+    tenants = Counter(tenant.gpu for tenant in world.tenants)
     on: dict[Service, list[int]] = {}
     for i, tenant in enumerate(world.tenants):
         if only in (None, tenant.service):
             on.setdefault(tenant.service, []).append(i)
     busy, gpu_wait = newest(world.busy), newest(world.gpu_wait)
-    return {
-        service: {"gpus": len(rows), "busy": _reduced(np.sum, busy[rows]), "wait": _reduced(np.mean, gpu_wait[rows])}
-        for service, rows in on.items()
-    }
+    use: dict[Service, GpuUse] = {}
+    for service, rows in on.items():
+        shared = [row for row in rows if tenants[world.tenants[row].gpu] > 1]
+        wait = _reduced(np.mean, gpu_wait[shared])
+        use[service] = {
+            "gpus": len(rows),
+            "shared_gpus": len(shared),
+            "busy": _reduced(np.sum, busy[rows]),
+            "wait": wait,
+        }
+    return use
 
 
 def _reduced(reduce: Callable[[Floats], np.float64], values: Floats) -> float | None:

@@ -29,16 +29,16 @@ def service_list() -> Component:
         "Services",
         [
             html.P(id="services-summary", className="page-summary"),
-            panel(
-                "service-list",
-                "Services",
-                "",
-                wide=True,
-                csv="/api/csv/services",
+            html.Div(
+                [
+                    panel("service-list", "Services with requests", wide=True, csv="/api/csv/services"),
+                    panel("jobs", "Services without requests", wide=True, hidden=True),
+                ],
+                className="panels",
             ),
         ],
         "/api/pages/services",
-        orders="sort",
+        orders="sort jsort",
     )
 
 

@@ -24,12 +24,13 @@ export interface ServiceValues {
   error_rate: number | null;
   p95: number | null;
   slo: Slo | null;
-  /** Share of time that it waits on others on its GPUs, an upper bound. */
+  /** Share of time that it waits on others, mean over its shared GPUs, an upper bound; null if it shares none. */
   wait: number | null;
   /** Status of the open incident of GPU contention that affects it. */
   wait_status: "critical" | "warning" | "recovering" | null;
-  /** GPUs that it is on. */
+  /** GPUs that it is on, and those of them that it shares with others. */
   gpus: number;
+  shared_gpus: number;
   load: number | null;
   safe_load: number | null;
   /** Within ten minutes. */

@@ -61,11 +61,14 @@ export const gpuWaitCell = ({ wait, wait_status: status = null }) =>
   isNumber(wait) ? h("span", { class: waitClass(status) }, formatPercent(wait)) : null;
 
 /**
- * The share of time that a service waits, and the number of GPUs that it is the mean of; null where it is not known.
+ * The share of time that a service waits, and the number of shared GPUs that it is the mean of; null where it is not
+ * known.
  * @param {ServiceRow} row
  */
 export const gpuWaitOnGpusCell = (row) =>
-  row.wait ? [gpuWaitCell(row), h("small", { class: "reference" }, ` (${plural(row.gpus, "GPU")})`)] : gpuWaitCell(row);
+  row.wait
+    ? [gpuWaitCell(row), h("small", { class: "reference" }, ` (${plural(row.shared_gpus, "GPU")})`)]
+    : gpuWaitCell(row);
 
 /**
  * Whether some service gets retries, of which the table shows two decimals.
@@ -110,19 +113,18 @@ export const beyondClass = (value, limit, isCritical) => {
 };
 
 /**
- * A value with its reference in brackets; null where the value is not known.
+ * A value with its reference, which the head of the column names, in brackets; null where the value is not known.
  * @param {number | null} value
  * @param {(value: number) => string} format
- * @param {string} name of the reference, such as "SLO"
  * @param {number | null | undefined} limit
  * @param {boolean} isCritical
  * @param {string | null} [title] what the reference is
  */
-const referenceCell = (value, format, name, limit, isCritical, title = null) => {
+const referenceCell = (value, format, limit, isCritical, title = null) => {
   if (!isNumber(value)) return null;
   return [
     h("span", { class: beyondClass(value, limit, isCritical) }, format(value)),
-    isNumber(limit) ? h("small", { class: "reference", title }, ` (${name} ${format(limit)})`) : null,
+    isNumber(limit) ? h("small", { class: "reference", title }, ` (${format(limit)})`) : null,
   ];
 };
 
@@ -139,18 +141,16 @@ export const isCritical = ({ health, stage }) => health === "critical" || stage 
 const learnedTitle = ({ slo }) => (slo?.learned ? TILE_TEXTS.learned_slo : null);
 
 /** @param {Pick<ServiceRow, "p95" | "slo" | "health" | "stage">} row */
-export const p95Cell = (row) =>
-  referenceCell(row.p95, formatSeconds, "SLO", row.slo?.p95, isCritical(row), learnedTitle(row));
+export const p95Cell = (row) => referenceCell(row.p95, formatSeconds, row.slo?.p95, isCritical(row), learnedTitle(row));
 
 /** @param {Pick<ServiceRow, "error_rate" | "slo" | "health" | "stage">} row */
 export const errorRateCell = (row) =>
   row.slo
-    ? referenceCell(row.error_rate, formatPercent, "SLO", row.slo.error_rate, isCritical(row), learnedTitle(row))
+    ? referenceCell(row.error_rate, formatPercent, row.slo.error_rate, isCritical(row), learnedTitle(row))
     : shareCell(row.error_rate, ERROR_RATE_LIMITS);
 
 /** @param {Pick<ServiceValues, "load" | "safe_load">} values */
-export const loadCell = ({ load, safe_load: limit }) =>
-  referenceCell(load, formatLoad, "safe limit", limit, (load ?? 0) > 1);
+export const loadCell = ({ load, safe_load: limit }) => referenceCell(load, formatLoad, limit, (load ?? 0) > 1);
 
 /**
  * The probability of an SLO breach within ten minutes: never more certain than it can be.

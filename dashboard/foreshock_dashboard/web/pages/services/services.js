@@ -1,10 +1,10 @@
 // The table of all services.
-import { byId, h, put, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
+import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import { formatRate, formatSeconds, inWords, isNumber } from "#web/assets/format.js";
 import { healthState, serviceState, stateOf, suspectTag } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
-import { CONDITIONS, EMPTY, SEVERITIES, TILE_TEXTS } from "#web/assets/words.js";
+import { CONDITIONS, EMPTY, TILE_TEXTS } from "#web/assets/words.js";
 import {
   breachCell,
   breachRank,
@@ -34,23 +34,35 @@ const latencyLine = ({ spark, slo, id }) => {
 };
 
 /**
- * The status of a service's own open incident, beside a state that does not say it; null for none.
+ * That the incident of a service recovers, beside a state that does not say so. Its severity is no state of a service.
  * @param {ServiceRow} row
  */
 export const incidentTag = ({ incident_status: status, condition }) => {
-  if (!status || status === condition) return null;
-  const word = status === "recovering" ? CONDITIONS.recovering : SEVERITIES[status];
-  return [" ", h("span", { class: "level" }, healthState(status, word))];
+  if (status !== "recovering" || status === condition) return null;
+  return [" ", h("span", { class: "level" }, healthState(status, CONDITIONS.recovering))];
 };
 
-/** @type {import("#web/assets/widgets/table.js").Column<ServiceRow>[]} */
-const COLUMNS = [
-  {
-    key: "id",
-    name: "Service",
-    text: true,
-    cell: (row) => serviceCell(row, MAX_NAME_LENGTH),
-  },
+/** @typedef {import("#web/assets/widgets/table.js").Column<ServiceRow>} ServiceColumn */
+
+/** @type {ServiceColumn} */
+const NAME_COLUMN = { key: "id", name: "Service", text: true, cell: (row) => serviceCell(row, MAX_NAME_LENGTH) };
+
+/** @type {ServiceColumn} */
+const GPU_WAIT_COLUMN = {
+  key: "wait",
+  name: "GPU wait",
+  minor: true,
+  hint: "share of time that it waits on other services, mean of its shared GPUs, upper bound",
+  cell: gpuWaitOnGpusCell,
+};
+
+/**
+ * The columns of services with requests.
+ * @param {string} slo what SLOs are called: "SLO", or "learned SLO" where all are
+ * @returns {ServiceColumn[]}
+ */
+const servingColumns = (slo) => [
+  NAME_COLUMN,
   {
     key: "word",
     name: "State",
@@ -69,24 +81,18 @@ const COLUMNS = [
     value: breachRank,
     cell: breachCell,
   },
-  { key: "p95", name: "p95", cell: p95Cell },
+  { key: "p95", name: `p95 (${slo})`, cell: p95Cell },
   { key: "spark", name: "p95, 30 min", fixed: true, minor: true, cell: latencyLine },
-  { key: "error_rate", name: "Error rate", minor: true, cell: errorRateCell },
+  { key: "error_rate", name: `Error rate (${slo})`, minor: true, cell: errorRateCell },
   { key: "rate", name: "Requests", minor: true, cell: ({ rate }) => formatRate(rate) },
   {
     key: "load",
-    name: "Load",
+    name: "Load (safe limit)",
     minor: true,
     hint: "offered load of its model servers over their capacity",
     cell: loadCell,
   },
-  {
-    key: "wait",
-    name: "GPU wait",
-    minor: true,
-    hint: "share of time that it waits on other services, mean of its GPUs, upper bound",
-    cell: gpuWaitOnGpusCell,
-  },
+  GPU_WAIT_COLUMN,
   {
     key: "attempts",
     name: "Retries/call",
@@ -96,15 +102,58 @@ const COLUMNS = [
   },
 ];
 
+/** @type {ServiceColumn[]} */
+const JOB_COLUMNS = [
+  NAME_COLUMN,
+  {
+    key: "word",
+    name: "State",
+    text: true,
+    cell: (row) => [serviceState({ ...row, word: row.word.split("; ")[0] ?? "" }), suspectTag(row)],
+  },
+  { key: "gpus", name: "GPUs" },
+  {
+    key: "busy",
+    name: "Busy GPUs",
+    minor: true,
+    hint: "sum of the shares of time",
+    cell: ({ busy }) => (isNumber(busy) ? busy.toFixed(1) : null),
+  },
+  { ...GPU_WAIT_COLUMN, minor: false },
+];
+
+/** Whether a service has requests, now or before. @param {ServiceRow} row */
+const isServing = ({ rate, p95, slo }) => Boolean(rate) || p95 !== null || slo !== null;
+
 /**
  * That SLOs are learned, where they are.
+ * @param {number} learned
+ * @param {number} all
+ */
+const learnedNote = (learned, all) => {
+  const text = learned === all ? TILE_TEXTS.set_slos : `${learned} ${TILE_TEXTS.some_learned}`;
+  return learned ? h("p", { class: "note" }, text) : null;
+};
+
+/**
+ * Services without requests, such as batch jobs: only their GPUs are known.
  * @param {readonly ServiceRow[]} rows
  */
-const learnedNote = (rows) => {
-  const slos = rows.flatMap(({ slo }) => slo ?? []);
-  const learned = slos.filter((slo) => slo.learned).length;
-  const text = learned === slos.length ? TILE_TEXTS.set_slos : `${learned} ${TILE_TEXTS.some_learned}`;
-  return learned ? h("p", { class: "note" }, text) : null;
+const drawJobs = (rows) => {
+  requireId("jobs-panel").hidden = !rows.length;
+  if (!rows.length) return;
+  drawTable(byId("jobs"), {
+    id: "jobs-table",
+    label: "Services without requests",
+    columns: JOB_COLUMNS,
+    rows,
+    cluster: ({ id }) => id,
+    maxRows: MAX_ROWS,
+    param: "jsort",
+    by: "-gpus",
+    health: (row) => stateOf(row).state,
+  });
+  setPanel("jobs", "ready");
 };
 
 /** @type {import("#web/assets/page.d.ts").Page} */
@@ -112,25 +161,31 @@ export const services = {
   update: (/** @type {ServicesData} */ data) => {
     if (!data.ready) {
       setPanelsWithoutData(["service-list"], data.error);
+      drawJobs([]);
       return;
     }
-    const { services: rows, hidden, summary } = data;
+    const { services: all, hidden, summary } = data;
+    const rows = all.filter(isServing);
+    drawJobs(all.filter((row) => !isServing(row)));
     if (!rows.length) {
       setPanelEmpty("service-list", EMPTY.services);
       return;
     }
     const rest = h("p", { class: "note" }, `${hidden} more: `, h("a", { href: "/api/services" }, "/api/services"));
+    const slos = rows.flatMap(({ slo }) => slo ?? []);
+    const learned = slos.filter((slo) => slo.learned).length;
+    const columns = servingColumns(learned && learned === slos.length ? "learned SLO" : "SLO");
     put(byId("services-summary"), summary);
     drawTable(byId("service-list"), {
       id: "services-table",
       label: "Services",
-      columns: hasRetries(rows) ? COLUMNS : COLUMNS.filter(({ key }) => key !== "attempts"),
+      columns: hasRetries(rows) ? columns : columns.filter(({ key }) => key !== "attempts"),
       rows,
       cluster: ({ id }) => id,
       maxRows: MAX_ROWS,
       by: "-breach_probability",
       health: (row) => stateOf(row).state,
-      note: [hidden ? rest : null, learnedNote(rows)],
+      note: [hidden ? rest : null, learnedNote(learned, slos.length)],
     });
     setPanel("service-list", "ready");
   },

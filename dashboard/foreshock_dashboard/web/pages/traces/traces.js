@@ -235,8 +235,12 @@ const loadList = async () => {
     if (number === listRequest.number && byId("list")) drawList(body);
   } catch (error) {
     if (number !== listRequest.number) return;
-    const isLoading = byId("list-panel")?.dataset.state === "loading";
-    if (error instanceof HubError || isLoading) {
+    const panel = byId("list-panel");
+    if (!panel) return;
+    const isRefused = error instanceof HubError;
+    // A past list is not requested again by new values.
+    if (!isRefused) listTimer = window.setTimeout(loadList, RELOAD_MS);
+    if (isRefused || panel.dataset.state === "loading") {
       setPanel("list", "error", errorMessage(error, "No response from the hub. Retrying."));
     }
   }
