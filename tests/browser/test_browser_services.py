@@ -181,11 +181,13 @@ def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit
     """And follows the hub without reload."""
     page = visit("/status").page
     ready(page)
-    expect(page.locator("#health")).to_have_text("No data loss: 32 GPUs and 12 services reporting.")
-    expect(page.locator("#problems")).to_contain_text("Demo data: this is a simulated platform.")
+    expect(page.locator("#health")).to_have_text("No data loss: 32 GPUs and 12 services (10 with requests) reporting.")
+    expect(page.locator("#problems")).to_contain_text("The data is simulated.")
+    for text in ("Notifications are off: no alerts are sent.", "Access is unauthenticated."):
+        expect(page.locator("#problems .poor", has_text=text)).to_be_visible()
     expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("Scrape /metrics of vLLM")
     available = page.locator("#signals-available")
-    expect(available.locator("summary")).to_have_text("5 signals available")
+    expect(available.locator("summary")).to_have_text("5 of 10 signals available")
     expect(available.locator("tr", has_text="GPU wait")).to_be_hidden()
     expect(page.locator("#targets-table tbody tr")).to_have_count(4)
     expect(page.locator("#targets-table th", has_text="Scrape duration")).to_have_count(0)
@@ -221,7 +223,7 @@ def test_a_trace_of_whose_gpus_nothing_is_known_says_what_is_missing(visit: Open
     page = visit(TRACE).page
     note = page.locator("#trace .note").first
     expect(note).to_contain_text("GPU wait unknown: no GPU metrics, no GPU occupancy spans.")
-    assert note.get_by_role("link", name="Data health").get_attribute("href") == "/status"
+    assert note.get_by_role("link", name="Status").get_attribute("href") == "/status"
     row = page.locator(".wf-row").first
     for _ in at_each_width(page):
         bar, length = row.locator(".wf-bar").bounding_box(), row.locator(".wf-length").bounding_box()

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { emptyMain } from "./document.js";
 
 const { put } = await import("#web/assets/dom.js");
-const { costCell } = await import("#web/pages/cost/cost.js");
+const { costCell } = await import("#web/pages/cost/idle_gpus.js");
 
 test("below a currency a number of hours has its unit", () => {
   const item = { gpu_hours: 6, gpu_hours_per_day: 48, cost: 12, cost_per_day: 96 };

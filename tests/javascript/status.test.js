@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { storeFacts } = await import("#web/pages/status/status.js");
+const { storeFacts } = await import("#web/pages/status/hub_facts.js");
 
 test("a replay has no figures of a store, which would be zero", () => {
   const store = /** @type {any} */ ({ disk_bytes: 0, series: 0, series_limit: 9, spans: 0, blocks: 0, wal_rows: 0 });

@@ -219,10 +219,14 @@ def test_capacity_is_that_of_the_chosen_service_else_of_the_incident_else_of_the
 
 
 def test_replicas_and_load_are_drawn_with_their_limits() -> None:
-    """Ready, desired, maximum, and pending replicas; load and its safe limit. A quota has another unit."""
+    """Ready, desired, maximum, and pending replicas; load and its safe limit. A full quota allows no more."""
     world = serving(contended())
-    names = [line["name"] for line in draw(PAGE, "cascade-replicas", snapshot(world))["data"]]
-    assert names == ["ready", "desired", "maximum", "pending"]
+    drawn = {line["name"]: line["y"][-1] for line in draw(PAGE, "cascade-replicas", snapshot(world))["data"]}
+    assert list(drawn) == ["ready", "desired", "maximum (GPU quota)", "pending"]
+    assert drawn["maximum (GPU quota)"] == drawn["ready"] == 2
+    assert world.capacity is not None
+    roomy = replace(world, capacity=replace(world.capacity, quota=world.capacity.quota * 9))
+    assert "maximum" in [line["name"] for line in draw(PAGE, "cascade-replicas", snapshot(roomy))["data"]]
     analyzed = Load(LLM, "", 0.5, 0.6)
     drawn = draw(PAGE, "cascade-load", replace(snapshot(world), forecast=Forecast(loads=(analyzed,))))
     (line,) = drawn["data"]

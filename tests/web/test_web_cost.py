@@ -17,6 +17,8 @@ from foreshock_dashboard.model.cost.prices import NO_PRICES, Price, Prices
 from foreshock_dashboard.model.service import Ownership
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.replay.cost_history import with_gpu_wait
+from foreshock_dashboard.web.pages.cost.cost_json import CostRowJson
+from foreshock_dashboard.web.pages.cost.data import idle_rows
 
 
 def hub(ledger: CostLedger = LEDGER, prices: Prices = PRICES) -> FakeHub:
@@ -81,8 +83,9 @@ def test_the_answer_says_what_is_unused_and_what_to_do() -> None:
         "warning",
         "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost).",
     )
-    assert body["split"] == "96 GPU-hours in 24 h: 12% busy, 2.5% waiting, 35% idle, 25% unallocated, 25% unknown."
-    assert body["idle"] == ("1.4 of 2 GPUs idle (70%): 1 unused, the rest idle between kernels.")
+    assert body["split"].startswith("96 GPU-hours in 24 h: 12% busy, 2.5% lost to neighbors, 35% idle, 25% unallocated")
+    assert body["split"].endswith(", 25% unknown.")
+    assert body["idle"] == ("70% of GPU time idle (1.4 of 2 GPUs): 1 unused, the rest idle between kernels.")
     assert [(item["text"], item["on"], item["action"], item["command"]) for item in body["unused"]] == [
         (
             "ml/notebook holds 1 unused GPU: no kernel for 2 d.",
@@ -101,12 +104,21 @@ def test_what_is_not_known_to_be_safe_is_a_question_to_the_owner() -> None:
     (item,) = body["unused"]
 
     assert (item["action"], item["command"]) == ("Ask team-chat whether it is needed.", None)
+    assert (item["seconds"], item["at_least"]) == (7200, True)  # it may be idle since before the data begins
     assert (item["gpu_hours"], item["cost"], item["gpu_hours_per_day"], item["cost_per_day"]) == (2, 4, None, None)
     assert (body["state"], body["summary"]) == (
         "info",
-        "1 of 1 GPU idle (100%); 1 GPU unused for 30 min or longer.",
+        "100% of GPU time idle (1 of 1 GPU); 1 GPU unused for 30 min or longer.",
     )
-    assert body["notes"] == ["Only 2 h of the selected 24 h has data."]
+    assert body["notes"] == ["Whole 10 min steps with data: 2 h of 24 h."]
+
+
+def test_the_services_with_the_most_time_idle_between_kernels_are_listed_too() -> None:
+    """Not the unused part of it, which has other rows, nor services that are busy most of the time."""
+    body = get()
+    (row,) = idle_rows([CostRowJson(**row) for row in body["rows"]], body["hours"])
+    assert (row.service, row.gpus, row.idle_ratio) == ("ml/chat", pytest.approx(0.4), pytest.approx(0.4))
+    assert (row.gpu_hours, row.cost) == (pytest.approx(9.6), pytest.approx(19.2))
 
 
 def test_unknown_use_is_not_called_idle() -> None:
@@ -135,7 +147,7 @@ def test_rows_can_be_grouped(by: str, names: dict[str, float]) -> None:
 def test_longer_and_earlier_time_ranges() -> None:
     """As far as there is data, of which a note says how much that is."""
     week = get("/api/cost?range=7d")
-    assert (week["hours"], week["notes"]) == (48, ["Only 2 d of the selected 7 d has data."])
+    assert (week["hours"], week["notes"]) == (48, ["Whole 10 min steps with data: 2 d of 7 d."])
     assert get(f"/api/cost?range=6h&at={NOW - 86_400:.0f}")["end"] == NOW - 86_400
 
 
@@ -172,7 +184,7 @@ def test_without_prices_there_is_no_money() -> None:
 
     assert unpriced["summary"] == "1 unused GPU can be given back: 24 GPU-hours per day (25% of all)."
     assert (unpriced["total"]["cost"], unpriced["total"]["priced_ratio"]) == (None, 0)
-    assert unpriced["notes"] == ["Set --prices to show costs."]
+    assert unpriced["notes"] == ["To show money, set --prices to a file with prices per GPU-hour."]
     assert other["notes"] == ["No price for GPUs: NVIDIA H100 80GB HBM3. Add one to the --prices file."]
 
 

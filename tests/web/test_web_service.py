@@ -19,6 +19,7 @@ from tests.web.worlds import (
     POINTS,
     SCENES,
     FakeHub,
+    FakeTraces,
     bare,
     contended,
     contention_incident,
@@ -31,6 +32,7 @@ from foreshock_dashboard.model.forecast import Forecast, Load, Risk, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.span import TraceQuery
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World, slice_world
 from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica, UnjoinedServer
@@ -40,7 +42,7 @@ from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
 from foreshock_dashboard.web.pages.services.data import service as service_page
 from foreshock_dashboard.web.pages.services.data import services as services_page
-from foreshock_dashboard.web.pages.status.data import data_health, signals, status
+from foreshock_dashboard.web.pages.status.data import data_health, newest_trace, signals, status
 from foreshock_dashboard.web.panels import service_charts as figures
 from foreshock_dashboard.web.state.conditions import breach_probability
 
@@ -286,7 +288,7 @@ DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
             HUB,
             NOW + 3,
             "healthy",
-            "No data loss: 32 GPUs and 12 services reporting.",
+            "No data loss: 32 GPUs and 12 services (10 with requests) reporting.",
         ),
         (
             replace(snapshot(healthy_world()), bounds=(0.0, NOW)),
@@ -344,6 +346,13 @@ def test_status_of_the_past_is_that_of_then() -> None:
     assert (answer["past"], answer["data_age"]) == (True, None)
     assert answer["health"]["headline"].startswith("No data loss at 09:55:00 UTC: ")
     assert not any(row["stale"] for row in answer["targets"])
+
+
+def test_the_newest_trace_is_known_unless_the_source_cannot_answer() -> None:
+    traces = FakeTraces()
+    assert newest_trace(traces, NOW) == max(row.start for row in traces.search(TraceQuery(0.0, NOW)))
+    assert newest_trace(FakeTraces(error="down"), NOW) is None
+    assert newest_trace(FakeTraces(0), NOW) is None
 
 
 def test_every_problem_is_listed() -> None:

@@ -83,11 +83,11 @@ def headline(report: CostReport) -> Text:
 
 
 def split_text(report: CostReport) -> str:
-    """`384 GPU-hours in 24 h: 35% busy, 4% waiting, 46% idle, 15% unallocated.`; unknown use where there is some."""
+    """`384 GPU-hours in 24 h: 35% busy, 4% lost to neighbors, 61% idle.`; unallocated and unknown use too."""
     total = sum(row.allocated for row in report.rows)
     parts = {
         "busy": math.fsum(row.busy for row in report.rows if math.isfinite(row.busy)),
-        "waiting": math.fsum(row.waiting for row in report.rows if math.isfinite(row.waiting)),
+        "lost to neighbors": math.fsum(row.waiting for row in report.rows if math.isfinite(row.waiting)),
         "idle": math.fsum(row.idle for row in report.rows if math.isfinite(row.idle)),
         "unallocated": sum(row.allocated for row in report.rows if row.key.holding is Holding.UNALLOCATED),
         "unknown": sum(row.unknown for row in report.rows),
@@ -109,12 +109,13 @@ def idle_text(report: CostReport) -> str:
 
 
 def _idle_share(report: CostReport) -> str:
-    """`13.8 of 32 GPUs idle (43%)`, of those that services hold, on average; "" without any."""
+    """`43% of GPU time idle (13.8 of 32 GPUs)`, of what services hold; "" without any."""
     held = sum(row.allocated for row in report.rows if row.key.holding is Holding.SERVICE)
     idle = math.fsum(row.idle for row in report.rows if math.isfinite(row.idle))
     if not held or idle < 0.01 * held:
         return ""
-    return f"{figure(idle / report.seconds)} of {gpu_count(held / report.seconds)} idle ({percent(idle / held)})"
+    gpus = f"{figure(idle / report.seconds)} of {gpu_count(held / report.seconds)}"
+    return f"{percent(idle / held)} of GPU time idle ({gpus})"
 
 
 def _gpus(holdings: Sequence[IdleHolding]) -> float:
@@ -157,9 +158,9 @@ def quality_notes(report: CostReport, ledger: CostLedger, prices: Prices, second
     if report.unread:
         notes.append("Older hours of this time range are still being read.")
     elif seconds - report.seconds > HOUR_SECONDS:
-        notes.append(f"Only {range_text(report.seconds)} of the selected {range_text(seconds)} has data.")
+        notes.append(f"Whole 10 min steps with data: {range_text(report.seconds)} of {range_text(seconds)}.")
     if not report.currency:
-        notes.append("Set --prices to show costs.")
+        notes.append("To show money, set --prices to a file with prices per GPU-hour.")
     unpriced = [row.key for row in report.rows if math.isnan(row.hourly)] if report.currency else []
     for is_spot, kind in ((False, "price"), (True, "spot price")):
         models = sorted({key.model or "of unknown model" for key in unpriced if _is_spot(prices, key.pool) == is_spot})

@@ -27,6 +27,7 @@ COST_TEXTS: Mapping[str, str] = {
     "unknown_service": "unknown service",
     "no_unused": f"No service holds a GPU that is {UNUSED_TEXT}.",
     "so_far": "so far",
+    "reduce": "Check whether it needs all its GPUs: it is idle between kernels.",
     "per_day": "per day",
     "measured": "from allocations and counters",
     "sampled": "from samples",
@@ -35,7 +36,7 @@ COST_TEXTS: Mapping[str, str] = {
 """Texts of the Cost page."""
 SPLIT_NAMES: Mapping[str, str] = {
     "busy": "Busy",
-    "waiting": "Waiting for neighbors",
+    "waiting": "Lost to neighbors",
     "idle": "Allocated, idle",
     "unallocated": "Unallocated",
     "unknown": "Unknown use",

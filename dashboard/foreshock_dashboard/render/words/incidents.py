@@ -66,7 +66,7 @@ COURSE: Mapping[str, str] = {
     "recovering": " → recovering since ",
 }
 """The course of an incident, between its times."""
-EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": "Paged", "recovering": "Recovering"}
+EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": SEVERITIES["critical"], "recovering": "Recovering"}
 """Events of incidents on the timeline."""
 BREACH_BUCKETS: Mapping[int, str] = {
     60: "imminent",

@@ -70,7 +70,9 @@ def add_page_routes(context: RouteContext) -> None:
     )
     def page_status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = responder.snapshot_at(query.at)
-        body = status_page.status(snapshot, hub.status(), hub.ready(), hub.now(), context.version, past=past)
+        newest = status_page.newest_trace(hub.traces, responder.time_of(snapshot, past))
+        known = hub.status(), hub.ready(), hub.now(), context.version
+        body = status_page.status(snapshot, *known, newest_trace=newest, past=past)
         events = context.access.audit.recent()[:MAX_AUDIT_EVENTS] if request.scope.get("role") is Role.ADMIN else None
         return responder.json_response(request, snapshot, {**body, "audit": events})
 

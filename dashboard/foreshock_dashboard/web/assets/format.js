@@ -19,6 +19,12 @@ export const isNumber = (value) => Number.isFinite(value);
 const grouped = (value) => Math.round(value).toLocaleString("en-US");
 
 /**
+ * A count: "2,168".
+ * @param {unknown} value
+ */
+export const formatWhole = (value) => (isNumber(value) ? grouped(value) : NOT_KNOWN);
+
+/**
  * @param {number} value
  * @param {number} [more] further decimals
  */

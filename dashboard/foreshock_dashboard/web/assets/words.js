@@ -240,7 +240,7 @@ export const TIMELINE_TEXTS = /** @type {const} */ ({
 
 export const EVENTS = /** @type {const} */ ({
   warning: "Early warning",
-  paged: "Paged",
+  paged: "Critical",
   recovering: "Recovering",
 });
 
@@ -334,6 +334,7 @@ export const COST_TEXTS = /** @type {const} */ ({
   unknown_service: "unknown service",
   no_unused: "No service holds a GPU that is unused for 30 min or longer.",
   so_far: "so far",
+  reduce: "Check whether it needs all its GPUs: it is idle between kernels.",
   per_day: "per day",
   measured: "from allocations and counters",
   sampled: "from samples",
@@ -342,7 +343,7 @@ export const COST_TEXTS = /** @type {const} */ ({
 
 export const SPLIT_NAMES = /** @type {const} */ ({
   busy: "Busy",
-  waiting: "Waiting for neighbors",
+  waiting: "Lost to neighbors",
   idle: "Allocated, idle",
   unallocated: "Unallocated",
   unknown: "Unknown use",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.replicas import pool_quota
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.model.world_sections import ModelServers
+from foreshock_dashboard.model.world_sections import Capacity, ModelServers
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_tooltip
 from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.incident_summary import cause_name
@@ -126,7 +128,10 @@ def _counts(world: World, counts: Floats) -> Floats:
 
 
 def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
-    """Ready replicas as an area, which the line of the desired ones does not hide; the maximum, and pending ones."""
+    """Ready replicas as an area, which the line of the desired ones does not hide; the maximum, and pending ones.
+
+    The maximum is that of the autoscaler, or what the GPU quota allows, whichever is smaller.
+    """
     capacity = world.capacity
     if capacity is None or service not in capacity.services:
         return blank(f"No data on replicas of {in_words(service)}: connect kube-state-metrics.", look)
@@ -134,10 +139,23 @@ def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequ
     series = [
         Line("ready", _counts(world, capacity.ready[row]), "data", fill=True),
         Line("desired", _counts(world, capacity.wanted[row]), "text", dash="dash"),
-        Line("maximum", _counts(world, capacity.max_replicas[row]), "muted", dash="longdashdot"),
+        Line(*_maximum(world, service, row, capacity), "muted", dash="longdashdot"),
         Line("pending", _counts(world, capacity.pending[row]), "text", dash="dot"),
     ]
     return lines(world.times, series, look, unit="count", span=span, marks=marks, top=1.0)
+
+
+def _maximum(world: World, service: Service, row: int, capacity: Capacity) -> tuple[str, Floats]:
+    """The largest number of replicas, by time, and its name. row: of the service."""
+    most, found = _counts(world, capacity.max_replicas[row]), pool_quota(world, service)
+    ready = float(capacity.ready[row, -1])
+    gpus = len({tenant.gpu for tenant in world.tenants if tenant.service == service})
+    if found is None or not ready > 0 or not gpus:
+        return "maximum", most
+    within_quota = ready + math.floor((found.limit - found.used) / (gpus / ready))
+    if not within_quota < most[-1]:
+        return "maximum", most
+    return "maximum (GPU quota)", np.minimum(most, within_quota)
 
 
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:

@@ -39,6 +39,12 @@ const MAX_SIGNALS = 12;
 /** As on the Now page. */
 const MAX_ACTIONS = 2;
 const HORIZON_SECONDS = 1800;
+/** Seconds at the lines of the scale of forecasts, and their labels. */
+const SCALE = /** @type {const} */ ([
+  [60, "1"],
+  [300, "5"],
+  [HORIZON_SECONDS, "30 min"],
+]);
 const SCALE_WIDTH = 112;
 const SCALE_MARGIN = 4;
 
@@ -84,8 +90,22 @@ const incidentTools = (incident) =>
     ),
     h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
     slowestTracesLink(incident.service, "Slowest traces"),
-    incident.resolved ? null : link(pageHref("/"), "Action and evidence"),
   );
+
+/**
+ * The story in a line: the suspected cause, and the first action, which leads to all of it on Now.
+ * @param {Incident} incident
+ * @param {CascadeData} data
+ */
+const story = (incident, { suspected }) => {
+  const [action] = incident.resolved ? [] : incident.actions;
+  return h(
+    "dl",
+    { class: "facts story" },
+    causeFact(suspected, incident),
+    action ? fact("Action", link(pageHref("/"), inWords(action.text))) : null,
+  );
+};
 
 /**
  * The cause, the actions, and the services next at risk, for a phone; on a wide screen they would push the map down.
@@ -138,6 +158,7 @@ const drawIncidents = (data, now) => {
     id && !selected ? h("p", { class: "lost" }, unknownText) : null,
     selected ? incidentTools(selected) : null,
     selected ? responseLine(selected.id, now) : null,
+    selected ? story(selected, data) : null,
     selected ? causeAndActions(selected, data) : null,
     data.ready ? propagationPath(data) : null,
   );
@@ -161,7 +182,7 @@ const breachBar = ({ p10, p50, p90 }) => {
   return s(
     "svg",
     { width: SCALE_WIDTH + 2 * SCALE_MARGIN, height: 22, class: "breach", "aria-hidden": "true" },
-    [60, 300, 600].map((tick) => s("line", { x1: x(tick), x2: x(tick), y1: 0, y2: 22, class: "tick" })),
+    SCALE.map(([tick]) => s("line", { x1: x(tick), x2: x(tick), y1: 0, y2: 22, class: "tick" })),
     s("rect", { x: x(p10), y: 5, width: Math.max(2, x(p90) - x(p10)), height: 12, rx: 3, class: "range" }),
     s("line", { x1: x(p50), x2: x(p50), y1: 1, y2: 21, class: "middle" }),
   );
@@ -171,11 +192,7 @@ const breachScale = () =>
   h(
     "span",
     { class: "breach-scale", style: `width:${SCALE_WIDTH + 2 * SCALE_MARGIN}px` },
-    /** @type {const} */ ([
-      [60, "1"],
-      [300, "5"],
-      [HORIZON_SECONDS, "30 min"],
-    ]).map(([seconds, text]) => h("span", { style: `left:${scalePosition(seconds) + SCALE_MARGIN}px` }, text)),
+    SCALE.map(([seconds, text]) => h("span", { style: `left:${scalePosition(seconds) + SCALE_MARGIN}px` }, text)),
   );
 
 /** @param {CascadeData} data */

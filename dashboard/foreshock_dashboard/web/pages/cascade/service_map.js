@@ -3,7 +3,6 @@ import { link, pairHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, headCells, put, s, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import {
   capitalized,
-  formatMedian,
   formatPercent,
   formatRate,
   formatSeconds,
@@ -18,7 +17,6 @@ import { causeText } from "#web/assets/timeline/incident.js";
 import { healthState, SUSPECT_SIGN, stateOf } from "#web/assets/timeline/signs.js";
 import { EMPTY } from "#web/assets/words.js";
 
-/** @typedef {import("#web/assets/payload.d.ts").AtRisk} AtRisk */
 /** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
 /** @typedef {import("#web/assets/payload.d.ts").ServiceMap["nodes"][number]} MapNode */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
@@ -30,6 +28,8 @@ import { EMPTY } from "#web/assets/words.js";
 
 const ROW_HEIGHT = 54;
 const BOX_HEIGHT = 44;
+/** Pixels between two lines along one call. */
+const PARALLEL_GAP = 9;
 const MIN_BOX_WIDTH = 84;
 const MAX_BOX_WIDTH = 190;
 const MIN_PICTURE_WIDTH = 600;
@@ -71,21 +71,8 @@ const edgeText = ({ client, server }, value) => {
   return `${call}: ${formatRate(rate)}, ${errors}, p95 ${formatSeconds(p95)}, ${retries}`;
 };
 
-/**
- * How a step propagates, and when one that is forecast is expected.
- * @param {PropagationStep} step
- * @param {Pick<MapData, "at_risk">} data
- */
-const viaText = ({ to, via }, { at_risk: atRisk }) => {
-  const risk = via === "forecast" ? atRisk.find(({ service }) => service === to) : null;
-  return risk ? `${VIA_WORDS[via]} ${formatMedian(risk.breach_seconds.p50)}` : VIA_WORDS[via];
-};
-
-/**
- * @param {PropagationStep} step
- * @param {MapData} data
- */
-const stepText = (step, data) => `${inWords(`${step.from} → ${step.to}`)}: ${viaText(step, data)}`;
+/** @param {PropagationStep} step */
+const stepText = ({ from, to, via }) => `${inWords(`${from} → ${to}`)}: ${VIA_WORDS[via]}`;
 
 /**
  * Draw the map's panel.
@@ -121,9 +108,9 @@ export const propagationPath = (data) => {
   const item = (/** @type {PropagationStep} */ step) =>
     h(
       "li",
-      { title: stepText(step, data) },
+      { title: stepText(step) },
       inWords(`${step.from} → ${step.to} `),
-      h("span", { class: "muted" }, viaText(step, data)),
+      h("span", { class: "muted" }, VIA_WORDS[step.via]),
     );
   const title = (/** @type {string} */ id) => {
     const incident = data.selected.find((selected) => selected.id === id);
@@ -322,15 +309,20 @@ class MapPicture {
   /** The propagation of the incident: along calls, or between services that share GPUs. */
   steps() {
     const edges = new Map(this.map.edges.map((edge) => [keyOf(edge.client, edge.server), edge]));
+    const edgeOf = (/** @type {PropagationStep} */ { from, to, via }) =>
+      edges.get(via === "load" ? keyOf(from, to) : keyOf(to, from));
+    const taken = new Set(this.data.propagation.map(edgeOf));
     return [...this.data.forecast_steps, ...this.data.propagation].map((step) => {
       const { from, to, via } = step;
-      const edge = edges.get(via === "load" ? keyOf(from, to) : keyOf(to, from));
+      const edge = edgeOf(step);
       const callPath = edge ? this.curve(edge) : null;
       const d = via === "gpu" ? this.arc(from, to) : callPath;
       const marker = via === "call" || via === "forecast" ? "marker-start" : "marker-end";
       const tip = via === "forecast" ? "url(#tip-warn)" : "url(#tip-crit)";
       if (!d) return null;
-      return s("path", { d, class: `step ${via}`, [marker]: tip }, s("title", null, stepText(step, this.data)));
+      // Beside the propagation along the same call, not below it.
+      const transform = via === "forecast" && edge && taken.has(edge) ? `translate(0 ${PARALLEL_GAP})` : null;
+      return s("path", { d, class: `step ${via}`, [marker]: tip, transform }, s("title", null, stepText(step)));
     });
   }
 
@@ -393,7 +385,7 @@ class MapPicture {
     const name = `${inWords(node.id)}: ${sign === SUSPECT_SIGN ? "" : role}${word}${values}`;
     const hasFlag = isSuspect && sign !== SUSPECT_SIGN;
     const label = truncate(this.label(node.id), Math.floor((this.boxWidth - (hasFlag ? 54 : 36)) / 7.6));
-    const valueText = truncate(nodeValueText(service, word, this.data.at_risk), Math.floor((this.boxWidth - 24) / 6.1));
+    const valueText = truncate(nodeValueText(service, word), Math.floor((this.boxWidth - 24) / 6.1));
     const [left, top] = [x - this.boxWidth / 2, y - BOX_HEIGHT / 2];
     const group = s(
       "g",
@@ -458,12 +450,9 @@ export const nodeState = (node, service) => {
 /**
  * @param {MapService | undefined} service
  * @param {string} word
- * @param {readonly AtRisk[]} atRisk
  */
-const nodeValueText = (service, word, atRisk) => {
+const nodeValueText = (service, word) => {
   const p95 = `p95 ${formatSeconds(service?.p95)}`;
-  const risk = atRisk.find((row) => row.service === service?.id);
-  if (risk) return `${p95} · ${formatMedian(risk.breach_seconds.p50)}`;
   if (service?.stage && service.stage !== "healthy") {
     return (service.error_rate ?? 0) >= ERROR_RATE_CRITICAL
       ? `errors ${formatPercent(service.error_rate)} · ${p95}`

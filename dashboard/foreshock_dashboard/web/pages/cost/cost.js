@@ -3,7 +3,6 @@ import { hrefWith, navigate, pageHref, param, serviceLink } from "#web/assets/ad
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import {
   columnFormat,
-  formatDuration,
   formatPercent,
   inWords,
   isNumber,
@@ -14,27 +13,17 @@ import {
 import { linked } from "#web/assets/timeline/cause.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { COST_TEXTS, GROUPINGS, HOLDINGS, SPLIT_NAMES } from "#web/assets/words.js";
+import { formatFigure, formatHours, formatMoney } from "#web/pages/cost/cost_format.js";
+import { drawIdleGpus } from "#web/pages/cost/idle_gpus.js";
 
 /** @typedef {import("#web/pages/cost/payload.d.ts").CostData} CostData */
 /** @typedef {import("#web/pages/cost/payload.d.ts").CostRow} CostRow */
-/** @typedef {import("#web/pages/cost/payload.d.ts").Unused} Unused */
 /** @typedef {keyof typeof SPLIT_NAMES} Part */
 
 const PANELS = ["unused", "gpu-time"];
 const PARTS = /** @type {Part[]} */ (Object.keys(SPLIT_NAMES));
 const MIN_PRICED_RATIO = 0.999;
 const RANGES = { "24h": "24 h", "7d": "7 d", "30d": "30 d" };
-
-/**
- * Money, with cents below 100: "USD 3.40", "USD 1,250".
- * @param {number | null | undefined} amount
- * @param {string} currency
- */
-const formatMoney = (amount, currency) => {
-  if (!isNumber(amount)) return NOT_KNOWN;
-  const shown = amount >= 100 ? Math.round(amount).toLocaleString("en-US") : amount.toFixed(2);
-  return currency ? `${currency} ${shown}` : shown;
-};
 
 /**
  * Money of a row, a bound where only a part of its GPUs has a price.
@@ -44,20 +33,6 @@ const formatMoney = (amount, currency) => {
  */
 const rowMoney = (row, key, currency = "") =>
   `${(row.priced_ratio ?? 0) < MIN_PRICED_RATIO && isNumber(row[key]) ? "≥ " : ""}${formatMoney(row[key], currency)}`;
-
-/**
- * A number of GPUs or GPU-hours, with two significant digits below 10.
- * @param {number | null | undefined} value
- */
-const formatFigure = (value) => {
-  if (!isNumber(value)) return NOT_KNOWN;
-  if (value > 0 && value < 0.01) return "<0.01";
-  if (value >= 100) return Math.round(value).toLocaleString("en-US");
-  return String(Number(value.toPrecision(value < 10 ? 2 : 3)));
-};
-
-/** "1 GPU-hour", "0.5 GPU-hours". @param {number | null | undefined} hours */
-const formatHours = (hours) => `${formatFigure(hours)} GPU-hour${formatFigure(hours) === "1" ? "" : "s"}`;
 
 /**
  * A text with its command-line options as code, which does not break after `--`.
@@ -151,116 +126,6 @@ const drawFigures = ({ total, currency = "", covered = "" }) => {
   );
 };
 
-/** @type {import("#web/assets/widgets/table.js").Column<Unused>} */
-const OWNER = { key: "owner", name: "Owner", text: true, fixed: true, minor: true, cell: ({ owner }) => owner || null };
-
-/**
- * What giving them back saves per day, or before a day what they have cost so far.
- * @param {Unused} item
- * @param {string} currency
- */
-export const costCell = (item, currency) => {
-  const hasDay = isNumber(item.gpu_hours_per_day);
-  const amount = hasDay ? item.cost_per_day : item.cost;
-  const hours = hasDay ? item.gpu_hours_per_day : item.gpu_hours;
-  const isPriced = currency && isNumber(amount);
-  const unpriced = currency ? formatHours : formatFigure; // below a currency, hours need their unit
-  return [
-    h("b", null, isPriced ? formatMoney(amount, "") : unpriced(hours)),
-    h("small", { class: "reference" }, " ", COST_TEXTS[hasDay ? "per_day" : "so_far"]),
-    isPriced ? h("small", { class: "reference" }, formatHours(hours)) : null,
-  ];
-};
-
-/**
- * @param {CostData} data
- * @returns {import("#web/assets/widgets/table.js").Column<Unused>[]}
- */
-const unusedColumns = ({ currency = "", unused = [] }) => [
-  {
-    key: "service",
-    name: "Service",
-    text: true,
-    fixed: true,
-    cell: ({ service, on }) => [
-      service ? serviceLink(service) : h("i", null, COST_TEXTS.unknown_service),
-      h("small", { class: "reference narrow-only" }, on.slice(0, 2).join(", "), on.length > 2 ? ", …" : ""),
-    ],
-  },
-  { key: "gpus", name: "Unused GPUs", fixed: true, cell: ({ gpus }) => formatFigure(gpus) },
-  {
-    key: "seconds",
-    name: "Without a kernel",
-    fixed: true,
-    minor: true,
-    cell: ({ seconds }) => (isNumber(seconds) ? formatDuration(seconds) : null),
-  },
-  {
-    key: "action",
-    name: "Action",
-    text: true,
-    fixed: true,
-    cell: ({ action, command }) => [
-      action,
-      command
-        ? h(
-            "span",
-            { class: "command" },
-            h("code", { title: command }, command),
-            h(
-              "button",
-              { type: "button", class: "quiet small", "data-copy": command, "data-copy-name": "command" },
-              "Copy",
-            ),
-          )
-        : null,
-    ],
-  },
-  {
-    key: "on",
-    name: "GPUs",
-    text: true,
-    fixed: true,
-    minor: true,
-    cell: ({ on }) => [
-      on.slice(0, 2).map((gpu) => h("span", { class: "gpu" }, gpu)),
-      on.length > 2 ? h("span", { title: on.slice(2).join(", ") }, `and ${on.length - 2} more`) : null,
-    ],
-  },
-  ...(unused.some(({ owner }) => owner) ? [OWNER] : []),
-  {
-    key: "quality",
-    name: "Quality",
-    text: true,
-    fixed: true,
-    minor: true,
-    cell: ({ quality }) => h("span", { title: COST_TEXTS[quality] }, quality),
-  },
-  {
-    key: "cost",
-    name: currency ? `Cost (${currency})` : "GPU-hours",
-    fixed: true,
-    cell: (item) => costCell(item, currency),
-  },
-];
-
-/** @param {CostData} data */
-const drawUnused = (data) => {
-  const { unused = [], hidden_unused: hidden = 0 } = data;
-  if (!unused.length) {
-    setPanelEmpty("unused", COST_TEXTS.no_unused);
-    return;
-  }
-  drawTable(byId("unused"), {
-    id: "unused-table",
-    label: "Unused GPUs",
-    columns: unusedColumns(data),
-    rows: unused,
-    note: hidden ? `${hidden} more in /api/cost.` : null,
-  });
-  setPanel("unused", "ready");
-};
-
 /** A pool as it is called in its cluster. @param {string} pool */
 const poolName = (pool) => (localName(pool) ? inWords(pool) : "");
 
@@ -338,15 +203,15 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
     { key: "owner", name: "Owner", text: true, minor: true, cell: ({ owner }) => owner || null },
     {
       key: "gpus",
-      name: "GPUs (mean)",
-      hint: "held at a time; shared GPUs count in equal parts",
+      name: "GPUs (shares)",
+      hint: "mean held at a time; shared GPUs count in equal parts",
       minor: true,
       cell: ({ gpus }) => formatGpus(gpus),
     },
     { key: "gpu_hours", name: "GPU-hours", cell: ({ gpu_hours: held }) => formatGpuHours(held) },
     { key: "split", name: "Use", text: true, fixed: true, cell: splitCell },
     hours("busy", "Busy", "GPU-hours in which a kernel ran"),
-    hours("waiting", "Waiting", "GPU-hours of its part, not busy, in which work waited for a noisy neighbor"),
+    hours("waiting", SPLIT_NAMES.waiting, "GPU-hours of its share that neighbors used while its work waited"),
     hours("idle", "Idle", "GPU-hours held, neither busy nor waiting"),
     hours("unallocated", "Unallocated", "GPU-hours that no service holds"),
     hours("unknown", "Unknown", "GPU-hours of unknown use"),
@@ -396,11 +261,6 @@ const drawTime = (data) => {
     columns: timeColumns(data),
     rows,
     cluster: ({ name, pool }) => name || pool,
-    above: h(
-      "p",
-      { class: "legend" },
-      PARTS.filter((part) => rows.some((row) => partHours(row, part))).map((part) => key(part, SPLIT_NAMES[part])),
-    ),
     note: hidden ? `${hidden} more in /api/cost.` : null,
   });
   setPanel("gpu-time", "ready");
@@ -428,7 +288,7 @@ export const cost = {
       for (const name of PANELS) setPanelEmpty(name, data.reason);
       return;
     }
-    drawUnused(data);
+    drawIdleGpus(data);
     drawTime(data);
   },
 };

@@ -81,7 +81,8 @@ class CostRowJson(Row):
 
 
 class UnusedJson(Row):
-    """GPUs of a service without any kernel at the end of the time range. seconds: for how long. gpus: at a time.
+    """GPUs of a service without any kernel at the end of the time range. seconds: for how long. at_least: that is all
+    of the data. gpus: at a time.
 
     gpu_hours, cost: unused so far. gpu_hours_per_day, cost_per_day: what giving them back saves; null before 24 h.
     quality: measured by allocations and counters, or inferred. command: for a shell; null where it may not be safe.
@@ -94,6 +95,7 @@ class UnusedJson(Row):
     on: list[str]
     gpus: float | None
     seconds: float | None
+    at_least: bool
     gpu_hours: Hours
     cost: Money
     gpu_hours_per_day: Hours
@@ -258,6 +260,7 @@ def _unused(item: IdleHolding, hub: HubView) -> UnusedJson:
         on=[gpu.label for gpu in item.on],
         gpus=number(item.gpus),
         seconds=number(item.seconds),
+        at_least=item.seconds >= math.fsum(hour.seconds for hour in hub.cost.hours.values()),
         gpu_hours=number(item.gpu_seconds / 3600),
         cost=number(item.money),
         gpu_hours_per_day=number(item.gpu_hours_per_day),

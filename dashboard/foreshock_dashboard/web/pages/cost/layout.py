@@ -19,7 +19,7 @@ def layout() -> Component:
             html.Div(id="cost-figures", className="figures"),
             html.Div(
                 [
-                    panel("unused", "Unused GPUs", "no kernel for 30 min or longer", wide=True),
+                    panel("unused", "Idle GPUs", "unused ones first", wide=True),
                     panel(
                         "gpu-time",
                         "GPU time",

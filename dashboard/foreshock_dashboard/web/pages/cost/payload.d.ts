@@ -32,24 +32,27 @@ export interface CostRow {
   quality: "measured" | "sampled" | "inferred";
 }
 
-/** GPUs of a service without any kernel. Per day: null before 24 h. */
-export interface Unused {
+/** Idle GPUs of a service. */
+export interface IdleGpus {
   service: string | null;
-  pool: string;
-  model: string;
-  owner: string;
-  on: string[];
+  /** Mean number at a time. */
   gpus: number | null;
-  seconds: number | null;
+  /** Share of the GPU time of the service; of GPUs that are idle between kernels. */
+  idle_ratio?: number;
   gpu_hours: number | null;
   cost: number | null;
-  gpu_hours_per_day: number | null;
-  cost_per_day: number | null;
   quality: "measured" | "sampled" | "inferred";
-  text: string;
-  clauses: Clause[];
   action: string;
-  command: string | null;
+  owner?: string;
+  on?: string[];
+  /** Without any kernel. */
+  seconds?: number | null;
+  /** The seconds are all of the data. */
+  at_least?: boolean;
+  /** Per day: null before 24 h. */
+  gpu_hours_per_day?: number | null;
+  cost_per_day?: number | null;
+  command?: string | null;
 }
 
 export interface CostData extends LivePayload {
@@ -62,8 +65,10 @@ export interface CostData extends LivePayload {
   by?: string;
   covered?: string;
   total?: CostRow | null;
-  unused?: Unused[];
+  unused?: IdleGpus[];
   hidden_unused?: number;
+  /** The services with the most GPU time idle between kernels. */
+  idle_rows?: IdleGpus[];
   rows?: CostRow[];
   hidden?: number;
 }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.model.query import SourceError
 from foreshock_dashboard.model.samples import MAX_SERIES
 from foreshock_dashboard.model.service import qualified, split_cluster
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
+from foreshock_dashboard.model.span import TraceQuery, TraceSource
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.model.world_sections import UnjoinedServer
@@ -18,13 +21,15 @@ from foreshock_dashboard.render.clause import Text, joined_text, listed, place, 
 from foreshock_dashboard.render.units import counted, minutes_of, name_list
 from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
 from foreshock_dashboard.render.words.signals import HUB_UNKNOWN_WITHOUT
-from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale
+from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale, serving_services
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number
 
 State = Literal["healthy", "warning", "critical", "unknown", "learning", "empty"]
 MAX_TARGETS = 400
 """Targets on the page, the stale ones first."""
+MAX_TRACE_SECONDS = 300.0
+"""Age up to which the newest trace is searched."""
 MAX_PROBLEM_LENGTH = 80
 """Characters of a problem that the headline has room for."""
 
@@ -80,6 +85,7 @@ class StatusPage(TypedDict):
     """The payload of the Status page. hidden: targets that do not fit.
 
     data_age: seconds since the newest evaluated data; None in time travel. step: seconds between evaluations.
+    newest_trace: Unix seconds at which it began, None without one in `MAX_TRACE_SECONDS`.
     """
 
     health: DataHealth
@@ -88,6 +94,7 @@ class StatusPage(TypedDict):
     past: bool
     data_age: float | None
     step: float | None
+    newest_trace: float | None
     targets: list[TargetLine]
     hidden: int
     unjoined: list[UnjoinedRow]
@@ -97,11 +104,19 @@ class StatusPage(TypedDict):
 
 
 def status(
-    snapshot: Snapshot, hub: Json, ready: tuple[bool, str], now: float, version: str, *, past: bool = False
+    snapshot: Snapshot,
+    hub: Json,
+    ready: tuple[bool, str],
+    now: float,
+    version: str,
+    *,
+    newest_trace: float | None = None,
+    past: bool = False,
 ) -> StatusPage:
     """The payload of the page. hub: the hub's own status; ready: whether it can answer, and the reason if not.
 
-    now: the hub's time, Unix seconds. past: the snapshot is one of time travel; the hub's status is always of now.
+    now: the hub's time, Unix seconds. newest_trace: see `StatusPage`. past: the snapshot is one of time travel; the
+    hub's status is always of now.
     """
     world = snapshot.world
     scrapes = {} if past else {str(row.get("instance")): row for row in _list(hub.get("scrapes"))}
@@ -120,6 +135,7 @@ def status(
         "past": past,
         "data_age": None if world is None or past else number(max(0.0, now - world.time)),
         "step": world.step if world else None,
+        "newest_trace": newest_trace,
         "targets": rows[:MAX_TARGETS],
         "hidden": max(0, len(rows) - MAX_TARGETS),
         "unjoined": unjoined(world, hub),
@@ -127,6 +143,14 @@ def status(
         "missing": list(world.missing) if world else [],
         "hub": hub,
     }
+
+
+def newest_trace(traces: TraceSource, now: float) -> float | None:
+    """When the newest trace before `now` began, Unix seconds; None without one in `MAX_TRACE_SECONDS`, or an answer."""
+    with suppress(SourceError):
+        found = traces.search(TraceQuery(now - MAX_TRACE_SECONDS, now, limit=1))
+        return found[0].start if found else None
+    return None
 
 
 def data_health(
@@ -159,7 +183,8 @@ def data_health(
         first = problems[0]
         brief = first if len(first) <= MAX_PROBLEM_LENGTH else first.partition(": ")[0]
         return _health("warning", text(f"Degraded: {brief}."), problems)
-    reporting = f"{counted(seen.gpus, 'GPU')} and {counted(seen.services, 'service')} reporting"
+    requests = f"{len(serving_services(world))} with requests"
+    reporting = f"{counted(seen.gpus, 'GPU')} and {counted(seen.services, 'service')} ({requests}) reporting"
     if past:
         return _health("healthy", text("No data loss at ", time(world.time), f": {reporting}."))
     return _health("healthy", text(f"No data loss: {reporting}."))

@@ -13,7 +13,7 @@ def layout() -> Component:
     problems = html.Div(id="problems", className="verdict-detail")
     return page_of(
         "status",
-        "Data health",
+        "Status",
         [
             verdict("status-verdict", "Data health", "health", problems, role="alert"),
             html.Div(id="status-figures", className="figures"),
@@ -22,7 +22,7 @@ def layout() -> Component:
                     panel("targets", "Targets", wide=True, csv="/api/csv/targets"),
                     panel("unjoined", "Unjoined model servers", wide=True, hidden=True),
                     panel("signals", "Signals", wide=True),
-                    panel("notifications", "Notifications", "since start", wide=True),
+                    panel("notifications", "Notifications", "since start", wide=True, hidden=True),
                     panel("spans", "Span ingestion", "since start"),
                     panel("store", "Sources and storage"),
                     panel("audit", "Audit log", "for admins", wide=True, hidden=True),
@@ -36,4 +36,4 @@ def layout() -> Component:
     )
 
 
-PAGE = Page("/status", "Status", "Data health", layout, key="u")
+PAGE = Page("/status", "Status", "Status", layout, key="u")

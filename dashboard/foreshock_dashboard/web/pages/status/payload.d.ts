@@ -96,6 +96,8 @@ export interface StatusData extends LivePayload {
   health: { state: string; headline: string; clauses: Clause[]; problems: string[] };
   /** Age of the newest values in seconds. */
   data_age: number | null;
+  /** Unix seconds at which the newest trace began; null without one in 5 min. */
+  newest_trace: number | null;
   /** Seconds between evaluations. */
   step: number | null;
   learning: { have: number; need: number; done: boolean };

@@ -29,7 +29,7 @@ export const traceSentence = (trace) => {
 const gpuNote = ({ lanes_error: error, lanes_note: note, lanes_settled: isSettled, lanes }) => {
   if (error) return `GPU wait unknown: ${error}.`;
   if (isSettled === false) return "GPU wait not final: the last GPU samples are still arriving.";
-  if (note) return [`GPU wait unknown: ${note}. `, link(pageHref("/status"), "Data health")];
+  if (note) return [`GPU wait unknown: ${note}. `, link(pageHref("/status"), "Status")];
   return lanes?.length ? null : "No span ran on a shared GPU.";
 };
 
