@@ -32,7 +32,7 @@ SCRAPES = 200
 MAX_CPU_PERCENT, MAX_MIB, MAX_P99_MS = 2.0, 45.0, 9.0
 """Limits: percent of a core, MiB, milliseconds."""
 PASS = ("nvmlDeviceGetSamples", "nvmlDeviceGetEncoderUtilization")
-"""Function that each exporter calls once per pass over a GPU: ours and the peer's."""
+"""Function that each exporter calls once per pass over a GPU: ours, while there can be a new sample, and the peer's."""
 
 
 def side_by_side(all_running: Sequence[Running], seconds: float, costs: Mapping[str, float]) -> None:

@@ -63,7 +63,7 @@ class Running(MeasuredProcess):
             RuntimeError: the answer is an error.
         """
         started = time.perf_counter()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("GET", "/metrics", headers={"Accept": "text/plain;version=0.0.4", "Accept-Encoding": "gzip"})
         answer = connection.getresponse()
         body = answer.read()
@@ -88,8 +88,8 @@ class Command(NamedTuple):
 
 
 def ours(period: float, *arguments: str) -> Command:
-    """foreshock-exporter."""
-    listens = ("--web.listen-address", "127.0.0.1:{port}")
+    """foreshock-exporter, with host metrics even if node_exporter runs, so that its work is always the same."""
+    listens = ("--web.listen-address", "127.0.0.1:{port}", "--collector.host", "on")
     name = "foreshock-exporter, OTLP" if "--otlp.endpoint" in arguments else "foreshock-exporter"
     program = str(BIN / "foreshock-exporter")
     return Command(name, period, False, (program, *listens, "--sampling.period", str(period), *arguments))

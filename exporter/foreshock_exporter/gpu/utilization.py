@@ -87,8 +87,10 @@ class UtilizationSampler:
     @property
     def absent(self) -> dict[str, str]:
         """Missing metrics with the reason. The sharing mode overrides "not_supported"."""
-        absences = (self._absent_by_source.get(part, {}) for part in ("device", "processes", "sharing", "clients"))
-        return {metric: reason for each in absences for metric, reason in each.items()}
+        absent: dict[str, str] = {}
+        for part in ("device", "processes", "sharing", "clients"):
+            absent |= self._absent_by_source.get(part, {})
+        return absent
 
     def set_sharing(self, sharing: Sharing, time: float) -> None:
         """Set the sharing mode, and retry device samples after `RETRY_SAMPLES_SECONDS`."""

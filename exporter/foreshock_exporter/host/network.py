@@ -16,6 +16,11 @@ MAX_INTERFACES = 128
 _COLUMN_COUNT = 16
 _COLUMNS = tuple(zip(metrics.NETWORK_COUNTERS, (0, 1, 2, 3, 8, 9, 10, 11), strict=True))
 """Field and column in /proc/net/dev."""
+_NETSTAT_NAMES = {
+    protocol: [field.removeprefix(f"{protocol}_") for field in metrics.NETSTAT if field.startswith(f"{protocol}_")]
+    for protocol in ("Tcp", "TcpExt")
+}
+"""Names of the counters by protocol."""
 
 
 class Interface(NamedTuple):
@@ -153,9 +158,9 @@ def parse_netstat(text: str, where: str) -> dict[str, float]:
             raise ValueError(f"{where}: names and values do not match in {pair[:120]!r}")
         protocol = names[0].removesuffix(":")
         found = dict(zip(names, values, strict=True))
-        for field in metrics.NETSTAT:
-            owner, _, name = field.partition("_")
-            if owner == protocol and name in found:
+        for name in _NETSTAT_NAMES.get(protocol, ()):
+            if name in found:
+                field = f"{protocol}_{name}"
                 counters[field] = _number(found[name], f"{where}: {field}")
     return counters
 
