@@ -90,9 +90,9 @@ def test_a_service_has_one_state_on_its_page_and_among_the_services(visit: Open)
     page = visit("/services").page
     shown = {"ok": "healthy", "idle": "learning", "suspect": "warning"}
     states = []
-    for name in ("embedder", "train-llm"):
-        link = page.locator("#services-table").get_by_role("link", name=name)
-        row = page.locator("#services-table tr", has=page.get_by_role("link", name=name))
+    for name, table in (("embedder", "#services-table"), ("train-llm", "#jobs-table")):
+        link = page.locator(table).get_by_role("link", name=name)
+        row = page.locator(f"{table} tr", has=page.get_by_role("link", name=name))
         state = row.locator(".state").first.get_attribute("class") or ""
         states.append(state.removeprefix("state "))
         link.click()

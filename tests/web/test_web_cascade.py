@@ -222,8 +222,8 @@ def test_replicas_and_load_are_drawn_with_their_limits() -> None:
     """Ready, desired, maximum, and pending replicas; load and its safe limit. A full quota allows no more."""
     world = serving(contended())
     drawn = {line["name"]: line["y"][-1] for line in draw(PAGE, "cascade-replicas", snapshot(world))["data"]}
-    assert list(drawn) == ["ready", "desired", "maximum (GPU quota)", "pending"]
-    assert drawn["maximum (GPU quota)"] == drawn["ready"] == 2
+    assert list(drawn) == ["ready", "desired", "quota limit", "pending"]
+    assert drawn["quota limit"] == drawn["ready"] == 2
     assert world.capacity is not None
     roomy = replace(world, capacity=replace(world.capacity, quota=world.capacity.quota * 9))
     assert "maximum" in [line["name"] for line in draw(PAGE, "cascade-replicas", snapshot(roomy))["data"]]

@@ -76,7 +76,7 @@ def test_the_wait_of_an_open_incident_is_dated_and_compared() -> None:
 
 def test_the_wait_of_no_incident_has_the_baseline_of_now_and_says_that_it_is_not_the_cause() -> None:
     """A reader need not ask whether the wait is a part of the incident above."""
-    world = replace(contended(), times=NOW - 30.0 * np.arange(POINTS)[::-1], step=30.0)
+    world = replace(contended(), times=np.arange(NOW - 30.0 * (POINTS - 1), NOW + 1, 30.0), step=30.0)
     seen = snapshot(
         world, replace(contention_incident(world), cause="overload", suspect=SuspectedCause(service("embedder")))
     )

@@ -155,7 +155,7 @@ def _maximum(world: World, service: Service, row: int, capacity: Capacity) -> tu
     within_quota = ready + math.floor((found.limit - found.used) / (gpus / ready))
     if not within_quota < most[-1]:
         return "maximum", most
-    return "maximum (GPU quota)", np.minimum(most, within_quota)
+    return "quota limit", np.minimum(most, within_quota)
 
 
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:

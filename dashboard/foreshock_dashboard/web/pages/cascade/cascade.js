@@ -103,7 +103,13 @@ const story = (incident, { suspected }) => {
     "dl",
     { class: "facts story" },
     causeFact(suspected, incident),
-    action ? fact("Action", link(pageHref("/"), inWords(action.text))) : null,
+    action
+      ? fact(
+          "Action",
+          link(pageHref("/"), inWords(action.text)),
+          action.expected ? `: ${inWords(action.expected)}` : "",
+        )
+      : null,
   );
 };
 
