@@ -51,9 +51,10 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
     ):
         expect(verdict).to_contain_text(words)
-    forecast = "within 5 min (80% interval: 60 s to 9 min)"
+    forecast = "80%: 60 s to 9 min"
+    breach = f"SLO breach forecast, {forecast}"
     expect(verdict.locator(".fact", has_text="At risk next").locator("[title]")).to_have_attribute("title", forecast)
-    expect(verdict.locator(".fact", has_text="At risk next")).to_contain_text("gateway within 5 min")
+    expect(verdict.locator(".fact", has_text="At risk next")).to_contain_text("gateway likely within 5 min")
     expect(verdict.locator(".also").first).to_contain_text("rag-api")
     links = {link.inner_text(): link.get_attribute("href") or "" for link in verdict.get_by_role("link").all()}
     assert links["train-llm"] == "/services/train-llm?from=now-1h"
@@ -62,13 +63,15 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     expect(page.locator("#timeline .lane")).to_have_count(4)
     for words in ("Suspected cause", "Order of first anomaly", "Critical", "At risk", "bar = 80% interval"):
         expect(page.locator("#timeline .legend")).to_contain_text(words)
-    expect(page.locator("#timeline .lane title").last).to_have_text(f"gateway: At risk, SLO breach {forecast}")
+    expect(page.locator("#timeline .lane title").last).to_have_text(f"gateway: At risk, {breach}")
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
-    assert names[-1] == "Highest GPU wait: 46%, embedder waiting on train-llm (mean of 2 GPUs), No baseline yet"
+    assert (
+        names[-1] == "Highest GPU wait (serving): 46%, embedder waiting on train-llm (mean of 2 GPUs), No baseline yet"
+    )
     expect(page.locator("#evidence tbody tr").first).to_contain_text("embedder")
     page.locator("#timeline summary").click()
     expect(page.locator("#timeline tbody tr")).to_have_count(4)
-    expect(page.locator("#timeline tbody tr").last).to_contain_text(f"SLO breach {forecast}")
+    expect(page.locator("#timeline tbody tr").last).to_contain_text(breach)
 
 
 @pytest.mark.usefixtures("spread")

@@ -97,7 +97,7 @@ def test_what_a_pair_shares_fits(visit: Open) -> None:
 
 
 BEFORE_COMMAND = """action => {
-  const [note, command] = [action.querySelector(".how"), action.querySelector("code")];
+  const [note, command] = [action.querySelector(".effects"), action.querySelector("code")];
   return note.checkVisibility() && note.getBoundingClientRect().bottom <= command.getBoundingClientRect().top;
 }"""
 """Whether what else an action changes is in sight above its command."""
@@ -111,7 +111,7 @@ def test_what_else_a_command_changes_is_read_before_it(visit: Open, site: Site) 
     page = visit().page
     for _ in at_each_width(page):
         action = page.locator("#verdict .action li").first
-        expect(action.locator(".how")).to_have_text(
+        expect(action.locator(".fact", has_text="Side effect").locator("dd")).to_have_text(
             "Restarts the pods of ml/train-llm. No new pods start on host-0 until rollback."
         )
         assert action.evaluate(BEFORE_COMMAND)
@@ -124,12 +124,15 @@ def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, 
     limit = Action("limit_rate", Service("ml", "train-llm"), amount=2.0, current=4.0)
     site.hub.snapshot = snapshot(world, replace(contention_incident(world), actions=(limit,)), seq=10)
     action = visit(width=width).page.locator("#verdict .action li").first
-    commands = action.locator("p.command")
+    commands = action.locator(".command")
     expect(commands).to_have_count(2)
     expect(commands.first.get_by_role("button")).to_have_text("Copy")
     if width == 390:
+        box = commands.first.get_by_role("button").bounding_box()
+        assert box is not None
+        assert box["height"] >= 44  # what a finger needs
         expect(commands.last).to_be_hidden()
-        action.locator("details.revert summary").click()
+        action.locator("summary", has_text="Rollback").click()
     expect(commands.last.locator("code")).to_contain_text('"rateLimit":null')
     expect(commands.last.get_by_role("button", name="Copy rollback")).to_be_visible()
 
@@ -160,14 +163,14 @@ def test_an_incident_that_is_open_at_the_same_time_is_a_line_of_the_banner(visit
 
 @pytest.mark.parametrize("severity", ["warning", "critical"])
 def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severity: Severity) -> None:
-    """Severity, service, times, cause, the first action, and the services next at risk, within 680 px, in this order.
+    """Severity, service, times, impact, cause, action, and the service next at risk: within 680 px, in this order.
 
-    Further actions unfold.
+    Further actions unfold; that they come too late is in sight.
     """
     world = contended({"train-llm": "batch-embed", "embedder": "llm-chat"})
     first = contention_incident(world)
     pause = Action("pause", Service("ml", "batch-embed"), effective_seconds=60.0)
-    shed = Action("shed_load", Service("serving", "llm-chat"), amount=0.28, effective_seconds=60.0)
+    shed = Action("shed_load", Service("serving", "llm-chat"), amount=0.28, effective_seconds=60.0, too_late=True)
     effect = Effect("p95", Service("serving", "llm-chat"), "s", 116.0, 24.8, 18.0, "slo")
     names = ("llm-chat", "gateway", "assistant-feature", "search-feature")
     item = replace(
@@ -183,10 +186,12 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
     fact = page.locator("#verdict .fact", has_text="At risk next")
     expect(fact).to_contain_text("serving/search-feature")
     expect(page.locator("#verdict .action li")).to_have_count(2)
-    box = fact.bounding_box()
+    expect(page.locator("#verdict .action li").nth(1)).to_contain_text("takes effect within 1 min, likely too late")
+    box = fact.locator("li span").first.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] <= 680
-    parts = ["#headline", ".times", ".fact:has-text('Suspected cause')", ".action", ".fact:has-text('At risk next')"]
+    cause, risk = ".fact:has-text('Suspected cause')", ".fact:has-text('At risk next')"
+    parts = ["#headline", ".times", ".impact", cause, ".action", risk]
     tops = [
         page.locator(f"#verdict {part}").first.evaluate("part => part.getBoundingClientRect().top") for part in parts
     ]

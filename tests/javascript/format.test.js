@@ -68,9 +68,9 @@ table("a load above capacity is no figure: it depends on the queue", format.form
 ]);
 table("the median of a forecast is shown", format.formatMedian, [
   [20, "imminent"],
-  [60, "within 5 min"],
-  [299, "within 5 min"],
-  [300, "within 15 min"],
+  [60, "likely within 5 min"],
+  [299, "likely within 5 min"],
+  [300, "likely within 15 min"],
   [null, "> 30 min"],
 ]);
 table("bytes have the largest unit of which there is one", format.formatBytes, [

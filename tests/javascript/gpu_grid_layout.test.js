@@ -41,6 +41,11 @@ for (const [hosts, gpus, width] of /** @type {const} */ ([
   });
 }
 
+test("cells are no smaller than needed", () => {
+  const size = (/** @type {number} */ hosts) => new GpuGridLayout(topology(hosts, 8), 1200).placement.cellSize;
+  assert.deepEqual([1, 40, 150, 1250].map(size), [44, 26, 12, 6]);
+});
+
 test("the GPU at a point is the one whose box is there", () => {
   const layout = new GpuGridLayout(topology(4, 8), 1200);
   layout.labels.forEach((_, gpu) => {

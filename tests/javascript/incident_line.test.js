@@ -15,6 +15,8 @@ const worst = /** @type {const} */ ({
   state: "firing",
   service: "shop/chat",
   cause: "overload",
+  figure: "load 81% (safe limit 76%)",
+  action: "Rate-limit shop/front to 7 req/s",
   since: NOON - 120,
   others: 0,
 });
@@ -39,7 +41,7 @@ const draw = (data = {}, page = fleet) => {
   };
   live.data = { ...known, worst_incident: worst, ...data };
   drawIncidentLine(page);
-  return byId("incident-line").textContent;
+  return byId("incident-line").textContent?.replaceAll("\u00a0", " ");
 };
 
 beforeEach(() => {
@@ -51,9 +53,12 @@ beforeEach(() => {
 });
 
 test("the line leads to the incident, and to the others", () => {
-  assert.equal(draw(), "⬢ Critical shop/chat: overload, since 11:58:00 UTC (2 min ago)");
+  assert.equal(
+    draw(),
+    "⬢ Critical shop/chat: overload, load 81% (safe limit 76%), since 11:58:00 UTC (2 min ago) · Action: rate-limit shop/front to 7 req/s",
+  );
   assert.deepEqual([hrefs(), byId("incident-line").dataset.severity], [["/cascade?incident=a%2Fb"], "critical"]);
-  const recovering = { ...worst, state: /** @type {const} */ ("recovering"), others: 2 };
+  const recovering = { ...worst, state: /** @type {const} */ ("recovering"), figure: "", action: "", others: 2 };
   assert.equal(
     draw({ worst_incident: recovering }),
     "◐ Critical, recovering shop/chat: overload, since 11:58:00 UTC (2 min ago) · 2 more incidents",

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { emptyMain } from "./document.js";
 
 const { put } = await import("#web/assets/dom.js");
-const { actionCard } = await import("#web/assets/timeline/incident.js");
+const { actionCard } = await import("#web/assets/timeline/action_card.js");
 const { drawIncidents } = await import("#web/pages/now/incidents.js");
 const { drawVerdict } = await import("#web/pages/now/verdict.js");
 

@@ -1,9 +1,10 @@
 // The state in which the map draws a service.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import "./document.js";
+import { emptyMain } from "./document.js";
 
-const { nodeState } = await import("#web/pages/cascade/service_map.js");
+const { put } = await import("#web/assets/dom.js");
+const { nodeState, propagationPath } = await import("#web/pages/cascade/service_map.js");
 
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapService} MapService */
 
@@ -32,4 +33,22 @@ test("a service is drawn in its state, as on the other pages", () => {
   assert.deepEqual(shown({ health: "idle", condition: "low_traffic", word: "Low traffic" })[1], "◔");
   assert.deepEqual(shown({ condition: "recovering", word: "Recovering" }), ["Recovering", "◐", "recovering"]);
   assert.equal(nodeState({ ...node, kind: "database" }, undefined).word, "database");
+});
+
+test("each list of steps has its heading as its label", () => {
+  const step = { incident: "a", from: "llm", to: "front", via: "call", lag_seconds: null };
+  const data = {
+    propagation: [step],
+    forecast_steps: [{ ...step, from: "front", to: "web" }],
+    selected: [],
+    at_risk: [],
+  };
+  const main = emptyMain();
+  put(main, propagationPath(/** @type {any} */ (data)));
+  const labels = [...main.querySelectorAll("ol")].map((list) => list.getAttribute("aria-label"));
+  assert.deepEqual(labels, ["Propagation so far:", "Forecast:"]);
+  assert.deepEqual(
+    [...main.querySelectorAll("[aria-hidden]")].map((heading) => heading.textContent),
+    labels,
+  );
 });

@@ -25,7 +25,7 @@ from foreshock_dashboard.render.action import (
     reasons_text,
 )
 from foreshock_dashboard.render.clause import joined_text
-from foreshock_dashboard.render.command import COMMANDS, action_command, how_to, revert_command
+from foreshock_dashboard.render.command import COMMANDS, action_command, how_to, revert_command, side_effect
 from foreshock_dashboard.render.words.actions import REASONS, SUSPICIONS
 
 LLM, BATCH, FRONT = Service("serving", "llm-chat"), Service("ml", "batch"), Service("product", "front")
@@ -34,11 +34,16 @@ NOON = 1_800_014_400.0
 MAX_WORDS = 12
 BACK = "kubectl -n serving rollout undo deployment/llm-chat"
 LIMIT = "kubectl -n serving patch backendtrafficpolicy/llm-chat --type=merge --patch "
-LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":266,"unit":"Minute"}}]}}}}'"""
+LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":4,"unit":"Second"}}]}}}}'"""
 ABORT = '{"spec":{"faultInjection":{"abort":{"httpStatus":503,"percentage":20}}}}'
 TEAM, TEAM_LIMIT = "lite http request POST /team/update --json ", '{{"team_id":"batch","rpm_limit":{}}}'
 PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
+PER_PROXY = "The limit is per proxy: with N proxies, set 7/N."
+ENVOY = (
+    "For Envoy Gateway: overwrites an existing limit, so save it first (kubectl get -o yaml). "
+    "With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req"
+)
 RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""
 
 
@@ -80,7 +85,7 @@ def test_an_action_states_its_effect_against_the_limit_and_when() -> None:
     effect = Effect("load", LLM, "ratio", 0.82, 0.59, 0.76, "safe_limit")
     action = Action("add_replicas", LLM, target="chat", amount=2.0, current=4.0, effect=effect, effective_seconds=420.0)
     assert action_text(action) == (
-        "Scale serving/llm-chat from 4 to 6 replicas in pool chat."
+        "Scale serving/llm-chat from 4 to 6 replicas in GPU pool chat."
         " Expected: serving/llm-chat load 82% → 59% (safe limit 76%), takes effect within 7 min."
     )
 
@@ -118,34 +123,73 @@ def test_what_is_expected_says_what_is_not_achieved(effect: Effect | None, too_l
     assert expected in action_expected(action)
 
 
-@pytest.mark.parametrize(("rate", "shown", "per_minute"), [(7.81, "7.8", 468), (4.1, "4.1", 246), (0.01, "0.01", None)])
-def test_a_rate_limit_is_the_one_that_its_command_sets(rate: float, shown: str, per_minute: int | None) -> None:
-    """Gateways take whole requests per minute; less than one has no command."""
+@pytest.mark.parametrize(
+    ("rate", "shown", "limit"),
+    [
+        (7.81, "7", '"requests":7,"unit":"Second"'),
+        (2.0, "2", '"requests":2,"unit":"Second"'),
+        (1.99, "1.98", '"requests":119,"unit":"Minute"'),
+        (0.01, "0.01", None),
+    ],
+)
+def test_a_rate_limit_is_the_one_that_its_command_sets(rate: float, shown: str, limit: str | None) -> None:
+    """Gateways take whole requests; a bucket of a minute would let all of them pass at once. Below 1/min is none."""
     action = Action("limit_rate", FRONT, amount=rate, current=24.4)
     assert action_text(action).startswith(f"Rate-limit {FRONT} to {shown} req/s (now 24.4 req/s).")
     command = action_command(action)
-    assert command is None if per_minute is None else f'"requests":{per_minute},' in str(command)
+    assert command is None if limit is None else limit in str(command)
 
 
 @pytest.mark.parametrize(
-    ("current", "callee", "how"),
+    ("current", "callee", "said", "how"),
     [
-        (24.4, None, "About 70% of its requests get HTTP 429. For Envoy Gateway, whose limit is per proxy: divide it"),
-        (math.nan, None, "Excess requests get HTTP 429. For Envoy Gateway"),
-        (24.4, BATCH, "At the gateway or mesh, rate-limit this client. About 70% of its requests get HTTP 429"),
+        (
+            24.4,
+            None,
+            f"{PER_PROXY} About 71% of its requests get HTTP 429",
+            ENVOY,
+        ),
+        (
+            math.nan,
+            None,
+            f"{PER_PROXY} Excess requests get HTTP 429",
+            ENVOY,
+        ),
+        (
+            24.4,
+            BATCH,
+            "About 70% of its requests get HTTP 429",
+            "For LiteLLM, with its command lite: overwrites an existing limit, so save it first",
+        ),
     ],
 )
-def test_a_rate_limit_says_which_share_it_rejects_and_that_its_rollback_removes_an_earlier_limit(
-    current: float, callee: Service | None, how: str
+def test_a_rate_limit_says_which_share_it_rejects_and_that_it_overwrites_an_earlier_limit(
+    current: float, callee: Service | None, said: str, how: str
 ) -> None:
     action = Action("limit_rate", FRONT, callee=callee, amount=7.32, current=current)
-    assert how_to(action).startswith(how)
-    assert how_to(action).endswith(". Rollback removes an earlier limit")
+    assert (side_effect(action), how_to(action)) == (said, how)
+
+
+@pytest.mark.parametrize(
+    ("action", "said"),
+    [
+        (Action("limit_rate", Service("", "llm"), amount=7.0, current=10.0), "About 30% of its requests get HTTP 429"),
+        (
+            Action("move_off_gpus", BATCH, gpus=(GPU,)),
+            "Restarts the pods of ml/batch. No new pods start on host-1 until rollback",
+        ),
+        (Action("drain_host", target="node-1"), "Evicts all pods from node-1. No new pods start there until rollback"),
+        (Action("move_off_gpus", Service("", "batch"), gpus=(GPU,)), ""),
+        (Action("add_replicas", LLM, amount=2, current=4), ""),
+    ],
+)
+def test_what_a_command_changes_besides_its_effect_is_said_before_it(action: Action, said: str) -> None:
+    assert side_effect(action) == said
 
 
 def test_replicas_beyond_the_gpu_quota_say_what_it_leaves() -> None:
     action = Action("add_replicas", LLM, target="chat", amount=4.0, current=6.0, needed_gpus=5.0, free_gpus=1.0)
-    needs = "needs 5 more GPUs (the quota of pool chat leaves 1: raise it first)"
+    needs = "needs 5 more GPUs (the quota of GPU pool chat leaves 1: raise it first)"
     assert action_expected(action._replace(effective_seconds=480.0)) == f"takes effect within 8 min, {needs}"
     for known in (
         action._replace(free_gpus=5.0),
@@ -253,7 +297,7 @@ def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | Non
 
 def test_a_command_of_one_gateway_says_so_and_where_others_have_the_setting() -> None:
     shed = Action("shed_load", LLM, amount=0.2)
-    assert how_to(shed).startswith("For Envoy Gateway. With Istio, ")
+    assert "With Istio, set an HTTP fault abort in the VirtualService" in how_to(shed)
     assert how_to(shed._replace(amount=math.nan)).startswith("At the gateway, return HTTP 503 for some of requests")
 
 
@@ -295,7 +339,7 @@ def test_an_action_beyond_the_maximum_of_the_autoscaler_says_so() -> None:
     )
     assert "--replicas=6" in (revert_command(lagging) or "")  # the desired ones, not those that are ready
     within = joined_text(action_clauses(action._replace(maximum=6.0)))
-    assert within == "Scale serving/llm-chat from 4 to 6 replicas in pool chat"
+    assert within == "Scale serving/llm-chat from 4 to 6 replicas in GPU pool chat"
 
 
 HOSTILE = st.text(max_size=20) | st.sampled_from(

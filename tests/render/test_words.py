@@ -301,8 +301,8 @@ def test_the_headline_of_a_load_says_what_it_means_for_users() -> None:
     asked = incident("overload", SuspectedCause(FRONT), summary=LOADED._replace(symptom=SLOW))
     soon = replace(asked, at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),))
     load = "llm is above its safe limit: load 82% (safe limit 55%)"
-    assert headline(soon) == f"{load}, SLO breach forecast within 5 min"
-    assert incident_sentence(soon).count("forecast") == 1
+    assert headline(soon) == f"{load}, SLO breach likely within 5 min"
+    assert incident_sentence(soon).count("SLO breach") == 1
     assert headline(asked) == f"{load}, p95 1.50 s (SLO 2.00 s)"
 
 
@@ -331,14 +331,13 @@ def test_a_p95_beyond_the_slo_of_too_few_requests_is_no_breach() -> None:
 def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
-    assert incident_sentence(latent) == "After a short outage, retries would keep llm overloaded."
+    assert incident_sentence(latent) == "If llm is down for a short time, retries keep it overloaded."
     rows = (
         Evidence("longest survivable outage", 31.9, 60.0, "s", 0.0, "llm"),
         Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
-        "After an outage longer than 31.9 s, retries would keep llm overloaded (2.71 times its capacity). "
-        "Goal: recover from an outage of 60 s."
+        "If llm is down longer than 31.9 s, retries keep it overloaded (2.71x capacity). Target: survive 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."
@@ -356,7 +355,7 @@ def test_a_latent_risk_has_no_suspect() -> None:
         ),
         (
             {"affected": (LLM, FRONT, GATEWAY), "at_risk": (AtRisk(GATEWAY, 60.0, 120.0, 300.0),)},
-            f"{SUSPECTED} Affected: front. At risk next: gateway (within 5 min). {FIRST}",
+            f"{SUSPECTED} Affected: front. At risk next: gateway (likely within 5 min). {FIRST}",
         ),
         (
             {"affected": (LLM, *MANY), "at_risk": (AtRisk(LLM, 5.0, 20.0, 60.0),)},
@@ -380,8 +379,8 @@ def test_a_summary_has_one_fact_in_each_sentence(changes: dict[str, object], sum
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "within 5 min"), (300.0, "within 15 min"),
-     (900.0, "within 30 min"),
+    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "likely within 5 min"), (300.0, "likely within 15 min"),
+     (900.0, "likely within 30 min"),
      (1800.0, "> 30 min"), (math.inf, "> 30 min")],
 )  # fmt: skip
 def test_a_forecast_is_shown_as_a_bucket(seconds: float, shown: str) -> None:
@@ -390,8 +389,8 @@ def test_a_forecast_is_shown_as_a_bucket(seconds: float, shown: str) -> None:
 
 def test_the_interval_of_a_forecast_is_rounded() -> None:
     """Beyond the horizon it has no end."""
-    assert breach_interval(4.0, 190.0) == "80% interval: 10 s to 3 min"
-    assert breach_interval(95.0, math.inf) == "80% interval: 2 min to > 30 min"
+    assert breach_interval(4.0, 190.0) == "80%: 10 s to 3 min"
+    assert breach_interval(95.0, math.inf) == "80%: 2 min to > 30 min"
 
 
 def test_a_value_is_rounded_once_as_pages_round_that_of_the_json() -> None:

@@ -79,7 +79,7 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     seen = verdict(snapshot(healthy_world(), weak))
     assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
-        "After a short outage, retries would keep embedder overloaded (2.71 times its capacity)."
+        "If embedder is down for a short time, retries keep it overloaded (2.71x capacity)."
     )
     assert seen.payload()["risks"]
 
@@ -722,7 +722,7 @@ def test_the_pair_of_an_incident_has_one_wait_on_the_page() -> None:
     world, item = replace(world, gpu_wait_by=waits), contention_incident(world)
     item = replace(item, suspect=item.suspect._replace(gpus=(world.gpu_wait_pairs[first].gpu,)))
     page = data.now(snapshot(world, item), "x")
-    card = next(tile for tile in page["tiles"] if tile.name == "Highest GPU wait")
+    card = next(tile for tile in page["tiles"] if tile.name == "Highest GPU wait (serving)")
     assert card.value == pytest.approx(0.62)
     assert card.who == "embedder waiting on train-llm (1 GPU)"
     assert page["matrix"] is not None

@@ -48,21 +48,23 @@ def test_a_breach_is_dated_by_its_start(breached: Breach, words: str) -> None:
 @pytest.mark.parametrize(
     ("failed", "slow", "words"),
     [
-        (0.0, 1312.0, "About 1,300 of 2,800 requests (46%) to llm were slower than the SLO of 13.2 s since the start"),
-        (12.0, 0.0, "About 12 of 2,800 requests (0.4%) to llm failed since the start"),
+        (0.0, 1312.0, "About 1,300 of 2,800 requests (46%) to llm were slower than 13.2 s (p95 SLO: 5% may be)"),
+        (12.0, 0.0, "About 12 of 2,800 requests (0.4%) to llm failed"),
         (
             12.0,
             8.0,
-            (
-                "About 20 of 2,800 requests (0.7%) to llm failed (12) "
-                "or were slower than the SLO of 13.2 s (8) since the start"
-            ),
+            ("About 20 of 2,800 requests (0.7%) to llm failed (12) or were slower than the SLO of 13.2 s (8)"),
         ),
-        (0.2, 0.3, "None of 2,800 requests to llm failed or were slower than the SLO of 13.2 s since the start"),
+        (0.2, 0.3, "None of 2,800 requests to llm failed or were slower than the SLO of 13.2 s"),
     ],
 )
 def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, words: str) -> None:
     assert joined_text(impact_text(Impact((LLM,), 2800.0, failed, slow, limit=13.2), None)) == words
+
+
+def test_the_service_of_the_headline_is_not_named_again() -> None:
+    cost = Impact((LLM,), 2800.0, 12.0, 0.0)
+    assert joined_text(impact_text(cost, None, "llm")) == "About 12 of 2,800 requests (0.4%) failed"
 
 
 def test_the_cost_of_a_breach_is_counted_since_it() -> None:

@@ -317,7 +317,7 @@ def test_each_number_has_its_limit_and_its_evidence() -> None:
     """The wait is far above its baseline; nothing that is not known is zero."""
     slos = (ServiceSlo(EMBEDDER, 0.2, 0.01, learned=False), ServiceSlo(GATEWAY, 9.0, 0.1, learned=False))
     result = _numbers(replace(_seen(), forecast=Forecast(slos=slos)))
-    wait = result["Highest GPU wait"]
+    wait = result["Highest GPU wait (serving)"]
     assert wait["value"] == pytest.approx(0.46)
     assert wait["who"] == "embedder waiting on train-llm (mean of 2 GPUs)"
     assert wait["href"] == "/contention?victim=embedder&aggressor=train-llm"

@@ -157,7 +157,7 @@ def test_a_latent_risk_is_named_on_the_page_of_its_service() -> None:
     )
     page = service_page(snapshot(world, latent), AFFECTED)
     detail = "".join(clause.text for clause in page["detail_clauses"])
-    assert detail.startswith("Latent risk, no impact now. After a short outage")
+    assert detail.startswith("Latent risk, no impact now. If embedder is down for a short time")
     assert (page["incident_status"], page["is_latent"]) == ("warning", True)
 
 
@@ -168,8 +168,14 @@ def test_every_answer_names_the_most_urgent_open_incident_that_affects_services(
     recovering = replace(firing, id="before", state="recovering", since=firing.since - 600)
     latent = replace(firing, id="latent", affected=())
     resolved = replace(firing, id="over", state="resolved", resolved=world.time)
-    named = envelope(snapshot(world, resolved, latent, recovering, firing))["worst_incident"]
+    slo = ServiceSlo(firing.service, 0.2, 0.01, learned=False)
+    known = replace(snapshot(world, resolved, latent, recovering, firing), forecast=Forecast(slos=(slo,)))
+    named = envelope(known)["worst_incident"]
     assert named == WorstIncident(
-        firing.id, "critical", "firing", str(firing.service), "GPU contention", firing.since, others=1
+        *(firing.id, "critical", "firing", str(firing.service), "GPU contention"),
+        figure="error rate 3.4% (SLO 1.0%)",
+        action="Move train-llm off host-0/gpu-0 and host-0/gpu-1",
+        since=firing.since,
+        others=1,
     )
     assert "worst_incident" not in envelope(snapshot(world, resolved, latent))

@@ -65,8 +65,35 @@ ReasonKind = Literal[
 LimitKind = Literal["safe_limit", "slo", "baseline", "needed"]
 """`needed`: a lower bound; the others are upper ones."""
 Unit = Literal["s", "ratio", ""]
+MIN_PER_SECOND = 2.0
+"""Rate from which a limit is set per second: below, rounding down could halve it."""
 ARRIVING_LOAD = "incoming load"
 """Signal of the load of the requests that arrive, without those that wait already."""
+
+
+class RateLimit(NamedTuple):
+    """A rate limit as gateways take it: a whole number of requests, per second or minute."""
+
+    requests: int
+    unit: Literal["Second", "Minute"]
+
+    @property
+    def per_second(self) -> float:
+        """Requests per second."""
+        return self.requests / (1.0 if self.unit == "Second" else 60.0)
+
+
+def rate_limit(per_second: float, *, by_minute: bool = False) -> RateLimit:
+    """The largest whole limit within a rate; of 0 requests where the rate is unknown or too low.
+
+    A token bucket of one minute admits the requests of a minute at once, and none for the rest of it. So the unit is
+    the second, unless rounding down would take away much. by_minute: the gateway knows minutes alone.
+    """
+    if not per_second > 0:
+        return RateLimit(0, "Second")
+    if by_minute or per_second < MIN_PER_SECOND:
+        return RateLimit(int(round(per_second * 60.0, 6)), "Minute")
+    return RateLimit(int(round(per_second, 6)), "Second")
 
 
 class Reason(NamedTuple):
@@ -163,9 +190,9 @@ class Action(NamedTuple):
         return self.current + self.amount
 
     @property
-    def requests_per_minute(self) -> int:
-        """The amount of a rate limit as gateways take it, a whole number; 0 if unknown or less than one."""
-        return int(round(self.amount * 60.0, 6)) if self.amount > 0 else 0
+    def rate_limit(self) -> RateLimit:
+        """The amount of a rate limit as the gateway takes it: LiteLLM, which is the callee, or Envoy Gateway."""
+        return rate_limit(self.amount, by_minute=self.callee is not None)
 
     @property
     def exceeds_maximum(self) -> bool:

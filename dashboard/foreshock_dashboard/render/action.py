@@ -77,19 +77,30 @@ def action_expected(action: Action) -> str:
 
     As in `llm load 82% → 59% (safe limit 76%), takes effect within 1 min`.
     """
+    when = action_timing(action)
+    takes = f"takes effect {when}" if when.startswith("within") else when
+    return ", ".join(filter(None, (action_change(action), takes)))
+
+
+def action_change(action: Action) -> str:
+    """What an action would change: `llm load 82% → 59% (safe limit 76%)`; "" if unknown."""
+    return joined_text(_change(action.effect), _cluster(action))
+
+
+def action_timing(action: Action) -> str:
+    """When an action takes effect, and what it needs before: `within 7 min, likely too late`; "" if unknown."""
     seconds = action.effective_seconds
-    when = f"takes effect within {max(1, math.ceil(seconds / 60))} min" if _known(seconds) else ""
+    when = f"within {max(1, math.ceil(seconds / 60))} min" if _known(seconds) else ""
     too_late = "likely too late" if when and action.too_late else ""
-    change = joined_text(_change(action.effect), _cluster(action))
-    return ", ".join(part for part in (change, when, too_late, _missing_quota(action)) if part)
+    return ", ".join(filter(None, (when, too_late, _missing_quota(action))))
 
 
 def _missing_quota(action: Action) -> str:
-    """`needs 5 more GPUs (the quota of pool chat leaves 1: raise it first)`; "" where the quota suffices."""
+    """`needs 5 more GPUs (the quota of GPU pool chat leaves 1: raise it first)`; "" where the quota suffices."""
     if not action.exceeds_quota:
         return ""
     needed = f"needs {action.needed_gpus:.0f} more {plural(action.needed_gpus, 'GPU')}"
-    return f"{needed} (the quota of pool {in_words(action.target)} leaves {action.free_gpus:.0f}: raise it first)"
+    return f"{needed} (the quota of GPU pool {in_words(action.target)} leaves {action.free_gpus:.0f}: raise it first)"
 
 
 def action_outcome(action: Action) -> str:
@@ -254,9 +265,9 @@ FORMATS: Mapping[str, Callable[[float], str | Clause]] = {
 def _fields(action: Action) -> dict[str, Any]:
     """Fields of an action as parts of a text, its total, and the maximum that this exceeds."""
     labels = tuple(gpu.label for gpu in action.gpus)
-    per_minute = action.requests_per_minute if action.kind == "limit_rate" else 0
+    limited = action.rate_limit.per_second if action.kind == "limit_rate" else 0.0
     return action._asdict() | {
-        "amount": per_minute / 60.0 if per_minute else action.amount,  # of the command, which sets a whole number
+        "amount": limited or action.amount,  # of the command, which sets a whole number
         "callers": joined(action.callers),
         "candidates": joined(action.candidates, ", "),
         "target": action.target if action.kind == "roll_back" or not action.target else place(action.target),

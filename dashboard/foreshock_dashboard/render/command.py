@@ -15,7 +15,15 @@ from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import host_list, percent
-from foreshock_dashboard.render.words.actions import ENVOY_GATEWAY_NOTES, HOW_TO
+from foreshock_dashboard.render.words.actions import (
+    COMMAND_SIDE_EFFECTS,
+    ENVOY_SIDE_EFFECTS,
+    GATEWAYS,
+    HOW_TO,
+    LITELLM,
+    NO_ROLLBACK,
+    SIDE_EFFECTS,
+)
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A Kubernetes name as of RFC 1123: namespaces, and here also services, which are taken for deployments."""
@@ -48,29 +56,41 @@ def revert_command(action: Action) -> str | None:
     return _command(REVERT_COMMANDS, action) if action_command(action) else None
 
 
+def side_effect(action: Action) -> str:
+    """What an action changes besides its effect, to be read before its command; "" for nothing."""
+    command = action_command(action) or ""
+    hosts = [in_words(host) for host in sorted({*_hosts(action)})]
+    by_kind = {
+        **SIDE_EFFECTS,
+        **(COMMAND_SIDE_EFFECTS if command else {}),
+        **(ENVOY_SIDE_EFFECTS if ENVOY_GATEWAY_OBJECT in command else {}),
+    }
+    return by_kind.get(action.kind, "").format(
+        service=in_words(str(action.service)) if action.service else "",
+        target=in_words(action.target),
+        hosts=host_list(hosts) if hosts else "",
+        limit=action.rate_limit.requests,
+        rejected=_rejected(action),
+    )
+
+
 def how_to(action: Action) -> str:
-    """How to take an action without a command; what else the command changes, for which gateway it is, or how to
-    revert it, to be read before it; "" if neither.
-    """
-    if ENVOY_GATEWAY_OBJECT in (action_command(action) or ""):
-        return ENVOY_GATEWAY_NOTES[action.kind].format(rejected=_rejected(action))
-    if action.kind == "pause" and action_command(action) and not revert_command(action):
-        return "To roll back, scale to the number of replicas that the first command shows"
-    if action.kind in ("drain_gpus", "move_off_gpus") and action_command(action):
-        hosts = host_list([in_words(host) for host in sorted({*_hosts(action)})])
-        return f"Restarts the pods of {in_words(str(action.service))}. No new pods start on {hosts} until rollback"
-    if action.kind == "drain_host" and action_command(action):
-        return f"Evicts all pods from {in_words(action.target)}. No new pods start there until rollback"
+    """How to take an action without a command; else for which gateway the command is, or how to revert it, or ""."""
+    command = action_command(action) or ""
+    if ENVOY_GATEWAY_OBJECT in command:
+        return GATEWAYS[action.kind]
+    if action.kind == "limit_rate" and command:
+        return LITELLM
+    if action.kind == "pause" and command and not revert_command(action):
+        return NO_ROLLBACK
     service = in_words(str(action.service)) if action.service else "the service"
     share = percent(action.amount) if action.amount > 0 else "some"
-    how = HOW_TO.get(action.kind, "").format(share=share, service=service, rejected=_rejected(action))
-    removes = action.kind == "limit_rate" and revert_command(action)
-    return f"{how}. Rollback removes an earlier limit" if removes else how
+    return HOW_TO.get(action.kind, "").format(share=share, service=service)
 
 
 def _rejected(action: Action) -> str:
     """What a rate limit rejects: `About 62% of its requests`; without rates, `Excess requests`."""
-    share = 1 - action.requests_per_minute / 60 / action.current if action.current > 0 and action.amount > 0 else 0.0
+    share = 1 - action.rate_limit.per_second / action.current if action.current > 0 and action.amount > 0 else 0.0
     return f"About {percent(share)} of its requests" if share > 0 else "Excess requests"
 
 
@@ -161,14 +181,13 @@ def _set_team_limit(service: Service | None, requests: int | None) -> Sequence[S
 
 
 def _limit_rate(action: Action) -> Sequence[Sequence[str]]:
-    """Limit requests per minute, because the limit is a whole number: at the LiteLLM proxy, or in Envoy Gateway."""
-    requests = action.requests_per_minute
-    if not requests:
+    """Limit the requests of a client: at the LiteLLM proxy, or in Envoy Gateway, where each proxy has the limit."""
+    limit = action.rate_limit
+    if not limit.requests:
         raise _NoCommandError
     if action.callee is not None:
-        return _set_team_limit(action.service, requests)
-    limit = {"requests": requests, "unit": "Minute"}
-    return _set_rate_limit(action.service, {"type": "Local", "local": {"rules": [{"limit": limit}]}})
+        return _set_team_limit(action.service, limit.requests)
+    return _set_rate_limit(action.service, {"type": "Local", "local": {"rules": [{"limit": limit._asdict()}]}})
 
 
 def _unlimit_rate(action: Action) -> Sequence[Sequence[str]]:

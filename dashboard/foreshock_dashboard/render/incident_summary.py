@@ -68,7 +68,7 @@ def headline_clauses(incident: Incident) -> Text:
 
 
 def slo_outlook(incident: Incident, figure: str) -> str:
-    """After the load of a headline: `, SLO breach forecast within 5 min`, or else p95 or errors beside the SLO.
+    """After the load of a headline: `, SLO breach likely within 5 min`, or else p95 or errors beside the SLO.
 
     figure: the latter.
     """
@@ -79,9 +79,9 @@ def slo_outlook(incident: Incident, figure: str) -> str:
 
 
 def breach_forecast(incident: Incident) -> str:
-    """`SLO breach forecast within 5 min`, of an incident's own service; "" where none is soon."""
+    """`SLO breach likely within 5 min`, of an incident's own service; "" where none is soon."""
     forecast = _own_forecast(incident)
-    return "" if forecast is None else f"{BREACH_FORECAST} {breach_bucket(forecast)}"
+    return "" if forecast is None else f"SLO breach {breach_bucket(forecast)}"
 
 
 def is_load_condition(incident: Incident) -> bool:
@@ -144,15 +144,12 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`After an outage longer than 34 s, retries would keep llm overloaded (4.56 times its capacity). Goal: …`.
-
-    The goal is, for example, `recover from an outage of 60 s`.
-    """
+    """`If llm is down longer than 34 s, retries keep it overloaded (4.56x capacity). Target: survive 60 s`."""
     outage, load = _latent_figures(incident)
-    length = f"an outage longer than {_seconds(outage.value)}" if outage else "a short outage"
-    target = f". Goal: recover from an outage of {_seconds(outage.baseline)}" if outage else ""
-    kept = f" ({significant(load.value)} times its capacity)" if load else ""
-    return text(f"After {length}, retries would keep ", incident.service, f" overloaded{kept}{target}")
+    length = f"longer than {_seconds(outage.value)}" if outage else "for a short time"
+    target = f". Target: survive {_seconds(outage.baseline)}" if outage else ""
+    kept = f" ({significant(load.value)}x capacity)" if load else ""
+    return text("If ", incident.service, f" is down {length}, retries keep it overloaded{kept}{target}")
 
 
 def _latent_figures(incident: Incident) -> tuple[Evidence | None, Evidence | None]:
@@ -287,9 +284,10 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
         return OVERLOADED if summary.load > 1.0 else ABOVE_SAFE_LIMIT
     if (forecast := _own_forecast(incident)) is not None:
         bucket, is_imminent = breach_bucket(forecast), forecast < IMMINENT_SECONDS
+        when = "within 1 min" if is_imminent else bucket.removeprefix("likely ")
         if incident.severity != "critical":  # few trends of early warnings end in a breach
-            return f"may breach its SLO {'within 1 min' if is_imminent else bucket}"
-        return "is about to breach its SLO" if is_imminent else f"is likely to breach its SLO {bucket}"
+            return f"may breach its SLO {when}"
+        return "is about to breach its SLO" if is_imminent else f"is likely to breach its SLO {when}"
     return "is degraded" if stage == "degraded" else "is at risk"
 
 

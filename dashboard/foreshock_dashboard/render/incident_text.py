@@ -121,13 +121,13 @@ def cause_label(incident: Json) -> str:
 
 
 def risk_text(risk: Json) -> str:
-    """The JSON of a service at risk as text: `shop/cart (within 5 min, 80% interval: 10 s to 3 min)`."""
+    """The JSON of a service at risk as text: `shop/cart (80%: 10 s to 3 min)`."""
     low, middle, high = (
         math.inf if (seconds := risk["breach_seconds"][name]) is None else seconds for name in ("p10", "p50", "p90")
     )
     if middle <= 0:
         return f"{in_words(risk['service'])} in SLO breach"
-    return f"{in_words(risk['service'])} ({breach_bucket(middle)}, {breach_interval(low, high)})"
+    return f"{in_words(risk['service'])} ({breach_interval(low, high)})"
 
 
 def _is_breached(risk: Json) -> bool:
@@ -164,8 +164,8 @@ def xid_note(xid: Xid) -> str:
 
 def risk_line(risk: AtRisk) -> str:
     """A service at risk, and when it breaches its SLO."""
-    interval = f", {breach_interval(risk.p10, risk.p90)}" if risk.p10 == risk.p10 else ""
-    return f"{in_words(risk.service)} ({breach_bucket(risk.p50)}{interval})"
+    interval = breach_interval(risk.p10, risk.p90) if risk.p10 == risk.p10 else breach_bucket(risk.p50)
+    return f"{in_words(risk.service)} ({interval})"
 
 
 def figure(value: float, unit: str) -> str:

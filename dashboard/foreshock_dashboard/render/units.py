@@ -128,7 +128,7 @@ def slo_name(*, learned: bool) -> str:
 
 
 def breach_bucket(seconds: float) -> str:
-    """When an SLO breach is forecast, by its median in seconds: `imminent`, `within 5 min`, …, `> 30 min`.
+    """When an SLO breach is forecast, by its median in seconds: `imminent`, `likely within 5 min`, …, `> 30 min`.
 
     Half of the probability is after the median: the 80% interval may end later than the bucket.
     """
@@ -136,8 +136,8 @@ def breach_bucket(seconds: float) -> str:
 
 
 def breach_interval(low: float, high: float) -> str:
-    """The bounds of a forecast in seconds, infinite beyond the horizon: `80% interval: 10 s to 3 min`."""
-    return f"80% interval: {_about(low)} to {_about(high)}"
+    """The bounds of a forecast in seconds, infinite beyond the horizon: `80%: 10 s to 3 min`."""
+    return f"80%: {_about(low)} to {_about(high)}"
 
 
 def _about(seconds: float) -> str:

@@ -78,21 +78,26 @@ def test_an_action_against_load_reaches_the_safe_limit_or_another_does(
 @pytest.mark.parametrize(
     ("load", "rate", "amount"),
     [
-        (1.0, 10.0, 10 - 0.28 / (0.5 / 5)),
-        (0.9, 20.0, 20 - 0.18 / (0.4 / 15)),
-        (0.9, 8.0, 8 - 0.18 / (0.9 / 8)),
+        (1.0, 10.0, math.floor(10 - 0.28 / (0.5 / 5))),
+        (0.9, 20.0, math.floor(20 - 0.18 / (0.4 / 15))),
+        (0.9, 8.0, math.floor(8 - 0.18 / (0.9 / 8))),
     ],
 )
 def test_a_rate_limit_takes_away_what_exceeds_the_limit_of_the_longest_mean(
     load: float, rate: float, amount: float
 ) -> None:
-    """By the load that each of the caller's further requests added, at most that of all load over all of them."""
+    """By the load that each of the caller's further requests added, at most that of all load over all of them.
+
+    The rate is a whole one, as gateways take it, and the effect that of this rate.
+    """
     now = point({("rate", FRONT): since(282, 5, rate)}, utilization=utilization(load))
     limit = against_growth(now, LLM, FRONT, load / 0.5)[0]
     assert limit.amount == pytest.approx(amount)
     assert limit.current == pytest.approx(rate)
     assert limit.effect is not None
-    assert limit.effect.projected == pytest.approx(0.72)
+    per_request = min((load - 0.5) / (rate - 5), load / rate)
+    assert limit.effect.projected == pytest.approx(load - per_request * (rate - amount))
+    assert limit.effect.projected <= 0.72
 
 
 @pytest.mark.parametrize(("overloaded", "gateway", "rate"), [("cart", None, 10.0), ("model", "litellm", 30.0)])

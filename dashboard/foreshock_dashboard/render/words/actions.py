@@ -10,7 +10,7 @@ from foreshock_dashboard.model.action import ActionKind, LimitKind, ReasonKind
 ACTIONS: Mapping[ActionKind, str] = {
     "add_replicas": "[Scale {service} from {current:.0f} ({ready:.0f} ready) to {total:.0f} replicas"
     "|Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
-    "[ (raise HPA maximum from {exceeded:.0f} to {total:.0f})| in pool {target}][ before {at:minute}]",
+    "[ (raise HPA maximum from {exceeded:.0f} to {total:.0f})| in GPU pool {target}][ before {at:minute}]",
     "balance_load": "Balance load on {service} by outstanding requests",
     "cancel_abandoned": "Cancel abandoned requests at {service}",
     "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus} (restarts its pods)",
@@ -38,7 +38,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "restart": "Restart {service}",
     "restore_timeout": "Restore the previous timeout of {service} for {callee}",
     "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
-    "set_retry_budget": "Give {service} a retry budget[ of {amount:percent}] for {callee}",
+    "set_retry_budget": "Limit retries from {service} to {callee}[ to {amount:percent} of its requests]",
     "shed_load": "[Shed {amount:percent} of requests to {service} with HTTP 503|Shed load at {service}]"
     "[, then roll back when new replicas are ready ({until_seconds:due})"
     "|, then roll back when p95 is below {slo:duration}"
@@ -89,40 +89,62 @@ HOW_TO: Mapping[ActionKind, str] = {
     "drain_replica": "On the load balancer, take the replica out of rotation, then replace it",
     "inspect_links": "On the hosts, check retransmits and drops (nstat, ethtool -S) and the route between them",
     "limit_batch": "On the model server, lower the number of sequences in a batch (vLLM --max-num-seqs)",
-    "limit_calls": "At the gateway or mesh, rate-limit this route. Excess requests get HTTP 429",
+    "limit_calls": "At the gateway or mesh, rate-limit this route",
     "limit_length": "At the gateway, cap the prompt length and max_tokens of these requests",
-    "limit_rate": "At the gateway or mesh, rate-limit this client. {rejected} get HTTP 429",
+    "limit_rate": "At the gateway or mesh, rate-limit this client",
     "raise_quota": "In the ResourceQuota of the service's namespace, raise requests.nvidia.com/gpu",
     "restore_timeout": "In the client's configuration, restore the previous timeout",
     "set_retry_budget": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
     "shed_load": "At the gateway, return HTTP 503 for {share} of requests to {service} only",
 }
 """Where and how to take the actions without a command, by kind."""
-ENVOY_GATEWAY_NOTES: Mapping[ActionKind, str] = {
-    "limit_rate": "{rejected} get HTTP 429. For Envoy Gateway, whose limit is per proxy: divide it by the number of "
-    "proxies. With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req. "
-    "Rollback removes an earlier limit",
-    "shed_load": "For Envoy Gateway. With Istio, set an HTTP fault in the VirtualService; with NGINX, return 503",
+GATEWAYS: Mapping[ActionKind, str] = {
+    "limit_rate": "For Envoy Gateway: overwrites an existing limit, so save it first (kubectl get -o yaml). "
+    "With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req",
+    "shed_load": "For Envoy Gateway: overwrites an existing fault, so save it first (kubectl get -o yaml). "
+    "With Istio, set an HTTP fault abort in the VirtualService; with NGINX, return 503",
 }
 """Which gateway the command of an action is for, and where others have the same setting, by kind."""
+LITELLM = "For LiteLLM, with its command lite: overwrites an existing limit, so save it first"
+"""The gateway of a limit per team."""
+NO_ROLLBACK = "To roll back, scale to the number of replicas that the first command shows"
+"""Instead of the command that ends a pause."""
+SIDE_EFFECTS: Mapping[ActionKind, str] = {
+    "limit_calls": "Excess requests get HTTP 429",
+    "limit_rate": "{rejected} get HTTP 429",
+}
+"""What actions change besides their effect, by kind."""
+COMMAND_SIDE_EFFECTS: Mapping[ActionKind, str] = {
+    "drain_gpus": "Restarts the pods of {service}. No new pods start on {hosts} until rollback",
+    "drain_host": "Evicts all pods from {target}. No new pods start there until rollback",
+    "move_off_gpus": "Restarts the pods of {service}. No new pods start on {hosts} until rollback",
+}
+"""The same of those with a command."""
+ENVOY_SIDE_EFFECTS: Mapping[ActionKind, str] = {
+    "limit_rate": "The limit is per proxy: with N proxies, set {limit}/N. {rejected} get HTTP 429",
+}
+"""The same of a command for Envoy Gateway."""
 ACTION_TEXTS: Mapping[str, str] = {
     "one": "Action",
     "several": "Actions",
     "none": "No mitigation identified.",
     "alternative": "Or instead:",
-    "expected": "Expected:",
+    "effect": "Effect",
+    "when": "Takes effect",
+    "takes_effect": "takes effect",
+    "side_effect": "Side effect",
+    "how": "How",
+    "command": "Command",
     "copy": "Copy",
     "copy_revert": "Copy rollback",
-    "revert": "Rollback:",
-    "by_hand": "Manual step:",
+    "revert": "Rollback",
     "next_step": "Also do step 2.",
-    "same_effect": "Same result",
     "commands": "Commands",
     "own_effect": "Effect of this step alone",
     "no_effect": "Little effect by itself.",
     "both_steps": "Do both steps.",
     "names": "Service names come from telemetry: verify them in the cluster.",
-    "simulated": "Simulated data: these objects do not exist in your cluster.",
+    "simulated": "Simulated data: not objects of your cluster.",
     "replay": "Replay: do not run these commands.",
 }
 """Texts around the actions of an incident."""

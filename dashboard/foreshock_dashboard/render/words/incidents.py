@@ -70,9 +70,9 @@ EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": SEVERITIES["cr
 """Events of incidents on the timeline."""
 BREACH_BUCKETS: Mapping[int, str] = {
     60: "imminent",
-    300: "within 5 min",
-    900: "within 15 min",
-    1800: "within 30 min",
+    300: "likely within 5 min",
+    900: "likely within 15 min",
+    1800: "likely within 30 min",
 }
 """When an SLO breach is forecast, by the seconds that its median is below."""
 BREACH_TEXTS: Mapping[Literal["beyond", "none"], str] = {"beyond": "> 30 min", "none": "none expected"}

@@ -10,6 +10,8 @@ const pageShown = new Promise((resolve) => {
 });
 /** @type {Promise<Plotly> | null} */
 let loading = null;
+/** Addresses of the scripts that ran: a further try runs only the others. @type {Set<string>} */
+const ran = new Set();
 
 const whenIdle = window.requestIdleCallback ?? ((/** @type {() => void} */ run) => setTimeout(run));
 
@@ -23,7 +25,10 @@ export const allowPlotly = () => requestAnimationFrame(() => whenIdle(() => rele
 const runScript = (src) =>
   new Promise((resolve, reject) => {
     const script = h("script", { src });
-    script.addEventListener("load", () => resolve());
+    script.addEventListener("load", () => {
+      ran.add(src);
+      resolve();
+    });
     script.addEventListener("error", () => {
       loading = null;
       reject(new Error("Plotly cannot be loaded"));
@@ -34,7 +39,8 @@ const runScript = (src) =>
 /** The polyfills, which Dash's charts need, unless they run already, and then Plotly. */
 const scripts = () => {
   const polyfills = window.regeneratorRuntime ? null : byId("polyfills");
-  return [...(polyfills instanceof HTMLScriptElement ? [polyfills.src] : []), window._dashPlotlyJSURL ?? ""];
+  const all = [...(polyfills instanceof HTMLScriptElement ? [polyfills.src] : []), window._dashPlotlyJSURL ?? ""];
+  return all.filter((src) => !ran.has(src));
 };
 
 /** @returns {Promise<Plotly>} */

@@ -82,9 +82,7 @@ export const h = (tag, attributes = null, ...content) => fill(document.createEle
  * @param {string} text
  */
 export const unbrokenWords = (text) =>
-  text
-    .split(" ")
-    .map((word, i) => [i ? " " : "", /^[^'"{}]*[-/][^'"{}]*$/.test(word) ? h("span", { class: "word" }, word) : word]);
+  text.split(/(\s)/).map((word) => (/^[^'"{}]*[-/][^'"{}]*$/.test(word) ? h("span", { class: "word" }, word) : word));
 
 /**
  * A fact in a list of facts: its name, and what it says.

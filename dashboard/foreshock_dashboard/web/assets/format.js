@@ -227,11 +227,11 @@ export const formatInterval = (low, high) => {
 };
 
 /**
- * When an event is forecast: "within 5 min (80% interval: 40 s to 11 min)", "imminent".
+ * When an event is forecast: the interval "80%: 40 s to 11 min" where it is known, else "likely within 5 min".
  * @param {import("#web/assets/payload.d.ts").Percentiles} seconds
  */
 export const formatForecast = ({ p10, p50, p90 }) =>
-  formatMedian(p50) + (isNumber(p10) ? ` (80% interval: ${formatInterval(p10, p90)})` : "");
+  isNumber(p10) ? `80%: ${formatInterval(p10, p90)}` : formatMedian(p50);
 
 /**
  * A number of things: "1 GPU", "2 GPUs".

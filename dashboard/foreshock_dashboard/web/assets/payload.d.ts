@@ -22,6 +22,10 @@ export interface LivePayload {
     state: Incident["state"];
     service: string;
     cause: string;
+    /** Its key metric beside the limit; "" if unknown. */
+    figure: string;
+    /** The first recommended action while it fires; else "". */
+    action: string;
     /** Unix seconds of the first anomaly. */
     since: number;
     /** Further open incidents that affect services. */
@@ -134,8 +138,10 @@ export interface Action {
   kind: string;
   text: string;
   clauses: Clause[];
-  /** What it would change, and when. */
-  expected: string | null;
+  /** What it would change: `llm load 82% → 59% (safe limit 76%)`. */
+  change: string | null;
+  /** When it takes effect: `within 7 min, likely too late`. */
+  when: string | null;
   effect: { signal: string; entity: string; now: number | null } | null;
   /** What it and the actions before it achieve in the end. */
   outcome: string | null;
@@ -149,6 +155,8 @@ export interface Action {
   command: string | null;
   /** Ends a stopgap. */
   revert_command: string | null;
+  /** What it changes besides. */
+  side_effect: string | null;
   /** How to take it without a command, or to revert it without a revert command. */
   how: string | null;
 }

@@ -19,8 +19,8 @@ MAX_BREACH_SECONDS = 1800.0
 class AtRiskRow(Row):
     """A service that is expected to breach its SLO.
 
-    state: of one that is degraded already: `degraded`, on Now `p95 48 ms, SLO 50 ms`; of one without an anomalous
-    signal, on Now `calls serving/llm`; else "".
+    state: of one that is degraded already: `degraded`, on Now `p95 48 ms, SLO 50 ms`. Of others, on Now the reason:
+    `calls serving/llm`, or its metric.
     """
 
     service: str

@@ -43,7 +43,8 @@ def suspected(item: Incident, world: World) -> Text:
         return text(f"{cause}: ", suspect.service, f"{rise}{_past(item)} on ", _gpus(item, world))
     if own_signal and not own and own_signal.metric == "rate" and suspect.change is None:
         rise = f"{significant(own_signal.baseline)} to {figure(own_signal.value, own_signal.unit)}"
-        reason = f", whose request rate rose from {rise}{_past(item)}"
+        peak = _peak_rate(item, world) if item.state != "firing" else ""
+        reason = f", whose {peak or f'request rate rose from {rise}{_past(item)}'}"
     if suspect.change is not None:
         return text(f"{cause}: ", suspect_clauses(item), reason)
     parts: list[str | Service | Clause] = [cause]

@@ -22,7 +22,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import ConditionKind, Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import in_words
+from foreshock_dashboard.render.clause import in_words, joined_text, listed
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.words.services import SLO_COUNTS
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline
@@ -52,13 +52,20 @@ BAND_SCALES = 3.0
 """Scales up to which a figure is in its normal range, as in the analysis."""
 MIN_WAIT_SCALE = 0.03
 """Least scale of a share of time that a service waits."""
-GPU_WAIT = "Highest GPU wait"
+GPU_WAIT = "Highest GPU wait (serving)"
+
+
+class Peak(Row):
+    """The largest value of a sparkline: of which service, and when in Unix seconds."""
+
+    service: str
+    at: float
 
 
 class Vital(NamedTuple):
     """A number over time. values: one per column. who: the service or pair with the newest value; href: its evidence.
 
-    reading: the newest value beside its limit, where it has one. gpus: that it is the mean of.
+    reading: the newest value beside its limit, where it has one. gpus: that it is the mean of. peak: of the past.
     """
 
     values: Floats
@@ -66,6 +73,7 @@ class Vital(NamedTuple):
     who: str = ""
     reading: Reading | None = None
     gpus: int = 0
+    peak: Peak | None = None
 
 
 class SloStatus(Row):
@@ -93,7 +101,7 @@ class SloStatus(Row):
 class VitalJson(Row):
     """A number, its sparkline, and its limit. limit_kind: what the limit is: an SLO, a safe limit, or the baseline.
 
-    usage: value / limit; None for a baseline.
+    usage: value / limit; None for a baseline. who: the service or pair; of the SLOs, the services in the worst state.
     """
 
     name: str
@@ -107,6 +115,7 @@ class VitalJson(Row):
     status: Status
     spark: list[float | None]
     usage: float | None = None
+    peak: Peak | None = None
 
 
 def vitals(
@@ -122,10 +131,12 @@ def vitals(
     columns, past = _columns(world, _affecting(snapshot), seconds)
     found, red = judged(world, readings(snapshot, history.now())), world.red
     slowest, failing = worst(found, "p95"), worst(found, "error rate")
-    status = slo_status(snapshot, history)
+    troubled = next((services for services in _troubled(snapshot, history) if services), set[Service]())
+    first = {item.service for item in _affecting(snapshot)}
+    named = sorted(troubled, key=lambda service: (service not in first, service))
     recent = columns[past:]
     return [
-        _slo_tile(status, unknown=no_data or not snapshot.forecast.slos),
+        _slo_tile(slo_status(snapshot, history), named, unknown=no_data or not snapshot.forecast.slos),
         _limited("Worst p95 vs. SLO", "s", _of_worst(world, red.p95, recent, slowest, found)),
         _limited("Worst error rate vs. SLO", "ratio", _of_worst(world, red.error_rate, recent, failing, found)),
         _limited("Highest request load", "ratio", _load(snapshot, world, recent, worst(found, "load"))),
@@ -148,20 +159,27 @@ def _affecting(snapshot: Snapshot) -> list[Incident]:
 
 def slo_status(snapshot: Snapshot, history: ServiceHistory) -> SloStatus:
     """How many of the services with an SLO breach it, are degraded, will breach it soon, or are within it."""
-    stages = history.now()
-    tracked = [slo.service for slo in snapshot.forecast.slos]
+    stages, tracked = history.now(), {slo.service for slo in snapshot.forecast.slos}
+    troubled = _troubled(snapshot, history)
+    breached, degraded, at_risk = map(len, troubled)
+    rest = tracked.difference(*troubled)
+    unjudged = rest & too_few_requests(snapshot.world) if snapshot.world else set[Service]()
+    few, unknown = len(unjudged), sum(stages.get(service) is None for service in rest - unjudged)
+    within = len(rest) - few - unknown
+    learned = sum(slo.learned for slo in snapshot.forecast.slos)
+    without = len(snapshot.services) - len(tracked)
+    return SloStatus(breached, degraded, at_risk, within, without, few, unknown, learned)
+
+
+def _troubled(snapshot: Snapshot, history: ServiceHistory) -> tuple[set[Service], set[Service], set[Service]]:
+    """The services with an SLO that breach it, that are degraded, and that are at risk; each in the worst state."""
+    stages, tracked = history.now(), [slo.service for slo in snapshot.forecast.slos]
     breached = {service for service in tracked if stages.get(service) == "breached"}
     degraded = {service for service in tracked if stages.get(service) == "degraded"}
     forecasts, now = ServiceForecasts(snapshot), conditions(snapshot)
     likely = {service for service in tracked if forecasts.is_breach_likely(service)}
-    at_risk = (likely | {service for service in tracked if _kind(now, service) == "at_risk"}) - breached - degraded
-    counts = len(breached), len(degraded), len(at_risk)
-    unjudged = too_few_requests(snapshot.world) if snapshot.world else set()
-    few = len(unjudged & set(tracked) - breached - degraded - at_risk)
-    unknown = sum(stages.get(service) is None for service in set(tracked) - breached - degraded - at_risk - unjudged)
-    within = len(tracked) - sum(counts) - few - unknown
-    learned = sum(slo.learned for slo in snapshot.forecast.slos)
-    return SloStatus(*counts, within, len(snapshot.services) - len(tracked), few, unknown, learned)
+    at_risk = likely | {service for service in tracked if _kind(now, service) == "at_risk"}
+    return breached, degraded, at_risk - breached - degraded
 
 
 def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind | None:
@@ -206,10 +224,12 @@ def _counts(status: SloStatus, *names: str) -> list[str]:
     return [f"{count} {SLO_COUNTS[name]}" for name in names if (count := getattr(status, name))]
 
 
-def _slo_tile(status: SloStatus, *, unknown: bool) -> VitalJson:
+def _slo_tile(status: SloStatus, named: Sequence[Service], *, unknown: bool) -> VitalJson:
+    who = joined_text(listed(named, 1))
     color: Status = "critical" if status.breached else "warning" if status.degraded or status.at_risk else "ok"
     value, color = (None, "unknown") if unknown else (float(status.breached), color)
-    return VitalJson("SLO status", "services", value, None if unknown else status, "", "/services", None, "", color, [])
+    slo = None if unknown else status
+    return VitalJson("SLO status", "services", value, slo, who, "/services", None, "", color, [])
 
 
 def _limited(name: str, unit: str, vital: Vital) -> VitalJson:
@@ -218,9 +238,8 @@ def _limited(name: str, unit: str, vital: Vital) -> VitalJson:
     if reading is None:
         return VitalJson(name, unit, None, None, "", vital.href, None, "", "unknown", spark)
     who, limit, kind = reading.service, reading.limit, reading.limit_kind
-    return VitalJson(
-        name, unit, reading.value, None, who, vital.href, limit, kind, reading.status, spark, reading.usage
-    )
+    status, usage, peak = reading.status, reading.usage, vital.peak
+    return VitalJson(name, unit, reading.value, None, who, vital.href, limit, kind, status, spark, usage, peak)
 
 
 def _waiting(vital: Vital, past: int, incidents: Sequence[Incident], known: int) -> VitalJson:
@@ -278,7 +297,9 @@ def _of_worst(
     limits = {rows[item.service]: item.limit for item in found if item.metric == reading.metric}
     usage = values[np.ix_(np.fromiter(limits, np.intp), columns)] / np.fromiter(limits.values(), np.float64)[:, None]
     past = np.append(_maximum(usage)[:-1] * reading.limit, reading.value)
-    return Vital(past, f"/services/{quote(reading.service)}", reading=reading)
+    row, column = np.unravel_index(np.argmax(np.nan_to_num(usage)), usage.shape)
+    peak = Peak(str(world.services[list(limits)[row]]), round(float(world.times[columns[column]]), 3))
+    return Vital(past, f"/services/{quote(reading.service)}", reading=reading, peak=peak)
 
 
 def _waits(world: World, columns: Columns, incidents: Sequence[Incident]) -> Vital:

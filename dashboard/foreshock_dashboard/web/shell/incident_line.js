@@ -2,11 +2,11 @@
 import { link, pageHref } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { h, put, requireId } from "#web/assets/dom.js";
-import { formatDuration, inWords, plural } from "#web/assets/format.js";
+import { formatDuration, inWords, plural, unbroken, uncapitalized } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { incidentHref, incidentState, incidentStatus } from "#web/assets/timeline/incident.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { COURSE, NOW_TEXTS } from "#web/assets/words.js";
+import { ACTION_TEXTS, COURSE, NOW_TEXTS } from "#web/assets/words.js";
 
 /** Pages that lead with the incident. */
 const OWN_PAGES = ["now", "cascade"];
@@ -42,7 +42,7 @@ export const drawIncidentLine = ({ page = "", feed = "" }) => {
     hideIncidentLine();
     return;
   }
-  const { id, severity, state, service, cause, since, others } = incident;
+  const { id, severity, state, service, cause, figure, action, since, others } = incident;
   const line = requireId("incident-line");
   const [name, key] = [`${inWords(service)}: ${cause}`, `${id} ${incidentStatus(incident)}`];
   const status = () => incidentState({ severity, state, affected: [service] });
@@ -56,8 +56,10 @@ export const drawIncidentLine = ({ page = "", feed = "" }) => {
     status(),
     " ",
     link(incidentHref(id), name),
+    figure ? `, ${unbroken(figure)}` : null,
     h("span", { class: "muted" }, `, ${NOW_TEXTS.since} `, timeElement(since, now)),
     h("span", { class: "muted" }, ` (${formatDuration(now - since)}${COURSE.ago})`),
+    action ? [" · ", h("b", null, `${ACTION_TEXTS.one}:`), ` ${uncapitalized(action)}`] : null,
     others ? [" · ", link(pageHref("/"), plural(others, NOW_TEXTS.further_more))] : null,
   );
 };

@@ -24,15 +24,17 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.action import (
+    action_change,
     action_clauses,
     action_expected,
     action_outcome,
     action_reason,
+    action_timing,
     reason_unit,
     reasons_text,
 )
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text, with_clusters
-from foreshock_dashboard.render.command import action_command, how_to, revert_command
+from foreshock_dashboard.render.command import action_command, how_to, revert_command, side_effect
 from foreshock_dashboard.render.incident_summary import headline, later_cause_clauses, summary_clauses, suspect_clauses
 from foreshock_dashboard.render.incident_text import xid_note
 from foreshock_dashboard.web.state.change_json import ChangeJson, change_row
@@ -109,9 +111,12 @@ class ActionJson(TypedDict):
     clauses: list[ClauseJson]
     why: str | None
     expected: str | None
+    change: str | None
+    when: str | None
     outcome: str | None
     command: str | None
     revert_command: str | None
+    side_effect: str | None
     how: str | None
 
 
@@ -411,9 +416,12 @@ def action(action_: Action) -> ActionJson:
         "clauses": clauses(imperative),
         "why": action_reason(action_) or None,
         "expected": action_expected(action_) or None,
+        "change": action_change(action_) or None,
+        "when": action_timing(action_) or None,
         "outcome": action_outcome(action_) or None,
         "command": action_command(action_),
         "revert_command": revert_command(action_),
+        "side_effect": side_effect(action_) or None,
         "how": how_to(action_) or None,
     }
 

@@ -18,10 +18,11 @@ import { clusterOf, localName, truncate } from "#web/assets/format.js";
  * @property {number} height
  */
 
-const CELL_SIZES = [44, 38, 32, 26, 22, 18, 15, 12, 10, 8, 7, 6, 5, 4, 3];
+/** Sizes of cells in pixels: smaller ones where the larger do not fit, legible ones also where the grid is flatter. */
+const [LARGEST_SIZE, LEGIBLE_SIZES, SMALL_SIZES] = [44, [38, 32], [26, 22, 18, 15, 12, 10, 8, 7, 6, 5, 4, 3]];
 const MAX_HEIGHT = 430;
-/** Cells of at least this size are made smaller where that makes the grid this much flatter, as it fills the width. */
-const [MIN_LEGIBLE_SIZE, MAX_FLATTER_RATIO] = [32, 0.75];
+/** How much flatter: it then fills the width. */
+const MAX_FLATTER_RATIO = 0.75;
 const MIN_NAMED_BLOCK_WIDTH = 60;
 const HEADING_CHARACTER_WIDTH = 6.4;
 
@@ -152,12 +153,13 @@ export class GpuGridLayout {
     const groups = groupByPool(topology);
     const placeIn = (/** @type {number} */ size) => placeCells(groups, this.labels.length, width, size);
     const fits = (/** @type {Placement} */ place) => place.height <= MAX_HEIGHT && place.width <= width;
-    let placement = placeIn(CELL_SIZES[0] ?? 0);
-    for (const size of CELL_SIZES.slice(1)) {
-      if (fits(placement) && size < MIN_LEGIBLE_SIZE) break;
-      const smaller = placeIn(size);
-      const isFlatter = size >= MIN_LEGIBLE_SIZE && smaller.height < MAX_FLATTER_RATIO * placement.height;
-      if (!fits(placement) || isFlatter) placement = smaller;
+    let placement = placeIn(LARGEST_SIZE);
+    for (const next of LEGIBLE_SIZES.map(placeIn)) {
+      if (!fits(placement) || next.height < MAX_FLATTER_RATIO * placement.height) placement = next;
+    }
+    for (const size of SMALL_SIZES) {
+      if (fits(placement)) break;
+      placement = placeIn(size);
     }
     this.placement = placement;
     /** @type {Map<number, number>} */

@@ -6,8 +6,8 @@ import { formatForecast, formatMedian, unbroken } from "#web/assets/format.js";
 /** @typedef {import("#web/assets/payload.d.ts").AtRisk} AtRisk */
 
 /**
- * The services that breach their SLO next, the soonest first, each with its forecast, whose interval is in the tooltip
- * and in the timeline.
+ * The services that breach their SLO next, the soonest first: a row each with its forecast, whose interval is in the
+ * tooltip and in the timeline, and with the reason.
  * @param {readonly AtRisk[]} atRisk
  * @param {string} none the text without any
  */
@@ -15,11 +15,17 @@ export const nextAtRisk = (atRisk, none) => {
   if (!atRisk.length) return none;
   return h(
     "ul",
-    { class: "also" },
-    atRisk.map(({ service, state, breach_seconds }) => {
-      const median = h("span", { title: formatForecast(breach_seconds) }, unbroken(formatMedian(breach_seconds.p50)));
-      const note = state ? h("span", { class: "reference" }, ` (${unbroken(state)})`) : null;
-      return h("li", null, serviceLink(service), " ", median, note);
-    }),
+    { class: "at-risk" },
+    atRisk.map(({ service, state, breach_seconds }) =>
+      h(
+        "li",
+        null,
+        serviceLink(service),
+        " ",
+        h("span", { title: formatForecast(breach_seconds) }, unbroken(formatMedian(breach_seconds.p50))),
+        " ",
+        h("span", { class: "reference" }, unbroken(state)),
+      ),
+    ),
   );
 };

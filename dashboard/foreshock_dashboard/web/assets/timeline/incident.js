@@ -1,12 +1,11 @@
 // What several pages say of an incident.
 import { link, pageHref, serviceLink, slowestTracesHref } from "#web/assets/address.js";
-import { clausesText, timeElement } from "#web/assets/clock.js";
-import { h, unbrokenWords } from "#web/assets/dom.js";
-import { capitalized, formatDuration, isNumber, unbroken, uncapitalized } from "#web/assets/format.js";
-import { live } from "#web/assets/state.js";
+import { timeElement } from "#web/assets/clock.js";
+import { h } from "#web/assets/dom.js";
+import { formatDuration, isNumber } from "#web/assets/format.js";
 import { healthState, RESOLVED_SIGN } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { ACTION_TEXTS, CAUSES, COURSE, LOCAL_CAUSES, NOW_TEXTS, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
+import { CAUSES, COURSE, LOCAL_CAUSES, NOW_TEXTS, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
 
@@ -26,150 +25,6 @@ export const causeText = ({ cause, service, suspect, affected }) => {
   return (suspect && (suspect.service ?? service) === service && LOCAL[cause]) || CAUSES[cause];
 };
 
-/**
- * A button that copies a command.
- * @param {string} text
- * @param {string} command
- */
-const copyButton = (text, command) =>
-  h("button", { type: "button", class: "quiet", title: command, "data-copy": command, "data-copy-name": text }, text);
-
-/**
- * The commands of an action, to copy, below what else they change, or how to take it.
- * @param {Pick<import("#web/assets/payload.d.ts").Action, "command" | "revert_command" | "how">} action
- */
-const commandRows = ({ command, revert_command: revert, how }) => {
-  if (!command) return how ? h("p", { class: "how muted" }, `${ACTION_TEXTS.by_hand} ${uncapitalized(how)}.`) : null;
-  return [
-    how ? h("p", { class: "how" }, `${how}.`) : null,
-    h(
-      "p",
-      { class: "command" },
-      h("code", { title: `${command}\n${ACTION_TEXTS.names}` }, unbrokenWords(command)),
-      copyButton(ACTION_TEXTS.copy, command),
-    ),
-    revert ? revertRow(revert) : null,
-  ];
-};
-
-/**
- * The command that takes an action back, with its own button; on a phone, which has no room for it, it unfolds.
- * @param {string} command
- */
-const revertRow = (command) => {
-  const row = [h("code", null, unbrokenWords(command)), copyButton(ACTION_TEXTS.copy_revert, command)];
-  if (NARROW.matches)
-    return h(
-      "details",
-      { class: "revert" },
-      h("summary", null, ACTION_TEXTS.revert),
-      h("p", { class: "command" }, row),
-    );
-  return h("p", { class: "command revert" }, h("span", { class: "muted" }, ACTION_TEXTS.revert), row);
-};
-
-const WHEN = ", takes effect ";
-
-/**
- * What an action changes and when; of an alternative with the same effect, when.
- * @param {Pick<import("#web/assets/payload.d.ts").Action, "expected" | "effect">} action
- * @param {string} [same] what the first action changes, and when
- */
-const expectedText = ({ expected, effect }, same = "") => {
-  if (!expected) return null;
-  const [change, when] = expected.split(WHEN);
-  if (effect && when && change === same.split(WHEN)[0]) return `${ACTION_TEXTS.same_effect}${WHEN}${when}`;
-  return unbroken(effect ? `${ACTION_TEXTS.expected} ${expected}` : capitalized(expected));
-};
-
-/** Why commands are not to be run, where what is shown does not happen now; else null. */
-const caution = () => {
-  const { simulated, bounds } = live.data ?? {};
-  if (!simulated && !bounds && timeRange.isLive()) return null;
-  return h("p", { class: "caution" }, simulated ? ACTION_TEXTS.simulated : ACTION_TEXTS.replay);
-};
-
-const NARROW = matchMedia("(max-width: 600px)");
-
-/**
- * An action. On a phone, all but the first unfold, so that the services next at risk are in sight.
- * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
- * @param {number} i its place among them
- * @param {object} options
- * @param {string | null} options.joint what several steps achieve together
- * @param {number} options.steps place of the last action that is needed beside the first
- * @param {boolean} options.isOptional
- */
-const actionItem = (actions, i, { joint, steps, isOptional }) => {
-  const [action, first] = [actions[i], actions[0]];
-  if (!action || !first) return null;
-  const isAlternative = i > steps && typeof first.enough === "boolean";
-  const kind = { class: isAlternative || (!steps && typeof first.enough === "boolean") ? "alternative" : null };
-  const title = [
-    isAlternative ? h("span", { class: "muted" }, `${ACTION_TEXTS.alternative} `) : null,
-    h("b", null, clausesText(action.clauses)),
-  ];
-  const followed = !i && !isOptional && action.enough === false && actions.length > 1;
-  const expected = h(
-    "p",
-    { class: "expected" },
-    isOptional && !action.effect
-      ? ACTION_TEXTS.no_effect + (actions.some(({ outcome }) => outcome) ? ` ${ACTION_TEXTS.both_steps}` : "")
-      : expectedText(action, i ? (first.expected ?? "") : ""),
-    followed
-      ? [". ", actions[1]?.why ? `${actions[1].why}. ` : null, joint ? null : h("b", null, ACTION_TEXTS.next_step)]
-      : null,
-  );
-  const outcome =
-    action.outcome && action.outcome !== joint && !isAlternative
-      ? h("p", { class: "outcome" }, unbroken(`${action.outcome}.`))
-      : null;
-  const unfolds = (
-    /** @type {import("#web/assets/dom.js").Content} */ summary,
-    /** @type {import("#web/assets/dom.js").Content[]} */ ...content
-  ) => h("details", null, h("summary", null, summary), content);
-  if (NARROW.matches && i) return h("li", kind, unfolds(title, expected, outcome, commandRows(action)));
-  const commands = commandRows(action);
-  return h(
-    "li",
-    kind,
-    title,
-    NARROW.matches && joint ? unfolds(ACTION_TEXTS.own_effect, expected) : expected,
-    outcome,
-    i && action.too_late && action.command ? unfolds(ACTION_TEXTS.commands, commands) : commands,
-  );
-};
-
-/**
- * The recommended actions against an incident, in order of their time to effect, with their commands.
- * @param {readonly import("#web/assets/payload.d.ts").Action[]} actions
- * @param {string} [title]
- * @param {boolean} [isOptional] whether they reduce a risk of which nothing is affected yet
- */
-export const actionCard = (
-  actions,
-  title = actions.length > 1 ? ACTION_TEXTS.several : ACTION_TEXTS.one,
-  isOptional = false,
-) => {
-  const lastOutcome = actions.findLastIndex(({ outcome }) => outcome);
-  const steps = actions[0]?.enough === false ? Math.max(1, lastOutcome) : 0;
-  const hasSteps = steps > 0 || typeof actions[0]?.enough !== "boolean";
-  const joint = isOptional || !hasSteps ? null : (actions.slice(1).find(({ outcome }) => outcome)?.outcome ?? null);
-  return h(
-    "div",
-    { class: actions[0]?.enough === false ? "action steps" : "action" },
-    h("div", { class: "action-head" }, h("h2", null, title), actions.some(({ command }) => command) ? caution() : null),
-    joint ? h("p", { class: "outcome" }, unbroken(`${joint}.`)) : null,
-    actions.length
-      ? h(
-          "ol",
-          null,
-          actions.map((_, i) => actionItem(actions, i, { joint, steps, isOptional })),
-        )
-      : h("p", null, ACTION_TEXTS.none),
-  );
-};
-
 /** A breach and a page this close are one event. */
 const SAME_EVENT_SECONDS = 15;
 
@@ -184,11 +39,12 @@ const breachOf = (service) => [COURSE.when, serviceLink(service), COURSE.breache
 /**
  * When an incident began, opened, breached an SLO, and paged: "Started 08:40:20 (4 min 23 s ago) → early warning
  * 08:40:40 → paged 08:44:10 for serving/gateway". Evidence that began after the page is that of a later cause.
- * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details>} incident
+ * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details & { service: string }>} incident
  * @param {number | null} now Unix seconds
  * @param {{ service: string, since: number } | null} [breach] the first one, of whichever service
  */
-export const courseOf = ({ since, opened, paged, paged_service, affected, evidence = [] }, now, breach = null) => {
+export const courseOf = (incident, now, breach = null) => {
+  const { since, opened, paged, service, paged_service, affected, evidence = [] } = incident;
   const isLatent = affected?.length === 0;
   const start = opened > since ? COURSE.anomaly : COURSE.anomaly_and_warning;
   const isPage = breach !== null && paged !== null && Math.abs(breach.since - paged) <= SAME_EVENT_SECONDS;
@@ -199,7 +55,11 @@ export const courseOf = ({ since, opened, paged, paged_service, affected, eviden
     [
       { at: opened > since && (paged === null || paged > opened) ? opened : null, name: COURSE.warning, of: null },
       { at: isPage ? null : (breach?.since ?? null), name: COURSE.breach, of: forService(breach?.service) },
-      { at: paged, name: COURSE.paged, of: isPage ? breachOf(breach.service) : forService(paged_service) },
+      {
+        at: paged,
+        name: COURSE.paged,
+        of: isPage ? breachOf(breach.service) : forService(paged_service === service ? null : paged_service),
+      },
     ]
       .sort((one, other) => (one.at ?? 0) - (other.at ?? 0))
       .map(({ at, name, of }) => (at === null ? null : [name, timeElement(at, now), of])),

@@ -63,7 +63,7 @@ export const responseLine = (incident, now) => {
       : null,
     h(
       "button",
-      { type: "button", class: "quiet", "data-respond": incident, "data-read-only": isReadOnly },
+      { type: "button", class: isReadOnly ? "link" : "quiet", "data-respond": incident, "data-read-only": isReadOnly },
       isActive ? "Respond" : "Incident log",
     ),
   );

@@ -2,15 +2,7 @@
 import { serviceHref } from "#web/assets/address.js";
 import { formatTimestamp } from "#web/assets/clock.js";
 import { s } from "#web/assets/dom.js";
-import {
-  formatDuration,
-  formatInterval,
-  formatMedian,
-  isNumber,
-  localName,
-  shortLabels,
-  truncate,
-} from "#web/assets/format.js";
+import { formatDuration, formatForecast, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
 import { changeMark } from "#web/assets/timeline/changes.js";
 import { laneState, laneTitle, signText } from "#web/assets/timeline/lane_text.js";
 import { SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
@@ -238,9 +230,6 @@ const laneStrip = (lane, data, y, scale) => {
           truncate(signText(lane), Math.floor((left - NAME_LEFT - 8) / SIGN_CHARACTER_WIDTH)),
         ),
     ),
-    isSuspect
-      ? s("rect", { x: first, y: y - 3, width: Math.max(2, until - first), height: 6, rx: 3, class: "lane-suspect" })
-      : null,
     intervals.map(([start, end, stage]) =>
       s("rect", {
         x: x(start),
@@ -251,6 +240,9 @@ const laneStrip = (lane, data, y, scale) => {
         class: `interval ${data.stages[stage]}`,
       }),
     ),
+    isSuspect
+      ? s("rect", { x: first, y: y - 2, width: Math.max(2, until - first), height: 4, rx: 2, class: "lane-suspect" })
+      : null,
     lane.forecast ? forecastBar(lane.forecast, data, y, x) : null,
     stageMarks(lane, data, y, x),
   );
@@ -336,8 +328,6 @@ const forecastBar = (forecast, data, y, x) => {
     middle === null
       ? null
       : s("line", { x1: x(middle), x2: x(middle), y1: top - 3, y2: bottom + 3, class: "ahead-middle" }),
-    [formatMedian(forecast.p50), isNumber(forecast.p10) ? `(${formatInterval(forecast.p10, forecast.p90)})` : null].map(
-      (line, i) => line && s("text", { x: end + 13, y: y - 3 + 14 * i, class: "lane-label" }, line),
-    ),
+    s("text", { x: end + 13, y: y + 4, class: "lane-label" }, formatForecast(forecast)),
   );
 };

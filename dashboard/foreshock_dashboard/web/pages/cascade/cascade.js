@@ -12,10 +12,10 @@ import {
   isNumber,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { actionCard } from "#web/assets/timeline/action_card.js";
 import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
 import { causeFact } from "#web/assets/timeline/cause.js";
 import {
-  actionCard,
   causeText,
   incidentRange,
   incidentState,

@@ -24,7 +24,8 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
-import { actionCard, courseOf, incidentHref, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
+import { actionCard } from "#web/assets/timeline/action_card.js";
+import { courseOf, incidentHref, incidentStatus, worstStatus } from "#web/assets/timeline/incident.js";
 import { allocatedText } from "#web/assets/widgets/allocated.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";

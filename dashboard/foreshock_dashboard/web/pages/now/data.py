@@ -35,7 +35,7 @@ from foreshock_dashboard.web.panels.timeline import (
 from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, serving_wait, why_unknown
-from foreshock_dashboard.web.state.incident_json import ClauseJson, IncidentJson, clauses, incident
+from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
 from foreshock_dashboard.web.state.numbers import Row, newest, number, packed, whole_percents
 from foreshock_dashboard.web.state.placement import (
     MIN_CONTENDED_RATIO,
@@ -53,6 +53,8 @@ MAX_PAIRS = 6
 """Rows and columns of the matrix on the page; the Contention page has all."""
 MAX_RESOLVED = 5
 """Resolved incidents on the page, the newest first."""
+MAX_UNCOUNTED = 2
+"""Services with a p95 above the SLO, on too few requests to be a breach, that a healthy verdict names."""
 MAX_TENANTS = 4000
 """Services on GPUs up to which the page has their shares; Fleet has those of the open GPU."""
 SHORTAGE_SECONDS = 86_400.0
@@ -124,7 +126,6 @@ class Now(TypedDict, total=False):
     timeline: Timeline
     services: list[ServiceLine]
     uncounted: list[Exceedance]
-    uncounted_text: list[list[ClauseJson]]
     hidden: int
     gpus: GpuBytes
     tenants: TenantBytes
@@ -194,11 +195,17 @@ def now(
     )
     if not (snapshot.learning.done or current):  # without a baseline, no stage is known
         lanes = replace(lanes, lanes=[], hidden=0)
+    breached = np.any(history.stages == STAGES.index("breached"), axis=1)
+    counted = {str(who) for who, found in zip(history.services, breached.tolist(), strict=True) if found}
+    uncounted = [
+        found for found in exceedances(world, snapshot.forecast.slos, spark_seconds) if found.service not in counted
+    ]
     if verdict_.state == "healthy":  # what is over has no value now: the worst that it had
         worst = peaks(world, snapshot.forecast.slos, lanes.lanes)
         past = {row.service: f"peak {reading_text(row)}" for row in worst}
         closest_fact = closest_before(max(worst, key=lambda row: row.usage, default=None), world.time - start)
-        shared["verdict"] = replace(verdict_, facts=(*verdict_.facts, *closest_fact)).payload()
+        above = ((NOW_TEXTS["above_slo"], uncounted_text(uncounted[:MAX_UNCOUNTED])),) if uncounted else ()
+        shared["verdict"] = replace(verdict_, facts=(*verdict_.facts, *closest_fact, *above)).payload()
         for lane in lanes.lanes:
             lane.slo = past.get(lane.service, lane.slo)
     in_lanes: dict[str, int] = {}
@@ -211,11 +218,6 @@ def now(
         of_others = set()
     wanted = sum(row.id in in_lanes or (_affected(row) and row.id not in of_others) for row in rows)
     shown = min(len(rows), MAX_ROWS, max(1 if verdict_.situation else MIN_ROWS, wanted))
-    breached = np.any(history.stages == STAGES.index("breached"), axis=1)
-    counted = {str(who) for who, found in zip(history.services, breached.tolist(), strict=True) if found}
-    uncounted = [
-        found for found in exceedances(world, snapshot.forecast.slos, spark_seconds) if found.service not in counted
-    ]
     notes = {found.service: too_few_text(found) for found in uncounted}
     contended = any(item.cause == "gpu_contention" for item in current)
     return {
@@ -237,7 +239,6 @@ def now(
             for row in rows[:shown]
         ],
         "uncounted": uncounted,
-        "uncounted_text": [clauses(uncounted_text(found)) for found in uncounted],
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(whole_percents(newest(world.utilization))), "gpu_wait": packed(serving_wait(world))},
         "tenants": {"busy": packed(newest(busy)), "gpu_wait": packed(newest(gpu_wait))},

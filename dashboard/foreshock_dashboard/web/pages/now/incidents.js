@@ -3,8 +3,8 @@ import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, fact, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { capitalized, formatDuration, formatPercent, formatValue, inWords, uncapitalized } from "#web/assets/format.js";
+import { actionCard } from "#web/assets/timeline/action_card.js";
 import {
-  actionCard,
   causeText,
   courseOf,
   evidenceId,
@@ -40,7 +40,7 @@ const STALE_SECONDS = 60;
  * @param {boolean} isShown its summary is the verdict, which has the other links
  */
 const incidentLinks = (incident, isShown = false) => {
-  const { id, service, resolved } = incident;
+  const { id, service, state, resolved } = incident;
   const range = resolved ? incidentRange(incident) : null;
   const params = { incident: id, ...(range?.from && range.to ? { from: range.from, to: range.to } : {}) };
   return h(
@@ -49,7 +49,7 @@ const incidentLinks = (incident, isShown = false) => {
     isShown ? null : link(pageHref("/cascade", params), "Cascade"),
     slowestTracesLink(service, "Slowest traces"),
     resolved || isShown ? null : h("a", { href: runbookHref(incident) }, "Runbook"),
-    isShown ? null : h("a", { href: reportHref(id), download: "" }, "Postmortem"),
+    isShown || state === "firing" ? null : h("a", { href: reportHref(id), download: "" }, "Postmortem"),
   );
 };
 

@@ -1,6 +1,5 @@
 // The Now page: verdict, tiles, timeline, services, GPU contention, evidence, and GPUs.
 import { pageHref } from "#web/assets/address.js";
-import { clausesText } from "#web/assets/clock.js";
 import { byId, requireId, setPanelsWithoutData, setText } from "#web/assets/dom.js";
 import { formatDuration, formatPercent, inWords } from "#web/assets/format.js";
 import { gpuGrid } from "#web/assets/gpu_grid/gpu_grid.js";
@@ -20,7 +19,6 @@ import { drawVerdict } from "#web/pages/now/verdict.js";
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 
 const MIN_SHOWN_WAIT = 0.01;
-const MAX_UNCOUNTED = 2;
 
 /**
  * @param {NowData} data
@@ -72,12 +70,7 @@ export const now = {
     }
     drawTiles(data);
     const range = formatDuration(data.timeline.now - data.timeline.start);
-    const uncounted = data.uncounted_text.slice(0, MAX_UNCOUNTED).map(clausesText);
-    const notes = [
-      `${uncounted.length ? NOW_TEXTS.no_counted_anomalies : NOW_TEXTS.no_anomalies} ${range}.`,
-      ...uncounted,
-    ];
-    const empty = data.no_stages || notes.join(" ");
+    const empty = data.no_stages || `${NOW_TEXTS.no_anomalies} ${range}.`;
     const timeline = { ...data.timeline, past: !timeRange.isLive() };
     setText(requireId("timeline-title"), timelineTitle(data));
     drawTimeline("timeline", timeline, { allHref: pageHref("/cascade"), empty });

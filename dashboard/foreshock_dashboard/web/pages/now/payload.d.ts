@@ -88,6 +88,8 @@ export interface Verdict {
   title: string;
   /** The counts behind the headline, without an incident. */
   lead: string;
+  /** The data on which a healthy verdict rests. */
+  coverage: Clause[];
   notes: Clause[][];
   /** Latent ones, which affect no service yet. */
   risks: Clause[][];
@@ -120,6 +122,8 @@ export interface Tile {
   usage: number | null;
   status: Reading["status"];
   spark: (number | null)[];
+  /** The largest value of the sparkline, of one with a limit. */
+  peak: { service: string; at: number } | null;
 }
 
 export interface WaitCell {
@@ -171,7 +175,6 @@ export interface NowData extends LivePayload {
   services: ServiceRow[];
   /** A p95 above the SLO that too few requests show to be a breach. */
   uncounted: { service: string; since: number; seconds: number; requests: number; needed: number }[];
-  uncounted_text: Clause[][];
   hidden: number;
   missing: string[];
   marked: number[];

@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_clauses
-from foreshock_dashboard.render.clause import Clause, Text, joined, listed, text, time
+from foreshock_dashboard.render.clause import Clause, Text, joined, listed, sentences, text, time
 from foreshock_dashboard.render.units import (
+    counted,
     duration,
     elapsed,
     estimate,
@@ -25,6 +28,8 @@ from foreshock_dashboard.web.pages.now.healthy import Ended, Exceedance, Healthy
 from foreshock_dashboard.web.pages.now.impact import Impact
 from foreshock_dashboard.web.panels.limit_text import reading_text, value_and_limit, value_text
 from foreshock_dashboard.web.panels.limits import Reading
+from foreshock_dashboard.web.state.conditions import too_few_requests
+from foreshock_dashboard.web.state.freshness import Freshness
 
 JUST_NOW_SECONDS = 10.0
 HEALTHY_AFTER: Mapping[Ended, str] = {
@@ -66,20 +71,21 @@ def lead(
     *,
     learned: bool = False,
     replicas: tuple[int, int] | None = None,
-    first: str = "",
+    subject: str = "",
 ) -> Text:
     """How bad an incident is: its SLO breaches, the requests that they cost, and the replicas that its service lost.
 
     reading: of a forecast. breached: from the first breach to the end of the last one, of whichever services. now: Unix
-    seconds. learned: whether the SLO is. replicas: ready now, and before. first: the service that breached it first,
-    where the headline names another one.
+    seconds. learned: whether the SLO is. replicas: ready now, and before. subject: the service of the headline, which
+    is not named again.
     """
+    first = "" if breached is None or breached.service == subject else breached.service
     limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
     parts = (
         text(reading_text(reading, learned=learned)) if reading else (),
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
         breach_text(breached, now, first) if breached else (),
-        impact_text(impact, breached) if impact else (),
+        impact_text(impact, breached, subject) if impact else (),
         text("{} of {} replicas ready".format(*replicas)) if replicas else (),
     )
     return text(*(part for sentence in parts if sentence for part in (sentence, ". ")))
@@ -102,15 +108,17 @@ def breach_text(breached: Breach, now: float, first: str = "") -> Text:
     return text(f"SLO breach since {before}", time(breached.since), f" ({length})", *who)
 
 
-def impact_text(impact: Impact, breached: Breach | None) -> Text:
+def impact_text(impact: Impact, breached: Breach | None, subject: str = "") -> Text:
     """The requests that failed or were too slow: `About 1,300 of 2,800 requests (46% since then) to llm failed`.
 
-    They are counted since the first breach, which stands before, or without one since the start of the incident.
+    They are counted since the first breach, which stands before, or without one since the start of the incident. Those
+    to the subject alone are not said to be to it. Beside slow requests stands how many an SLO of p95 allows.
     """
     bad = impact.failed + impact.slow
-    slo = "their SLO" if math.isnan(impact.limit) else f"the SLO of {duration(impact.limit)}"
-    slow = f"were slower than {slo}"
     both = impact.failed >= 1 and impact.slow >= 1
+    limit = "" if math.isnan(impact.limit) else duration(impact.limit)
+    slo = f"the SLO of {limit}" if impact.failed >= 1 or bad < 1 else f"{limit} (p95 SLO: 5% may be)"
+    slow = f"were slower than {'their SLO' if math.isnan(impact.limit) else slo}"
     failed, late = (f" ({estimate(count)})" if both else "" for count in (impact.failed, impact.slow))
     what = (
         "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed{failed} or {slow}{late}"
@@ -119,8 +127,8 @@ def impact_text(impact: Impact, breached: Breach | None) -> Text:
     lasts = breached is not None and breached.until is None
     count = f"About {estimates(bad, impact.requests, ' since then' if lasts else '')}" if bad >= 1 else none
     where = "entering at" if impact.services[1:] else "to"  # calls between these services are not counted
-    who = text(f"{count} {where} ", _named(impact.services))
-    return text(who, f" {what}{'' if breached else ' since the start'}")
+    who = () if [*map(str, impact.services)] == [subject] else (f" {where} ", _named(impact.services))
+    return text(count, *who, f" {what}")
 
 
 def _named(services: Sequence[Service]) -> Text:
@@ -154,7 +162,7 @@ def _recovered(row: Recovery) -> str:
 def recovering_action(resolves: float | None) -> Text:
     """What to do while an incident recovers. resolves: Unix seconds."""
     closes = text(". Closes automatically at about ", time(resolves), " if symptoms do not return") if resolves else ()
-    return text("None needed now", closes)
+    return text("None now", closes)
 
 
 def healthy_facts(
@@ -162,8 +170,9 @@ def healthy_facts(
 ) -> Iterator[tuple[str, Text]]:
     """The facts of a healthy platform, each with its label. remedy: the first action against a latent risk."""
     if healthy is not None:
-        optional = text(". Against the latent risk: ", *action_clauses(remedy)) if remedy else ()
-        yield "Action", text("None needed now", optional)
+        yield "Action", text("None now")
+        if remedy:
+            yield "Planned work", action_clauses(remedy)
         length = elapsed(now - healthy.at)
         if healthy.at_least:
             yield "SLO breaches", text(f"None in the last {length}")
@@ -176,6 +185,24 @@ def healthy_facts(
         yield "Closest to its limit", text(name, f" {reading_text(reading)}")
 
 
+def coverage(snapshot: Snapshot, world: World, seen: Freshness, age: float) -> Text:
+    """The data on which a healthy verdict rests: its age in seconds, what reports, and what cannot be judged."""
+    slos = snapshot.forecast.slos
+    sources = (
+        (len(world.targets), len(seen.stale_targets), "target"),
+        (len(world.gpus), len(seen.stale_gpus), "GPU"),
+    )
+    shown = [f"{count - stale} of {counted(count, noun)}" for count, stale, noun in sources if count]
+    few = sorted(too_few_requests(world) & {slo.service for slo in slos}, key=str)
+    learned = sum(slo.learned for slo in slos)
+    origin = "learned" if learned == len(slos) else f"{learned} of {len(slos)} learned" if learned else "configured"
+    return sentences(
+        text(f"Data {elapsed(age)} old{', from ' if shown else ''}{' and '.join(shown)}"),
+        text("Low traffic, not judged: ", listed(few)) if few else (),
+        text(f"SLOs: {origin}") if slos else (),
+    )
+
+
 def closest_before(reading: Reading | None, seconds: float) -> Iterator[tuple[str, Text]]:
     """The fact that a service was closer to its limit in the last seconds than it is now, with its label."""
     if reading is not None:
@@ -183,11 +210,18 @@ def closest_before(reading: Reading | None, seconds: float) -> Iterator[tuple[st
         yield "Closest call", text(name, f" peak {reading_text(reading)} in the last {elapsed(seconds)}")
 
 
-def uncounted_text(found: Exceedance) -> Text:
-    """Why a p95 above the SLO is no breach of it."""
-    name = Clause(found.service, "service", (found.service,))
-    above = text(name, f" p95 was above its SLO for {elapsed(found.seconds)} from ", time(found.since))
-    return text(above, f", with too few requests to count as a breach ({_counts(found)}).")
+def uncounted_text(found: Sequence[Exceedance]) -> Text:
+    """Why p95 above the SLO of some services is no breach of it."""
+    parts = [
+        text(
+            Clause(each.service, "service", (each.service,)),
+            f" p95 for {elapsed(each.seconds)} from ",
+            time(each.since),
+            f", on too few requests to count ({_counts(each)})",
+        )
+        for each in found
+    ]
+    return joined(parts, "; ")
 
 
 def too_few_text(found: Exceedance) -> str:

@@ -8,6 +8,7 @@ import {
   formatPercent,
   formatRate,
   formatSeconds,
+  formatValue,
   inWords,
   isNumber,
   NOT_KNOWN,
@@ -16,6 +17,7 @@ import {
 import { serviceState, stateOf, suspectTag } from "#web/assets/timeline/signs.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
 import { EMPTY, NOW_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
+import { shownRatio } from "#web/pages/now/tiles.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 /** @typedef {import("#web/pages/now/payload.d.ts").Reading} Reading */
@@ -85,6 +87,37 @@ const serviceRow = (service, range) => {
 };
 
 /**
+ * A service of a healthy platform: the share that its closest limit is used, by which the rows are sorted, and the two.
+ * @param {ServiceRow} service
+ * @param {string} range of the sparkline
+ */
+const closestRow = ({ id, rate, closest, slo, spark }, range) => {
+  const { metric, value, limit, limit_kind, unit } = closest ?? {};
+  const show = (/** @type {number | undefined} */ shown) =>
+    metric === "load" ? formatLoad(shown) : formatValue(shown, unit ?? "s");
+  const ratio = closest ? shownRatio(closest) : null;
+  return h(
+    "tr",
+    null,
+    h("th", { scope: "row" }, link(serviceHref(id), breakable(inWords(id)))),
+    h(
+      "td",
+      { class: "used-cell" },
+      closest ? formatPercent(ratio) : NOT_KNOWN,
+      h("span", { class: "used" }, h("span", { style: `width:${Math.min(100, 100 * (ratio ?? 0)).toFixed(1)}%` })),
+    ),
+    h("td", { class: "limit-cell" }, closest ? unbroken(`${metric} ${show(value)}`) : NOT_KNOWN),
+    h("td", { class: "muted" }, closest ? unbroken(`${limit_kind} ${show(limit)}`) : NOT_KNOWN),
+    h("td", { class: "minor" }, formatRate(rate)),
+    h(
+      "td",
+      { class: "minor" },
+      sparkline(spark, { limit: slo, label: `p95 of ${inWords(id)} over ${range}` }) || NOT_KNOWN,
+    ),
+  );
+};
+
+/**
  * Draw the services.
  * @param {NowData} data
  */
@@ -97,21 +130,32 @@ export const drawServices = ({ services, hidden, verdict, spark_seconds }) => {
     setPanelEmpty("services", EMPTY.services);
     return;
   }
-  const head = [
-    h("th", { scope: "col" }, "Service"),
-    h("th", { scope: "col", class: "text-cell" }, "State"),
-    h("th", { scope: "col", class: "minor" }, "Request rate"),
-    h("th", { scope: "col", class: "minor" }, "Error rate"),
-    h("th", { scope: "col" }, "Closest limit"),
-    h("th", { scope: "col", class: "minor" }, `p95, ${range}`),
-  ];
+  const isCalm = verdict.state === "healthy" && verdict.closest.length > 0;
+  const minor = { class: "minor" };
+  /** @type {[name: string, attributes: Record<string, string>][]} */
+  const columns = isCalm
+    ? [
+        [NOW_TEXTS.share, {}],
+        ["Value", {}],
+        [NOW_TEXTS.limit, {}],
+        ["Request rate", minor],
+      ]
+    : [
+        ["State", { class: "text-cell" }],
+        ["Request rate", minor],
+        ["Error rate", minor],
+        ["Closest limit", {}],
+      ];
+  const head = [["Service", {}], ...columns, [`p95, ${range}`, minor]].map(([name, attributes]) =>
+    h("th", { scope: "col", .../** @type {object} */ (attributes) }, /** @type {string} */ (name)),
+  );
   put(
     byId("services"),
     scrollTable(
       "Services",
-      { class: "services" },
+      { class: isCalm ? "services calm" : "services" },
       head,
-      services.map((service) => serviceRow(service, range)),
+      services.map((service) => (isCalm ? closestRow : serviceRow)(service, range)),
     ),
     h(
       "p",

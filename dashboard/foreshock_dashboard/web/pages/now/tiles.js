@@ -1,10 +1,20 @@
 // The five numbers below the verdict, each beside its limit.
 import { pageHref } from "#web/assets/address.js";
-import { byId, h, put } from "#web/assets/dom.js";
-import { formatDuration, formatLoad, formatValue, isNumber, NOT_KNOWN, shownValue } from "#web/assets/format.js";
+import { formatTimestamp } from "#web/assets/clock.js";
+import { byId, h, put, unbrokenWords } from "#web/assets/dom.js";
+import {
+  formatDuration,
+  formatLoad,
+  formatPercent,
+  formatValue,
+  inWords,
+  isNumber,
+  NOT_KNOWN,
+  shownValue,
+} from "#web/assets/format.js";
 import { AT_RISK_SIGN, HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
+import { sparkline } from "#web/assets/widgets/widgets.js";
 import { SIGNAL_MEANINGS, SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -13,7 +23,7 @@ import { SIGNAL_MEANINGS, SLO_COUNTS, TILE_TEXTS } from "#web/assets/words.js";
 /** @type {Record<Tile["status"], string>} */
 const SIGNS = { ...HEALTH_SIGNS, ok: "" };
 const HIGHEST_LOAD = "Highest request load";
-const GPU_WAIT = "Highest GPU wait";
+const GPU_WAIT = "Highest GPU wait (serving)";
 const SPARK_WIDTH = 72;
 /** Difference from the page's time range up to which a sparkline counts as covering it. */
 const RANGE_TOLERANCE_SECONDS = 60;
@@ -42,24 +52,24 @@ const countsText = (slo, states) =>
     .join(", ");
 
 /**
- * The services that do not breach their SLO, of which some are degraded or at risk, and those without a state.
+ * The services in the other states, without those that the value of the tile counts.
  * @param {SloStatus} slo
  */
-const withinText = (slo) => {
-  const within = slo.within + slo.degraded + slo.at_risk;
-  const troubled = countsText(slo, ["degraded", "at_risk"]);
-  const known = within ? `${within} ${SLO_COUNTS.within}${troubled ? ` (${troubled})` : ""}` : "";
-  return [known, countsText(slo, ["few", "without", "unknown"])].filter(Boolean).join(", ");
+const othersText = (slo) => {
+  const [shown, ...others] = SLO_STATES.filter((state) => slo[state]);
+  const within = slo.within ? `${slo.within} ${shown ? TILE_TEXTS.others_within : TILE_TEXTS.within}` : "";
+  return [countsText(slo, others), within, countsText(slo, ["few", "without", "unknown"])].filter(Boolean).join(", ");
 };
 
 /**
- * The service or pair of a tile; of the SLOs, the services without trouble where the line above has the others.
+ * The service or pair of a tile; without any error, what the worst was before.
  * @param {Tile} tile
- * @param {string} note
  */
-const whoText = ({ who, slo, ...tile }, note) => {
-  if (hasNoErrors(tile)) return "";
-  return slo && note !== withinText(slo) ? withinText(slo) : who;
+const whoText = (tile) => {
+  if (!hasNoErrors(tile)) return tile.who;
+  const { spark, limit, unit } = tile;
+  const most = Math.max(0, ...spark.map((past) => past ?? 0));
+  return most ? `${TILE_TEXTS.before} ${formatValue(most, unit)} (SLO ${formatValue(limit, unit)})` : "";
 };
 
 /** @param {Pick<Tile, "value" | "unit" | "limit_kind">} tile */
@@ -74,9 +84,9 @@ const isRatio = ({ limit_kind, usage }) => limit_kind === "SLO" && isNumber(usag
 
 /**
  * Value over limit, of the two as they are shown.
- * @param {Tile} tile
+ * @param {Pick<Tile, "value" | "limit" | "unit" | "usage">} tile
  */
-const shownRatio = ({ value, limit, unit, usage }) => {
+export const shownRatio = ({ value, limit, unit, usage }) => {
   const ratio = shownValue(value ?? 0, unit) / shownValue(limit ?? 0, unit);
   return isNumber(ratio) ? ratio : (usage ?? 0);
 };
@@ -95,18 +105,18 @@ const valueText = (tile) => {
  * @param {boolean} isLearning
  */
 const limitText = (tile, isLearning) => {
-  const { name, value, unit, limit, limit_kind, slo, status, spark } = tile;
-  if (slo) return withinText(slo);
+  const { name, value, unit, limit, limit_kind, slo, status, peak } = tile;
+  if (slo) return othersText(slo);
   if (!isNumber(value)) return isLearning ? TILE_TEXTS.no_baseline : TILE_TEXTS.no_data;
   if (!isNumber(limit)) return TILE_TEXTS.no_baseline;
-  if (hasNoErrors({ value, unit, limit_kind })) {
-    const most = Math.max(0, ...spark.map((past) => past ?? 0));
-    if (!most) return TILE_TEXTS.all_services;
-    return `${TILE_TEXTS.before} ${formatValue(most, unit)} (SLO ${formatValue(limit, unit)})`;
+  if (hasNoErrors(tile)) {
+    return whoText(tile) && peak ? `${inWords(peak.service)}, ${formatTimestamp(peak.at)}` : TILE_TEXTS.all_services;
   }
-  const text = `${limit_kind} ${name === HIGHEST_LOAD ? formatLoad(limit) : formatValue(limit, unit)}`;
-  if (isRatio(tile)) return `${text}${beyondText(shownRatio(tile))}`;
-  return limit_kind === "baseline" && status === "ok" ? `${TILE_TEXTS.normal} (${text})` : text;
+  if (name === HIGHEST_LOAD) return `${TILE_TEXTS.of_capacity} ${limit_kind} ${formatLoad(limit)}`;
+  const text = `${limit_kind} ${formatValue(limit, unit)}`;
+  if (limit_kind === "baseline") return status === "ok" ? `${text}: ${TILE_TEXTS.normal}` : text;
+  const ratio = isRatio(tile) ? shownRatio(tile) : Number.NaN;
+  return ratio <= 1 ? `${formatPercent(ratio)} ${TILE_TEXTS.of} ${text}` : `${text}${beyondText(ratio)}`;
 };
 
 /**
@@ -152,7 +162,7 @@ const tileTitle = ({ name, slo }) => {
 const tileLink = (tile, range, isLearning) => {
   const { name, status, href, limit, spark } = tile;
   const [value, note] = [valueText(tile), limitText(tile, isLearning)];
-  const [who, sign] = [whoText(tile, note), signOf(tile)];
+  const [who, sign] = [whoText(tile), signOf(tile)];
   const chart = sparkline(spark, { limit, kind: status, width: SPARK_WIDTH });
   return h(
     "a",
@@ -170,20 +180,20 @@ const tileLink = (tile, range, isLearning) => {
       h("b", null, sign ? [h("span", { class: "sign" }, hiddenSign(sign)), " "] : null, value),
       chart,
     ),
-    tile.slo ? null : h("span", { class: "figure-note who", title: who || null }, who ? breakable(who) : " "),
+    h("span", { class: "figure-note who", title: who || null }, who ? unbrokenWords(who) : " "),
     h("span", { class: "figure-note" }, note),
-    tile.slo ? h("span", { class: "figure-note" }, who || " ") : null,
   );
 };
 
 /**
- * Draw the tiles.
+ * Draw the tiles; a healthy verdict says of the SLOs all that theirs would.
  * @param {NowData} data
  */
-export const drawTiles = ({ tiles, spark_seconds, learning }) => {
+export const drawTiles = ({ tiles, spark_seconds, learning, verdict }) => {
   const range = otherRange(spark_seconds);
+  const shown = tiles.filter(({ slo }) => !(slo && verdict.state === "healthy"));
   put(
     byId("figures"),
-    tiles.map((tile) => tileLink(tile, range, !learning.done)),
+    shown.map((tile) => tileLink(tile, range, !learning.done)),
   );
 };

@@ -4,10 +4,10 @@ import { clausesText, clauseTexts, timeElement, zoneName } from "#web/assets/clo
 import { byId, fact, h, put, requireId, setText } from "#web/assets/dom.js";
 import { formatDuration, inWords, plural, unbroken, uncapitalized } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { actionCard } from "#web/assets/timeline/action_card.js";
 import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
 import { causeFact, clauseLink, linked } from "#web/assets/timeline/cause.js";
 import {
-  actionCard,
   causeText,
   courseOf,
   evidenceHref,
@@ -94,7 +94,7 @@ const situationFacts = (situation, risks, now) => {
       origin ? fact("Origin", serviceLink(origin.service), ` ${origin_text}`) : null,
     ),
     owners ? h("dl", { class: "facts owners" }, owners) : null,
-    isRecovering ? null : actionCard(actions.slice(0, MAX_ACTIONS)),
+    isRecovering ? null : actionCard(actions.slice(0, MAX_ACTIONS), undefined, false, situation.service),
     h(
       "dl",
       { class: "facts" },
@@ -194,8 +194,9 @@ const latentRisks = (risks) => [
  * @param {Verdict} verdict
  * @param {number} now
  */
-const healthyFacts = ({ state, lead, since, facts, risks, resolved }, now) => [
+const healthyFacts = ({ state, lead, coverage, since, facts, risks, resolved }, now) => [
   lead ? h("p", { class: "lead" }, unbroken(lead)) : null,
+  coverage.length ? h("p", { class: "coverage" }, linked(coverage)) : null,
   state === "unknown" && since
     ? h(
         "p",
@@ -243,10 +244,15 @@ const links = ({ incident }) =>
   h(
     "span",
     { class: "verdict-links" },
-    h("a", { href: "#evidence-panel" }, `Evidence (${plural(incident.evidence.length, "signal")})`),
-    link(incidentHref(incident.id), "Cascade"),
+    h(
+      "a",
+      { href: "#evidence-panel" },
+      "Evidence",
+      h("span", { class: "badge-note" }, ` (${plural(incident.evidence.length, "signal")})`),
+    ),
     h("a", { href: runbookHref(incident) }, "Runbook"),
-    h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
+    link(incidentHref(incident.id), "Cascade"),
+    incident.state === "firing" ? null : h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
   );
 
 /**

@@ -31,6 +31,7 @@ from foreshock_dashboard.web.pages.now.healthy import healthy_since
 from foreshock_dashboard.web.pages.now.impact import impact
 from foreshock_dashboard.web.pages.now.sentences import (
     badge,
+    coverage,
     healthy_facts,
     lead,
     recovering_action,
@@ -136,7 +137,8 @@ class Fact(Row):
 class VerdictJson(TypedDict):
     """The verdict as JSON.
 
-    title: the headline without values, of an incident. lead: the counts behind it without one. closest, facts: without
+    title: the headline without values, of an incident. lead: the counts behind it without one. coverage: the data on
+    which a healthy one rests. closest, facts: without
     an incident; the readings are closest to their limit.
     """
 
@@ -144,6 +146,7 @@ class VerdictJson(TypedDict):
     clauses: list[ClauseJson]
     title: str
     lead: str
+    coverage: list[ClauseJson]
     notes: list[list[ClauseJson]]
     risks: list[list[ClauseJson]]
     since: float | None
@@ -159,14 +162,16 @@ class Verdict:
 
     The headline changes only with its meaning, as screen readers read it aloud; all else may change with every
     evaluation. clauses: the headline in parts that link to their evidence. title: it without values, of an incident.
-    lead: the counts behind it, without one. risks: latent ones, which affect no service yet. since: Unix seconds of the
-    last data where there is none now. resolved: the incident that ended last.
+    lead: the counts behind it, without one. coverage: the data on which a healthy one rests. risks: latent ones, which
+    affect no service yet. since: Unix seconds of the last data where there is none now. resolved: the incident that
+    ended last.
     """
 
     state: State
     clauses: Text
     title: str = ""
     lead: str = ""
+    coverage: Text = ()
     notes: tuple[Text, ...] = ()
     risks: tuple[Text, ...] = ()
     since: float | None = None
@@ -182,6 +187,7 @@ class Verdict:
             "clauses": clauses(self.clauses),
             "title": self.title,
             "lead": self.lead,
+            "coverage": clauses(self.coverage),
             "notes": list(map(clauses, self.notes)),
             "risks": list(map(clauses, self.risks)),
             "since": number_of_time(self.since),
@@ -237,7 +243,8 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
     found = _without_incident(snapshot, world, history, seen, gaps)
     healthy = None if found.state != "healthy" or history is None else healthy_since(snapshot, history)
     facts = healthy_facts(healthy, found.closest, world.time, remedy=remedies[0] if remedies else None)
-    return replace(found, facts=tuple(facts))
+    covered = coverage(snapshot, world, seen, (now or world.time) - world.time) if found.state == "healthy" else ()
+    return replace(found, facts=tuple(facts), coverage=covered)
 
 
 _FIRST_STEPS = (
@@ -257,7 +264,7 @@ def _of_incidents(
     breached = [breached_row(service, found) for service in first.beyond if str(service) not in in_headline]
     chosen = chosen_incident(snapshot, item)
     at_risk = [
-        with_metric(row, found) if row.state or not history else with_callee(row, world, history, item)
+        with_reason(row, world, item, found)
         for row in at_risk_next(chosen, stages)
         if not (first.has_forecast and row.service == str(subject))
         and not (first.is_over and Service.parse(row.service) in first.breaches)
@@ -299,7 +306,7 @@ def _of_incidents(
                 world.time,
                 learned=first.learned,
                 replicas=lost_replicas(world, item),
-                first="" if whole is None or whole.service == str(subject) else whole.service,
+                subject=str(subject),
             )
         ),
         "suspected": clauses(suspected(item, world)),
@@ -349,21 +356,15 @@ def with_past(row: Breached, history: ServiceHistory | None, since: float) -> Br
     )
 
 
-def with_metric(row: AtRiskRow, found: list[Reading]) -> AtRiskRow:
-    """The row of a service at risk that is degraded already, with its metric closest to the SLO."""
-    reading = worst([item for item in found if item.service == row.service], *SLO_METRICS)
-    return replace(row, state=f"{figure_text(reading)}, {limit_text(reading)}") if row.state and reading else row
-
-
-def with_callee(row: AtRiskRow, world: World, history: ServiceHistory, item: Incident) -> AtRiskRow:
-    """The row of a service at risk; of one without an anomalous signal, with the callee that puts it at risk."""
-    signs = {*(str(sign.service) for sign in history.signs), *(signal.entity for signal in item.evidence)}
-    if row.service in signs:
-        return row
+def with_reason(row: AtRiskRow, world: World, item: Incident, found: list[Reading]) -> AtRiskRow:
+    """The row of a service at risk with why: its metric, where it is degraded or calls no service of the incident."""
     near = (item.service, *item.affected, *(risk.service for risk in item.at_risk))
     callees = {edge.server for edge in world.edges if str(edge.client) == row.service != str(edge.server)}
     callee = next((service for service in near if service in callees), None)
-    return replace(row, state=f"calls {in_words(str(callee))}") if callee else row
+    if callee and not row.state:
+        return replace(row, state=f"calls {in_words(str(callee))}")
+    reading = worst([each for each in found if each.service == row.service], *SLO_METRICS)
+    return replace(row, state=f"{figure_text(reading)}, {limit_text(reading)}") if reading else row
 
 
 def by_impact(row: Breached) -> tuple[bool, float]:

@@ -73,7 +73,7 @@ def _usage(state: ServiceState) -> float:
 
 
 def _breach_forecast(state: ServiceState) -> str:
-    """` SLO breach forecast: within 5 min.`; empty where it is not likely, or lasts already.
+    """` SLO breach forecast: likely within 5 min.`; empty where it is not likely, or lasts already.
 
     Of an early warning no probability is known.
     """

@@ -17,8 +17,9 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { actionCard } from "#web/assets/timeline/action_card.js";
 import { changeList } from "#web/assets/timeline/changes.js";
-import { actionCard, causeText, courseOf, incidentState, outsideLinks } from "#web/assets/timeline/incident.js";
+import { causeText, courseOf, incidentState, outsideLinks } from "#web/assets/timeline/incident.js";
 import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
