@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -82,6 +83,33 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
         "If embedder is down for a short time, retries keep it overloaded (2.71x capacity)."
     )
     assert seen.payload()["risks"]
+
+
+def test_a_healthy_verdict_names_the_data_on_which_it_rests() -> None:
+    """Its age, what reports, which services have too little traffic to be judged, and where SLOs come from."""
+    world, seldom = healthy_world(), service("vector-store")
+    rate = world.red.rate.copy()
+    rate[world.services.index(seldom)] = 0.2
+    world = replace(world, red=replace(world.red, rate=rate))
+    slos = (ServiceSlo(seldom, 1.0, 0.01, learned=True), ServiceSlo(service("auth"), 1.0, 0.01, learned=False))
+    seen = verdict(replace(snapshot(world), forecast=Forecast(slos=slos)), NOW + 4)
+    assert joined_text(seen.coverage) == (
+        f"Data 4 s old, from {len(world.targets)} of {len(world.targets)} targets and 32 of 32 GPUs. "
+        "Low traffic, not judged: vector-store. SLOs: 1 of 2 learned."
+    )
+
+
+def test_each_service_at_risk_says_why() -> None:
+    """The service of the incident that it calls; one that calls none, its metric beside its SLO."""
+    world = contended()
+    risks = tuple(AtRisk(service(name), 60.0, 120.0, 400.0) for name in ("rag-api", "vllm-8b"))
+    slos = (ServiceSlo(service("vllm-8b"), 9.0, 0.5, learned=False),)
+    seen = snapshot(world, replace(contention_incident(world), at_risk=risks))
+    situation = verdict(replace(seen, forecast=Forecast(slos=slos))).payload()["situation"]
+    assert situation
+    calls, metric = (row.state for row in situation["at_risk"])
+    assert calls == "calls embedder"
+    assert re.fullmatch(r"(p95|error rate) .*, SLO .*", metric)
 
 
 def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:

@@ -138,6 +138,8 @@ export interface Action {
   kind: string;
   text: string;
   clauses: Clause[];
+  /** The next two in one. */
+  expected: string | null;
   /** What it would change: `llm load 82% → 59% (safe limit 76%)`. */
   change: string | null;
   /** When it takes effect: `within 7 min, likely too late`. */
