@@ -27,7 +27,7 @@ COST_TEXTS: Mapping[str, str] = {
     "unknown_service": "unknown service",
     "no_unused": f"No service holds a GPU that is {UNUSED_TEXT}.",
     "so_far": "so far",
-    "reduce": "Check whether it needs all its GPUs: it is idle between kernels.",
+    "reduce": "Check whether it needs all its GPUs.",
     "per_day": "per day",
     "measured": "from allocations and counters",
     "sampled": "from samples",

@@ -344,7 +344,7 @@ export const COST_TEXTS = /** @type {const} */ ({
   unknown_service: "unknown service",
   no_unused: "No service holds a GPU that is unused for 30 min or longer.",
   so_far: "so far",
-  reduce: "Check whether it needs all its GPUs: it is idle between kernels.",
+  reduce: "Check whether it needs all its GPUs.",
   per_day: "per day",
   measured: "from allocations and counters",
   sampled: "from samples",

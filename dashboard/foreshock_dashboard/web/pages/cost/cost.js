@@ -171,7 +171,7 @@ const splitCell = (row) => {
     h(
       "small",
       { class: "reference narrow-only", "aria-hidden": "true" },
-      shares.map(({ part, share }) => `${formatPercent(share)} ${part}`).join(", "),
+      shares.map(({ part, share }) => `${formatPercent(share)} ${part === "waiting" ? "lost" : part}`).join(", "),
     ),
   ];
 };
