@@ -38,7 +38,7 @@ def test_a_browser_that_knows_the_password_shows_page_scripts_and_figures(browse
         page.get_by_role("button", name="ada").click()
         expect(page.locator("#user .menu-body")).to_have_text("adaRole: viewer")
         page.goto(f"{site.url}/status")
-        expect(page.locator("#connect")).to_contain_text("Access", timeout=15_000)
+        expect(page.locator("#connect")).to_contain_text("Prometheus alerts", timeout=15_000)
         expect(page.locator("#audit-panel")).to_be_hidden()
         known.close()
         admin = browser.new_context(http_credentials={"username": "root", "password": "lovelace"})

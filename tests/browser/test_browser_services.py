@@ -114,8 +114,8 @@ def test_an_unknown_name_has_a_way_out(visit: Open, site: Site) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("%zz")
     site.hub.snapshot = replace(SCENES["hostile"](), seq=9)
     page = visit("/services").page
-    expect(page.locator("#services-table")).to_contain_text(HOSTILE)
-    page.locator("#services-table").get_by_role("link", name=HOSTILE).click()
+    expect(page.locator("#jobs-table")).to_contain_text(HOSTILE)
+    page.locator("#jobs-table").get_by_role("link", name=HOSTILE).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
     expect(page.locator("#neighbors")).to_contain_text("script>")
     assert page.locator("main img, main script").count() == 0
