@@ -126,7 +126,8 @@ const TIME_COLUMNS = [
   {
     key: "contended",
     name: "Contended (by 2+ services)",
-    value: (/** @type {GpuTime} */ { contended }) => (isNumber(contended) ? Math.round(contended * 100) : null), // equal ones by name
+    // Rows that look the same are sorted by name.
+    value: (/** @type {GpuTime} */ { contended }) => (isNumber(contended) ? Math.round(contended * 100) : null),
     cell: (/** @type {GpuTime} */ row) => formatPercent(row.contended),
   },
   { key: "bar", name: "GPU time", fixed: true, text: true, cell: timeBar },
