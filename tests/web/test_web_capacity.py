@@ -211,7 +211,7 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
     ]
     assert early["unlimited"] == list(map(str, sorted(scene.world.services if scene.world else ())))
     assert early["notes"][0][0].text.endswith("(needs at least 24 h of history).")
-    assert replayed["notes"][0][0].text == "No forecast in a replay: it needs at least 24 h of live history."
+    assert replayed["notes"][0][0].text == "A replay has no forecast: a forecast needs at least 24 h of live history."
     assert replayed["current"] == early["current"]
 
 
@@ -222,7 +222,7 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
         (0.766, "warning", "ml/chat is at its safe limit: load 77% (safe limit 76%)."),
         (0.762, "learning", "ml/chat is at its safe limit: load 76% (safe limit 76%)."),
         (0.38, "learning", "ml/chat has the least headroom, 50%: load 38% (safe limit 76%)."),
-        (math.nan, "learning", "No forecast in a replay: it needs at least 24 h of live history."),
+        (math.nan, "learning", "A replay has no forecast: a forecast needs at least 24 h of live history."),
     ],
 )
 def test_without_a_forecast_the_headline_is_the_service_with_the_least_headroom(

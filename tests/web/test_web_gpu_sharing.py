@@ -73,12 +73,12 @@ def test_mps_of_a_gpu_has_clients_and_limits_by_service(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("series", "state", "words"),
     [
-        (UP, "running", "MPS: server and control daemon run."),
+        (UP, "running", "MPS: The server and the control daemon are running."),
         ([("gpu_mps_servers", THIS, 0.0)], "server_ended", "Restart the services that make no progress"),
         ([*UP[:1], ("gpu_mps_control_daemon_up", THIS, 0.0)], "control_daemon_gone", "nvidia-cuda-mps-control -d"),
-        (UP[:1], "unknown", "control daemon not seen"),
-        ([], "unknown", "server not seen"),
-        ([*UP, *UNKNOWN_TIME], "running", "GPU time by service unknown"),
+        (UP[:1], "unknown", "cannot see its control daemon"),
+        ([], "unknown", "cannot see the MPS server"),
+        ([*UP, *UNKNOWN_TIME], "running", "GPU time by service is unknown"),
     ],
 )
 def test_the_state_of_mps_has_its_remedy(tmp_path: Path, series: Series, state: str, words: str) -> None:
@@ -100,10 +100,10 @@ def test_a_gpu_that_never_used_mps_has_none(tmp_path: Path) -> None:
     ("ratios", "sentence"),
     [
         ({"GPU-0-0": 0.5}, None),
-        ({"GPU-0-0": 0.12}, "embedder has 12% of its CPUs on the NUMA node of host-0/gpu-0 (limit 50%). Pin it to"),
+        ({"GPU-0-0": 0.12}, "embedder has 12% of its CPUs on the NUMA node of host-0/gpu-0 (limit 50%). Pin the"),
         (
             {"GPU-0-0": 0.3, "GPU-0-1": 0.0},
-            "embedder has 0% of its CPUs on the NUMA node of host-0/gpu-1 (limit 50%), as on 1 other GPU. Pin it to",
+            "embedder has 0% of its CPUs on the NUMA node of host-0/gpu-1 (limit 50%), as on 1 other GPU. Pin the",
         ),
         ({}, None),
     ],

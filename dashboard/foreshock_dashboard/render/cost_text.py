@@ -104,7 +104,7 @@ def idle_text(report: CostReport) -> str:
     if not report.idle:
         return f"{idle}, between kernels: no GPU is {UNUSED_TEXT}."
     if not any(item.is_lasting for item in report.idle):  # the headline has the share
-        return "The rest is idle time between kernels, on GPUs in use."
+        return "The remainder is time when a GPU was in use but idle between kernels."
     return f"{idle}: {figure(_gpus(report.idle))} unused, the rest idle between kernels."
 
 

@@ -146,7 +146,7 @@ def _end(trace: Json) -> Iterator[str]:
         if note:
             yield from wrap(printable(note), WIDTH)
     if trace["lanes"]:
-        yield "* service of the trace; · fewer than two services active. GPU wait is an upper bound."
+        yield "* Service in this trace. · At most one service active. GPU wait values are upper bounds."
     if trace["lanes_error"]:
         yield printable(f"GPU wait unknown: {trace['lanes_error']}")
     if trace["lanes_left_out"]:

@@ -56,9 +56,9 @@ SLOW_BURN_ACTIONS: Mapping[SlowBurnKind, str] = {
     SlowBurnKind.HOST_DISK: "Delete or move old data, or enlarge the disk.",
     SlowBurnKind.KV_CACHE: "Restart the model servers in a quiet hour, then update or roll back the server.",
     SlowBurnKind.QUOTA: "Delete unused objects, or raise the quota.",
-    SlowBurnKind.ERROR_BUDGET: "Fix or roll back what violates the SLO.",
+    SlowBurnKind.ERROR_BUDGET: "Fix or roll back the change that violates the SLO.",
     SlowBurnKind.QUEUE: "Add consumers or replicas, or limit incoming requests.",
-    SlowBurnKind.CERTIFICATE: "Find out why it was not renewed, and renew it.",
+    SlowBurnKind.CERTIFICATE: "Find out why the certificate was not renewed, and renew it.",
 }
 """First step against each kind, as in the runbook."""
 SLOW_BURN_RUNBOOK = "ForeshockResourceFillingUp"
@@ -83,8 +83,8 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "recent": "exceeded in the last 7 days",
     "unknown": "unknown",
     "past": "No forecast for past times. Choose a time range that ends now.",
-    "replay": "No forecast in a replay: it needs at least 24 h of live history.",
-    "no_slow_burns": "Nothing fills up or runs out within 7 days.",
+    "replay": "A replay has no forecast: a forecast needs at least 24 h of live history.",
+    "no_slow_burns": "No resource fills up or runs out within 7 days.",
     "no_limit": "no hourly safe limit known",
     "at_limit": "at the limit",
     "peak": "peak",

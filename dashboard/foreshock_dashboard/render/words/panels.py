@@ -18,16 +18,21 @@ VERDICTS: Mapping[Verdict, str] = {
 }
 """Verdicts of the Now page without an incident."""
 EMPTY: Mapping[str, str] = {
-    "services": "No services: no spans received, no process seen on a GPU. Send OTLP spans or run foreshock-exporter.",
+    "services": (
+        "No services: the hub received no spans and sees no process on a GPU. Send OTLP spans or run "
+        "foreshock-exporter."
+    ),
     "gpus": "No GPUs: no target exports gpu_info.",
     "own_gpus": "No GPUs found for this service.",
-    "neighbors": "No other service uses its GPUs.",
+    "neighbors": "No other service uses the GPUs of this service.",
     "pairs": "No services share a GPU.",
     "gpu_wait": "No data on GPU wait.",
-    "calls": "No calls: no client and server spans received. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
+    "calls": (
+        "No calls: the hub received no client or server spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP)."
+    ),
     "callers": "No callers observed.",
     "dependencies": "No calls to other services observed.",
-    "replicas": "No recent data for its replicas.",
+    "replicas": "No recent data for the replicas of this service.",
     "incidents": "No incidents in the last hour.",
     "timeline": "No anomalies in this time range.",
     "signals": "No anomalous signals.",
@@ -49,29 +54,39 @@ RESOURCES: Mapping[str, ResourceWords] = {
     "pcie": ResourceWords("PCIe bandwidth", "Move one of the services to another GPU, or transfer less."),
     "nvlink": ResourceWords("NVLink bandwidth", "Move one of the services to another GPU, or transfer less."),
     "power": ResourceWords("power limit", "Raise the power limit, or move one of the services to another GPU."),
-    "cpu": ResourceWords("CPU time", "Raise its CPU request, or move it to a host with free CPUs."),
-    "steal": ResourceWords("CPU steal", "Move it to another host: other virtual machines use these CPUs."),
-    "cpu_limit": ResourceWords("CPU limit", "Raise the CPU limit of its containers."),
+    "cpu": ResourceWords("CPU time", "Raise the CPU request of the service, or move it to a host with free CPUs."),
+    "steal": ResourceWords("CPU steal", "Move the service to another host: other virtual machines use these CPUs."),
+    "cpu_limit": ResourceWords("CPU limit", "Raise the CPU limit of the service's containers."),
     "storage": ResourceWords(
-        "storage", "Use faster storage. If its page cache is too small (refaults), raise its memory limit."
+        "storage",
+        "Use faster storage. If the page cache of the service is too small (refaults), raise its memory limit.",
     ),
-    "host_memory": ResourceWords("host memory", "Raise its memory limit, or move it to a host with free memory."),
+    "host_memory": ResourceWords(
+        "host memory", "Raise the memory limit of the service, or move it to a host with free memory."
+    ),
 }
 """Resources besides SM time, by the name in the API."""
 MPS_TEXTS: Mapping[str, str] = {
-    "running": "server and control daemon run. GPU wait does not apply: clients run at the same time.",
+    "running": (
+        "The server and the control daemon are running. GPU wait does not apply, because clients run at the same time."
+    ),
     "server_ended": (
-        "server ended, by a crash or on request. A crash ends the work of its clients. "
+        "The server ended, by a crash or on request. A crash ends the work of the server's clients. "
         "Restart the services that make no progress: their new clients start a server."
     ),
     "control_daemon_gone": (
-        "control daemon gone: clients work on, but no new one can connect. "
+        "The control daemon is gone. Clients continue, but no new client can connect. "
         "Start it with nvidia-cuda-mps-control -d, then restart the services on this GPU one by one."
     ),
-    "unseen": "server not seen: its state is unknown. Run the exporter as root with hostPID.",
-    "daemon_unseen": "server runs, control daemon not seen. Run the exporter as root with hostPID.",
-    "time_unknown": "GPU time by service unknown: the driver does not divide it among MPS clients.",
-    "pin": "Pin it to the CPUs of that node (Kubernetes: Topology Manager policy single-numa-node).",
+    "unseen": (
+        "The exporter cannot see the MPS server, so its state is unknown. Run the exporter as root with hostPID: true."
+    ),
+    "daemon_unseen": (
+        "The server is running, but the exporter cannot see its control daemon. Run the exporter as root "
+        "with hostPID: true."
+    ),
+    "time_unknown": "GPU time by service is unknown, because the driver does not divide it among MPS clients.",
+    "pin": "Pin the service to the CPUs of that node (Kubernetes: Topology Manager policy single-numa-node).",
 }
 """States after `MPS: `, with their remedies, and that of a service with CPUs far from its GPU."""
 HISTORY_BEING_READ = "The history is still being read. Incidents are unknown until then."
@@ -174,8 +189,11 @@ SIGNAL_NOTES: Mapping[str, str] = {
 }
 """What explains values of evidence that seem to contradict others, in short, by metric."""
 SIGNAL_MEANINGS: Mapping[str, str] = {
-    "first_token": "p95 also covers requests that were rejected or timed out; time to first token does not.",
-    "flight": "An estimate from finished requests (rate × p50): more may be queued.",
-    "gpu_wait": "On a full GPU, a service waits while its neighbor computes: about the neighbor's share of GPU time.",
+    "first_token": "p95 also covers requests that were rejected or timed out. Time to first token does not.",
+    "flight": "This is an estimate from finished requests (rate × p50). More requests may be queued.",
+    "gpu_wait": (
+        "On a full GPU, a service waits while its neighbor computes, so GPU wait is about the neighbor's "
+        "share of GPU time."
+    ),
 }
 """The same in full, for a tooltip."""

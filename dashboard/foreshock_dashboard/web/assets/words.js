@@ -104,16 +104,16 @@ export const VERDICTS = /** @type {const} */ ({
 });
 
 export const EMPTY = /** @type {const} */ ({
-  services: "No services: no spans received, no process seen on a GPU. Send OTLP spans or run foreshock-exporter.",
+  services: "No services: the hub received no spans and sees no process on a GPU. Send OTLP spans or run foreshock-exporter.",
   gpus: "No GPUs: no target exports gpu_info.",
   own_gpus: "No GPUs found for this service.",
-  neighbors: "No other service uses its GPUs.",
+  neighbors: "No other service uses the GPUs of this service.",
   pairs: "No services share a GPU.",
   gpu_wait: "No data on GPU wait.",
-  calls: "No calls: no client and server spans received. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
+  calls: "No calls: the hub received no client or server spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
   callers: "No callers observed.",
   dependencies: "No calls to other services observed.",
-  replicas: "No recent data for its replicas.",
+  replicas: "No recent data for the replicas of this service.",
   incidents: "No incidents in the last hour.",
   timeline: "No anomalies in this time range.",
   signals: "No anomalous signals.",
@@ -217,9 +217,9 @@ export const SIGNAL_NOTES = /** @type {const} */ ({
 });
 
 export const SIGNAL_MEANINGS = /** @type {const} */ ({
-  first_token: "p95 also covers requests that were rejected or timed out; time to first token does not.",
-  flight: "An estimate from finished requests (rate × p50): more may be queued.",
-  gpu_wait: "On a full GPU, a service waits while its neighbor computes: about the neighbor's share of GPU time.",
+  first_token: "p95 also covers requests that were rejected or timed out. Time to first token does not.",
+  flight: "This is an estimate from finished requests (rate × p50). More requests may be queued.",
+  gpu_wait: "On a full GPU, a service waits while its neighbor computes, so GPU wait is about the neighbor's share of GPU time.",
 });
 
 export const GRID_TEXTS = /** @type {const} */ ({
@@ -314,8 +314,8 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   recent: "exceeded in the last 7 days",
   unknown: "unknown",
   past: "No forecast for past times. Choose a time range that ends now.",
-  replay: "No forecast in a replay: it needs at least 24 h of live history.",
-  no_slow_burns: "Nothing fills up or runs out within 7 days.",
+  replay: "A replay has no forecast: a forecast needs at least 24 h of live history.",
+  no_slow_burns: "No resource fills up or runs out within 7 days.",
   no_limit: "no hourly safe limit known",
   at_limit: "at the limit",
   peak: "peak",
