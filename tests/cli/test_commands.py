@@ -183,16 +183,21 @@ def test_a_completion_script_is_printed(shell: str, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [("foreshock inc", "incident"), ("foreshock get s", "services"), ("foreshock serve --otlp-g", "--otlp-grpc-port")],
+    [
+        ("foreshock inc", "incident"),
+        ("foreshock get s", "services"),
+        ("foreshock serve --otlp-g", "--otlp-grpc-port"),
+        ("foreshock unknown inc", "incident"),
+    ],
 )
 def test_commands_and_options_are_completed(line: str, expected: str) -> None:
-    """By the script's own call."""
+    """By the script's own call, which prints no error into the prompt."""
     words = line.split()
     environment = {"_FORESHOCK_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     ended = subprocess.run(
         [sys.executable, "-m", "foreshock_dashboard"], env=environment, capture_output=True, text=True, check=True
     )
-    assert f"plain,{expected}" in ended.stdout.splitlines()
+    assert (f"plain,{expected}" in ended.stdout.splitlines(), ended.stderr) == (True, "")
 
 
 LIGHT = [path for path in PATHS if path not in {("serve",), ("demo",)}]

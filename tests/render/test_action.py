@@ -174,6 +174,7 @@ def test_a_rate_limit_says_which_share_it_rejects_and_that_it_overwrites_an_earl
     ("action", "said"),
     [
         (Action("limit_rate", Service("", "llm"), amount=7.0, current=10.0), "About 30% of its requests get HTTP 429"),
+        (Action("limit_rate", LLM, amount=0.01, current=0.02), "About 50% of its requests get HTTP 429"),
         (
             Action("move_off_gpus", BATCH, gpus=(GPU,)),
             "Restarts the pods of ml/batch. No new pods start on host-1 until rollback",

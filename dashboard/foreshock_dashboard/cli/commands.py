@@ -70,8 +70,11 @@ class _Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command of a word; an unknown one is refused with the new name since 0.2, or a similar command."""
-        if args[0] in self.commands:
+        """The command of a word; an unknown one is refused with the new name since 0.2, or a similar command.
+
+        Completion passes over it, as in click: an error would be printed into the prompt.
+        """
+        if ctx.resilient_parsing or args[0] in self.commands:
             return super().resolve_command(ctx, args)
         hint = renamed(args[0], COMMANDS) if ctx.parent is None else ""
         raise click.UsageError(f"No such command {args[0]!r}.{hint or self._suggestion(args[0])}", ctx)

@@ -90,7 +90,8 @@ def how_to(action: Action) -> str:
 
 def _rejected(action: Action) -> str:
     """What a rate limit rejects: `About 62% of its requests`; without rates, `Excess requests`."""
-    share = 1 - action.rate_limit.per_second / action.current if action.current > 0 and action.amount > 0 else 0.0
+    limit = action.rate_limit.per_second or action.amount  # without a command, the amount itself
+    share = 1 - limit / action.current if action.current > 0 and limit > 0 else 0.0
     return f"About {percent(share)} of its requests" if share > 0 else "Excess requests"
 
 
