@@ -188,16 +188,15 @@ class Settings:
     shard_clusters: tuple[tuple[str, int], ...] = _source(
         types.parse_shard_clusters,
         tuple,
-        "clusters with a fixed shard, comma-separated or repeated, the same on all hubs; others are divided by their "
-        "names",
+        "clusters with a fixed shard, comma-separated or repeated, the same on all hubs; other clusters are assigned "
+        "by name",
         "CLUSTER=NUMBER,...",
         separator=",",
     )
     shards: tuple[str, ...] = _source(
         types.parse_hubs,
         tuple,
-        "front of several hubs: their URLs, comma-separated or repeated; serves one list of all their incidents, and "
-        "collects nothing itself",
+        "URLs of hubs whose incidents this front lists, comma-separated or repeated; a front collects no data",
         "URL,...",
         separator=",",
     )
@@ -256,7 +255,7 @@ class Settings:
     rate_window: float | None = _analysis(
         parse_duration,
         None,
-        "rate() window, at least two scrape intervals, preferably not an exact multiple",
+        "rate() window, at least two scrape intervals, preferably not an exact multiple of the interval",
         "DURATION",
         shown="59s, or one second less than four scrape intervals if longer",
     )
@@ -307,7 +306,8 @@ class Settings:
     working_hours: WorkingHours = _notifications(
         WorkingHours.parse,
         DEFAULT,
-        "working hours, until which messages about shortages and slow burns wait; append a time zone to change it",
+        "working hours, in which messages about shortages and slow burns are sent; optionally with a time zone, "
+        "such as Europe/Berlin",
         "HOURS",
     )
     log_level: str = _debug(one_of(LOG_LEVELS), "info", f"minimum log level: {', '.join(LOG_LEVELS)}", "LEVEL")

@@ -89,7 +89,7 @@ def _parse_groups(text: str) -> tuple[str, ...]:
     "--by-cluster",
     metavar="LABEL",
     default="",
-    help="label that names the cluster, if one Prometheus covers several; rules then group by it",
+    help="label that names the cluster, by which rules are grouped; for one Prometheus with several clusters",
 )
 @hub_settings("slo")
 def rules(
