@@ -37,7 +37,7 @@ TEMPO = "provisioning/datasources/tempo.yml"
     "--by-cluster",
     metavar="LABEL",
     default="",
-    help="label that names the cluster, if one Prometheus covers several; queries then group by it",
+    help="label that names the cluster, by which queries are grouped; for one Prometheus with several clusters",
 )
 @hub_settings("prometheus_url", "tempo_url", "scrape_interval")
 def dashboards(
