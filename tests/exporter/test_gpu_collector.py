@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -260,10 +260,11 @@ def test_a_counter_of_32_bits_is_followed_at_every_pass(host: ScriptedHost) -> N
     assert counters.pcie_transmit_bytes == carried - 2e9
 
 
+@pytest.mark.parametrize("is_early", [False, True])
 def test_samples_are_requested_about_as_often_as_the_driver_has_new_ones(
-    host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
+    is_early: bool, host: ScriptedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each costs more than a millisecond on some GPUs. None is lost: an idle second is seen at once."""
+    """Each costs more than a millisecond on some GPUs. None is lost, also after one that came early."""
     requests: list[int] = []
     answer = host.utilization
 
@@ -272,7 +273,11 @@ def test_samples_are_requested_about_as_often_as_the_driver_has_new_ones(
         return answer(gpu, since_us)
 
     monkeypatch.setattr(host, "utilization", counted)
-    sampler = Sampler(host, host.resolve)
+    sampler, gpu = Sampler(host, host.resolve), host.gpus[0]
+    play(host, sampler, 2.0, lambda at: 0.5, lambda at: {1: 0.5})
+    if is_early:
+        assert gpu.samples
+        gpu.samples.append(UtilizationSample(gpu.samples[-1].timestamp_us + PERIOD_US // 10, 0.5))
     before = play(host, sampler, 2.0, lambda at: 0.5, lambda at: {1: 0.5}).totals
     requests.clear()
     after = play(host, sampler, 10.0, lambda at: 0.5, lambda at: {1: 0.5}).totals
@@ -283,34 +288,42 @@ def test_samples_are_requested_about_as_often_as_the_driver_has_new_ones(
 
 
 @pytest.mark.parametrize(
-    ("activities", "growth"),
+    ("activities", "wide", "growth"),
     [
-        pytest.param([None, 0.0, 5e9, 10e9], 10e9, id="from the activity once it has begun"),
-        pytest.param([0.0, 5e9, None, 10e9], 10e9, id="missing while the activity begins again"),
-        pytest.param([0.0, 5e9, "driver", 10e9], 10e9, id="missing while the activity fails"),
-        pytest.param([0.0, 5e9, "not_supported", "not_supported"], 5e9 + 1e9, id="from the counter without activity"),
-        pytest.param(["not_supported"] * 4, 3e9, id="from the counter where there never was activity"),
+        pytest.param([None, 0.0, 5e9, 10e9], (), 10e9, id="from the activity once it has begun"),
+        pytest.param([0.0, 5e9, None, 10e9], (), 10e9, id="missing while the activity begins again"),
+        pytest.param([0.0, 5e9, "driver", 10e9], (), 10e9, id="missing while the activity fails"),
+        pytest.param([0.0, 5e9, *["not_supported"] * 2], (), 5e9 + 1e9, id="from the counter without activity"),
+        pytest.param(["not_supported"] * 4, (), 3e9, id="from the counter where there never was activity"),
+        pytest.param([0.0, 5e9, 10e9, 15e9], (2, 3), 5e9 + 1e9, id="from the counter once it has 64 bits"),
+        pytest.param([0.0, 5e9, 10e9, 15e9, 20e9], (0, 3, 4), 5e9 + 1e9, id="from the counter of 64 bits again"),
     ],
 )
 def test_pcie_bytes_of_32_bits_are_those_of_the_activity(
-    activities: list[float | Reason | None], growth: float, host: ScriptedHost
+    activities: list[float | Reason | None], wide: Collection[int], growth: float, host: ScriptedHost
 ) -> None:
-    """The counter, which wraps more often than it is read, grows by 1e9 a second, the activity by 5e9."""
+    """The counter, which wraps more often than it is read, grows by 1e9 a second, the activity by 5e9.
+
+    In seconds that are `wide`, the counter has 64 bits, and a value that it never grew to.
+    """
     sampler, gpu, bytes_sent = Sampler(host, host.resolve), host.gpus[0], list[float | None]()
     for second, sent in enumerate(activities):
         gpu.counters = Counters(pcie_transmit_bytes=second * 1e9, wraps={"pcie_transmit_bytes": 2.0**32})
+        if second in wide:
+            gpu.counters = Counters(pcie_transmit_bytes=5e15 + second * 1e9)
         if isinstance(sent, str):
             gpu.activity = Activity(absent={"pcie_transmit_bytes": sent})
         else:
             gpu.activity = None if sent is None else Activity(pcie_transmit_bytes=sent)
         sampler.sample(host.time)
         host.time += 1.0
-        counters = sampler.snapshot(lambda lane: True, {}).gpus[0].counters
-        assert counters is not None
-        bytes_sent.append(counters.pcie_transmit_bytes)
+        state = sampler.snapshot(lambda lane: True, {}).gpus[0]
+        assert state.counters is not None
+        bytes_sent.append(state.counters.pcie_transmit_bytes)
         gap = sent in (None, "driver") and second > 0
         assert (bytes_sent[-1] is None) == gap
-        assert counters.absent.get("pcie_transmit_bytes") == ("driver" if sent == "driver" else None)
+        assert state.counters.absent.get("pcie_transmit_bytes") == ("driver" if gap else None)
+        assert state.unlimited["pcie"] == ("driver" if gap else "not_supported")
     assert bytes_sent[0] is not None
     assert bytes_sent[-1] == bytes_sent[0] + growth
 

@@ -169,7 +169,7 @@ class GpuCollector:
             if sample is not None:
                 self._notify(session, sample, time)
             self._set_outcome("process utilization", not session.sampler.failed)
-            if sample is not None or state_due or self.state is None:
+            if sample is not None or state_due:
                 self.state = self._build_state(session, time)
         except DeviceError as error:
             self._problems.report(f"GPU {self._index}", f"{error}{self._description()}")

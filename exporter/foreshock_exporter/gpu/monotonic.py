@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import fields, replace
 from typing import Any, NamedTuple, TypeVar
 
-from foreshock_exporter.model.device import Activity, Counters, Health, LinkBytes
+from foreshock_exporter.model.device import Activity, Counters, Health, LinkBytes, Reason
 
 MAX_FAST_WRAP = 2.0**33
 """Bytes. A counter that wraps at or below this value is 32-bit, and wraps within a second on a busy link."""
@@ -68,25 +68,30 @@ def with_activity_bytes(
     """Raw counters with the PCIe bytes of `activity`, where the driver counts none (R535), or in 32 bits.
 
     A full link of generation 5 wraps 32 bits 15 times a second, more often than counters are read. `from_activity` has
-    the fields last taken from there. These are missing while the activity fails, and their totals go on at a change.
+    the fields last taken from there. These are missing while the activity fails or begins again, and their totals go on
+    at a change of the source.
     """
     taken: dict[str, Any] = {}
+    reasons: dict[str, Reason] = {}
     for name in _PCIE_BYTES:
-        counted, sent = getattr(counters, name), getattr(activity, name, None)
-        if name in counters.absent or (counted is not None and counters.wraps.get(name, math.inf) > MAX_FAST_WRAP):
+        if name in counters.absent:
             continue
-        reason = activity.absent.get(name, "not_supported") if activity else ""
-        if sent is not None or counted is None or (name in from_activity and reason != "not_supported"):
+        counted, sent, was_taken = getattr(counters, name), getattr(activity, name, None), name in from_activity
+        reason = activity.absent.get(name, "not_supported") if activity else "driver" if was_taken else None
+        suffices = counted is not None and counters.wraps.get(name, math.inf) > MAX_FAST_WRAP
+        takes = not suffices and (sent is not None or counted is None or (was_taken and reason != "not_supported"))
+        if takes:
             taken[name] = sent
-        value, key = taken.get(name, counted), (Counters.__name__, name)
-        if value is not None and (name in taken) != (name in from_activity):
+            if sent is None and reason not in (None, "not_supported"):
+                reasons[name] = reason
+        value, key = sent if takes else counted, (Counters.__name__, name)
+        if value is not None and takes != was_taken:
             from_activity ^= {name}
             if (state := counter_states.get(key)) is not None:
                 counter_states[key] = state._replace(raw=value)
     if not taken:
         return counters
     wraps = {name: value for name, value in counters.wraps.items() if name not in taken}
-    reasons = {name: activity.absent[name] for name in taken if activity and name in activity.absent}
     return replace(counters, **taken, wraps=wraps, absent={**counters.absent, **reasons})
 
 

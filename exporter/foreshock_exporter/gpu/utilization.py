@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ from foreshock_exporter.model.device import DeviceError, Driver, ProcessUtilizat
 
 MAX_GAP_SECONDS = 60.0
 """Longest gap between two readings that is integrated; a longer one is a suspended host or a hung call."""
+RECENT_PERIODS = 8
+"""Sample periods of which the shortest is expected next: a single short or long one must not last."""
 PERIOD_SLACK = 0.01
 """Part of the sample period by which the next sample may come early. It ends a wait that began too late."""
 MAX_PROCESS_WAIT_SECONDS = 1.25
@@ -77,7 +80,7 @@ class UtilizationSampler:
         self._undivided_seconds = 0.0
         self._last_sample_at: float | None = None
         self._last_read_at = self._next_sample_at = float("-inf")
-        self._min_period = 0.0  # unknown
+        self._periods: deque[float] = deque(maxlen=RECENT_PERIODS)
         self._gap_seconds = 0.0
         self._pending: list[Interval] = []
         self._absent_by_source: dict[str, Mapping[str, str]] = {}
@@ -119,6 +122,11 @@ class UtilizationSampler:
             self._use_reading(time, reading)
         return self._counted
 
+    @property
+    def _min_period(self) -> float:
+        """Shortest recent sample period in seconds; 0 if unknown."""
+        return (1.0 - PERIOD_SLACK) * min(self._periods, default=0.0)
+
     def _read_samples(self, time: float, reading: float | None) -> bool:
         """Count new device samples. False if the driver keeps none."""
         if not self._pending and 0.0 < self._next_sample_at - time <= self._min_period:
@@ -152,8 +160,7 @@ class UtilizationSampler:
         The newest one appeared after the read before, and not before it was expected.
         """
         if new.intervals:
-            period = (1.0 - PERIOD_SLACK) * new.cursor.period
-            self._min_period = min(self._min_period or period, period)
+            self._periods.append(new.cursor.period)
         self._next_sample_at = min(time, max(self._last_read_at, self._next_sample_at)) + self._min_period
 
     def _observe(self, intervals: Sequence[Interval]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TypeVar
 
 from foreshock_exporter.model import device
@@ -55,7 +55,7 @@ class NvmlDriver:
             self._library.set_uuid(gpu, uuid)
             gpu_device = self._library.device(gpu)
             identity = gpu_device.identity or _identity(query, to_text(uuid))
-            if identity.model and identity.pci_bus_id and identity.driver_version and identity.cuda_version:
+            if all(astuple(identity)):
                 gpu_device.identity = identity
             return replace(identity, sharing=_sharing(query))
 

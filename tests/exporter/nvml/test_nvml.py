@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,10 +23,31 @@ def test_readings_are_in_base_units(driver: Open) -> None:
     )  # fmt: skip
 
 
+IDENTITY = Identity(
+    "0", "GPU-0", "NVIDIA H100 80GB HBM3", "00000000:1B:00.0", "590.48.01", "13.1", "time-slicing", "0"
+)  # fmt: skip
+
+
 def test_identity_is_text_whatever_the_binding_returns(driver: Open) -> None:
-    assert driver()[0].identity(0) == Identity(
-        "0", "GPU-0", "NVIDIA H100 80GB HBM3", "00000000:1B:00.0", "590.48.01", "13.1", "time-slicing", "0"
-    )
+    assert driver()[0].identity(0) == IDENTITY
+
+
+@pytest.mark.parametrize(
+    ("function", "part"),
+    [
+        ("nvmlDeviceGetName", "model"),
+        ("nvmlDeviceGetPciInfo", "pci_bus_id"),
+        ("nvmlDeviceGetMinorNumber", "minor"),
+        ("nvmlSystemGetDriverVersion", "driver_version"),
+        ("nvmlSystemGetCudaDriverVersion_v2", "cuda_version"),
+    ],
+)
+def test_a_part_of_the_identity_whose_call_failed_is_read_again(function: str, part: str, driver: Open) -> None:
+    adapter, fake = driver({function: "UNKNOWN"})
+    missing: dict[str, Any] = {part: ""}
+    assert adapter.identity(0) == replace(IDENTITY, **missing)
+    fake.errors.clear()
+    assert adapter.identity(0) == IDENTITY
 
 
 @pytest.mark.parametrize(
