@@ -17,7 +17,7 @@ from foreshock_exporter.gpu.snapshot import GpuState
 from foreshock_exporter.gpu.utilization import MAX_PROCESS_WAIT_SECONDS
 from foreshock_exporter.model.device import (
     Activity,
-    AerSeverity,
+    AerErrorType,
     Counters,
     DeviceError,
     Health,
@@ -222,9 +222,9 @@ def test_pcie_errors_of_the_kernel_never_decrease(host: ScriptedHost) -> None:
     counts = iter([{"correctable": 3.0}, {"correctable": 1.0}, {}])
     asked: list[str] = []
 
-    def aer_errors(pci_bus_id: str) -> Mapping[AerSeverity, float]:
+    def aer_errors(pci_bus_id: str) -> Mapping[AerErrorType, float]:
         asked.append(pci_bus_id)
-        return cast("Mapping[AerSeverity, float]", next(counts))
+        return cast("Mapping[AerErrorType, float]", next(counts))
 
     sampler = Sampler(host, host.resolve, options=GpuOptions(aer_errors=aer_errors))
     found = []

@@ -56,7 +56,7 @@ def test_a_host_without_a_pci_bus_does_not_know(tree: Tree) -> None:
 
 
 def test_pcie_errors_are_the_totals_of_the_device(tree: Tree) -> None:
-    """As the kernel writes them: a line for each kind, and the total. A severity without its file is absent."""
+    """As the kernel writes them: a line for each kind, and the total. An error type without its file is absent."""
     folder = "bus/pci/devices/0000:3b:00.0"
     root = tree(
         {

@@ -13,7 +13,7 @@ from tests.nvml.packing_activity import pack_activity
 from tests.nvml.packing_fields import pack_fields, remapped
 from tests.nvml.scripted import ScriptedGpu, ScriptedHost, ScriptedProcess
 
-from foreshock_exporter.model.device import FabricCondition, Health, MemoryLocation, Reason, Repair, Severity
+from foreshock_exporter.model.device import ErrorType, FabricCondition, Health, MemoryLocation, Reason, Repair
 
 NO_INSTANCE = 0xFFFFFFFF
 XID_EVENT = 8
@@ -245,9 +245,9 @@ def _health_of(gpu: ScriptedGpu) -> dict[str, Said]:
         ),
         "nvmlDeviceGetMemoryErrorCounter": _pack_values(
             [
-                health.ecc_location_errors.get((location, severity))
+                health.ecc_location_errors.get((location, error_type))
                 for location in get_args(MemoryLocation)[:2]
-                for severity in get_args(Severity)
+                for error_type in get_args(ErrorType)
             ],
             absent,
             "ecc_location_errors",

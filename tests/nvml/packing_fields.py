@@ -11,12 +11,12 @@ from tests.nvml.dialect import Dialect
 from tests.nvml.scripted import ScriptedGpu
 
 from foreshock_exporter.model.device import (
+    ErrorType,
     LinkBytes,
     LinkError,
     MemoryLocation,
     NewLinkError,
     RecoveryAction,
-    Severity,
     Throttle,
 )
 
@@ -48,10 +48,10 @@ NO_BIT_ERRORS = 15 << 8 | 254
 """15e-254, which the driver answers for a link without errors."""
 POWER_SMOOTHING = 40
 """Value of those of the fields that mean power smoothing in a release."""
-ECC: Mapping[int, Severity] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
+ECC: Mapping[int, ErrorType] = {3: "corrected", 4: "uncorrected", 5: "corrected", 6: "uncorrected"}
 """Errors by field: since the driver was loaded, and ever."""
-RETIRED_PAGES: Mapping[int, Severity] = {29: "corrected", 30: "uncorrected"}
-ECC_LOCATIONS: Mapping[int, tuple[MemoryLocation, Severity]] = {
+RETIRED_PAGES: Mapping[int, ErrorType] = {29: "corrected", 30: "uncorrected"}
+ECC_LOCATIONS: Mapping[int, tuple[MemoryLocation, ErrorType]] = {
     7: ("l1", "corrected"),
     8: ("l1", "uncorrected"),
     9: ("l2", "corrected"),
@@ -115,12 +115,12 @@ def _plain_fields(gpu: ScriptedGpu, dialect: Dialect) -> Iterator[FieldValue]:
     uint = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
     wide = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG
     health, counters, reading = gpu.health, gpu.counters, gpu.reading
-    for id_, severity in ECC.items():
-        yield FieldValue(id_, 0, health.ecc_errors.get(severity))
+    for id_, error_type in ECC.items():
+        yield FieldValue(id_, 0, health.ecc_errors.get(error_type))
     for id_, place in ECC_LOCATIONS.items():
         yield FieldValue(id_, 0, health.ecc_location_errors.get(place))
-    for id_, severity in RETIRED_PAGES.items():
-        yield FieldValue(id_, 0, health.retired_pages.get(severity), uint)
+    for id_, error_type in RETIRED_PAGES.items():
+        yield FieldValue(id_, 0, health.retired_pages.get(error_type), uint)
     yield FieldValue(31, 0, health.page_retirement_pending, uint)
     actions = get_args(RecoveryAction)
     yield FieldValue(230, 0, next((actions.index(action) for action in health.recovery_action), None), uint)

@@ -16,11 +16,11 @@ from foreshock_exporter.drm.gpu_metrics import GpuMetrics, parse_gpu_metrics
 from foreshock_exporter.model.device import (
     Clock,
     Counters,
+    ErrorType,
     Health,
     MemoryLocation,
     Reading,
     Sensor,
-    Severity,
     Throttle,
 )
 
@@ -41,7 +41,7 @@ _RAS_BLOCKS: Mapping[str, MemoryLocation] = {
 """
 _ECC_FIELDS = ("ecc_errors", "ecc_location_errors")
 _RAS_LINE = re.compile(r"^(ue|ce): *([0-9]{1,20})$", re.MULTILINE)
-_SEVERITIES: Mapping[str, Severity] = {"ce": "corrected", "ue": "uncorrected"}
+_ERROR_TYPES: Mapping[str, ErrorType] = {"ce": "corrected", "ue": "uncorrected"}
 _GENERATIONS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
 """PCIe generation by the speed of a lane in GT/s."""
 _AMD = "0x1002"
@@ -98,8 +98,8 @@ def read_health(attributes: Attributes, known_blocks: set[str]) -> Health:
     for name, clock in _LEVELS.items():
         if levels := _LEVEL.findall(attributes.text(name, "clock_max_hertz") or ""):
             highest[clock] = max(map(float, levels)) * 1e6
-    errors: dict[Severity, float] = {}
-    by_location: dict[tuple[MemoryLocation, Severity], float] = {}
+    errors: dict[ErrorType, float] = {}
+    by_location: dict[tuple[MemoryLocation, ErrorType], float] = {}
     for block, location in _RAS_BLOCKS.items():
         text = attributes.text(f"ras/{block}_err_count", *_ECC_FIELDS)
         counts = _RAS_LINE.findall(text or "")
@@ -108,9 +108,9 @@ def read_health(attributes: Attributes, known_blocks: set[str]) -> Health:
         elif text is not None or block in known_blocks:
             attributes.absent.update(dict.fromkeys(_ECC_FIELDS, "driver"))
         for kind, count in counts:
-            severity = _SEVERITIES[kind]
-            errors[severity] = errors.get(severity, 0.0) + float(count)
-            by_location[location, severity] = by_location.get((location, severity), 0.0) + float(count)
+            error_type = _ERROR_TYPES[kind]
+            errors[error_type] = errors.get(error_type, 0.0) + float(count)
+            by_location[location, error_type] = by_location.get((location, error_type), 0.0) + float(count)
     if "ecc_errors" in attributes.absent:
         errors, by_location = {}, {}
     links = parse_gpu_metrics(attributes.bytes("gpu_metrics", *_XGMI_LINKS) or b"")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from foreshock_exporter.gpu.snapshot import GpuSnapshot, GpuState, Snapshot
 from foreshock_exporter.model import metrics
-from foreshock_exporter.model.device import Activity, Clock, Engine, Instance, Sensor, Severity
+from foreshock_exporter.model.device import Activity, Clock, Engine, ErrorType, Instance, Sensor
 from foreshock_exporter.model.family import Families, Family, Kind, Sample
 from foreshock_exporter.model.xid_catalog import CATALOG, UNLISTED
 
@@ -45,7 +45,7 @@ class _View:
         value = getattr(getattr(self.state, part), field, None)
         return None if value is None else value * scale
 
-    def item(self, part: str, field: str, key: Clock | Sensor | Severity, scale: float = 1.0) -> float | None:
+    def item(self, part: str, field: str, key: Clock | Sensor | ErrorType, scale: float = 1.0) -> float | None:
         """Value of a key of a field of the GPU."""
         values: Mapping[Any, float] = getattr(getattr(self.state, part), field, {})
         return values[key] * scale if key in values else None

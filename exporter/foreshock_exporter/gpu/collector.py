@@ -24,7 +24,7 @@ from foreshock_exporter.gpu.utilization import MAX_GAP_SECONDS, SERVICE_TIME_MET
 from foreshock_exporter.model import metrics
 from foreshock_exporter.model.device import (
     Activity,
-    AerSeverity,
+    AerErrorType,
     Counters,
     DeviceError,
     Driver,
@@ -52,8 +52,8 @@ _HEALTH_FIELDS = tuple(part.name for part in fields(Health) if part.name != "abs
 
 _T = TypeVar("_T")
 Observe = Callable[[Observation], None]
-AerErrors = Callable[[str], Mapping[AerSeverity, float]]
-"""PCIe errors by severity of the device at a PCI address as in `Identity`; empty if the kernel has none."""
+AerErrors = Callable[[str], Mapping[AerErrorType, float]]
+"""PCIe errors by `error_type` of the device at a PCI address as in `Identity`; empty if the kernel has none."""
 
 
 @dataclass(slots=True)

@@ -74,7 +74,7 @@ class GpuSnapshot:
 
     `lost` has, by UUID, the identity of every GPU ever seen and whether it is lost. `call_ages` are seconds of calls in
     flight. `pools` are by UUID of a GPU or MIG instance. `sxids` are numbers of errors of NVSwitches by PCI address,
-    SXID, and severity. `drivers_up` is by name of a driver.
+    SXID, and `error_type`. `drivers_up` is by name of a driver.
     """
 
     expected: int

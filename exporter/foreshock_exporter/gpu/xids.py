@@ -85,7 +85,7 @@ class XidCounter:
             return tuple(self._services.values())
 
     def sxids(self) -> Mapping[tuple[str, str, str], int]:
-        """Number of SXID errors by PCI address of the NVSwitch, SXID, and severity."""
+        """Number of SXID errors by PCI address of the NVSwitch, SXID, and `error_type`."""
         with self._lock:
             return self._sxids.copy()
 

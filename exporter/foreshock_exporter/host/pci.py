@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from foreshock_exporter.host.network import read_text
-from foreshock_exporter.model.device import AerSeverity
+from foreshock_exporter.model.device import AerErrorType
 from foreshock_exporter.model.xid import pci_address
 
 _NVIDIA_VENDOR = "0x10de"
@@ -31,8 +31,8 @@ def nvidia_gpus(sysfs: Path) -> int | None:
     return sum(_is_gpu(folder / name) for name in names)
 
 
-def aer_errors(sysfs: Path, pci_bus_id: str) -> Mapping[AerSeverity, float]:
-    """Errors by severity that a device reported by PCIe Advanced Error Reporting (AER) since boot.
+def aer_errors(sysfs: Path, pci_bus_id: str) -> Mapping[AerErrorType, float]:
+    """Errors by `error_type` that a device reported by PCIe Advanced Error Reporting (AER) since boot.
 
     The files aer_dev_* have a line for each kind of error and one for the total (Linux, Documentation/ABI/testing/
     sysfs-bus-pci-devices-aer_stats). They are missing without AER, as in most virtual machines.
@@ -41,12 +41,12 @@ def aer_errors(sysfs: Path, pci_bus_id: str) -> Mapping[AerSeverity, float]:
     if address is None:
         return {}
     folder = sysfs / "bus" / "pci" / "devices" / "{:04x}:{:02x}:{:02x}.0".format(*address)
-    totals: dict[AerSeverity, float] = {}
-    for severity in cast("tuple[AerSeverity, ...]", get_args(AerSeverity)):
-        for line in (read_text(folder / f"aer_dev_{severity}") or "").splitlines():
+    totals: dict[AerErrorType, float] = {}
+    for error_type in cast("tuple[AerErrorType, ...]", get_args(AerErrorType)):
+        for line in (read_text(folder / f"aer_dev_{error_type}") or "").splitlines():
             name, _, count = line.partition(" ")
             if name.startswith("TOTAL_ERR_") and count.strip().isdecimal():
-                totals[severity] = float(count)
+                totals[error_type] = float(count)
     return totals
 
 

@@ -15,7 +15,7 @@ Throttle = Literal[
     "power", "thermal", "sync_boost", "board_limit", "low_utilization", "reliability", "hw_thermal", "power_brake"
 ]
 """Reasons for throttled clocks: NVML's performance policies, without the two that repeat others."""
-Severity = Literal["corrected", "uncorrected"]
+ErrorType = Literal["corrected", "uncorrected"]
 LinkError = Literal["crc", "replay", "recovery"]
 NewLinkError = Literal["recovery_failed", "overrun", "integrity", "discard", "effective", "symbol", "replay_repeated"]
 """Errors that only NVLink 5 counts, and the last one, which only C2C links have."""
@@ -50,8 +50,8 @@ FabricCondition = Literal[
 ConfidentialComputing = Literal["off", "on", "devtools", "bare_metal"]
 Repair = Literal["memory_channel", "tpc"]
 PowerProfile = Literal["requested", "enforced"]
-AerSeverity = Literal["correctable", "nonfatal", "fatal"]
-"""Severities of PCIe Advanced Error Reporting."""
+AerErrorType = Literal["correctable", "nonfatal", "fatal"]
+"""Types of errors in PCIe Advanced Error Reporting."""
 Pipe = Literal["tensor_hmma", "tensor_imma", "tensor_dfma", "tensor_dmma", "fp64", "fp32", "fp16", "integer"]
 """Execution pipes of the SMs."""
 Engine = Literal["graphics", "nvdec", "nvenc", "nvjpg", "nvofa"]
@@ -173,7 +173,7 @@ class Activity:
     pipe_seconds: Mapping[Pipe, float] = field(default_factory=dict)
     engine_seconds: Mapping[Engine, float] = field(default_factory=dict)
     pcie_transmit_bytes: float | None = None
-    """Bytes since the first reading; only for drivers without `Counters.pcie_transmit_bytes`."""
+    """Bytes since the first reading; used where `Counters.pcie_transmit_bytes` is missing or has 32 bits."""
     pcie_receive_bytes: float | None = None
     c2c_transmit_bytes: float | None = None
     """Bytes to the CPU of the module since the first reading."""
@@ -191,9 +191,9 @@ class Health:
 
     clock_max_hertz: Mapping[Clock, float] = field(default_factory=dict)
     clock_application_hertz: Mapping[Clock, float] = field(default_factory=dict)
-    ecc_errors: Mapping[Severity, float] = field(default_factory=dict)
-    ecc_location_errors: Mapping[tuple[MemoryLocation, Severity], float] = field(default_factory=dict)
-    retired_pages: Mapping[Severity, float] = field(default_factory=dict)
+    ecc_errors: Mapping[ErrorType, float] = field(default_factory=dict)
+    ecc_location_errors: Mapping[tuple[MemoryLocation, ErrorType], float] = field(default_factory=dict)
+    retired_pages: Mapping[ErrorType, float] = field(default_factory=dict)
     """Retired memory pages; before Ampere."""
     page_retirement_pending: bool | None = None
     recovery_action: Mapping[RecoveryAction, float] = field(default_factory=dict)
@@ -226,8 +226,8 @@ class Health:
     """The largest of all links."""
     bank_remaps: float | None = None
     bank_remap_pending: bool | None = None
-    pcie_aer_errors: Mapping[AerSeverity, float] = field(default_factory=dict)
-    remapped_rows: Mapping[Severity, float] = field(default_factory=dict)
+    pcie_aer_errors: Mapping[AerErrorType, float] = field(default_factory=dict)
+    remapped_rows: Mapping[ErrorType, float] = field(default_factory=dict)
     row_remap_pending: bool | None = None
     row_remap_failed: bool | None = None
     nvlink_errors: Mapping[LinkError | NewLinkError, float] = field(default_factory=dict)

@@ -103,7 +103,7 @@ _FAMILIES_BY_SOURCE = {
     "device samples minus process samples": (metrics.UNATTRIBUTED,),
     "nvmlDeviceGet{Compute,Graphics,MPSCompute}RunningProcesses": (metrics.SERVICE_MEMORY, metrics.SERVICE_PROCESSES),
     "device and process samples": (metrics.CONTENDED,),
-    "GPM metrics 10 and 20, fields 74, 138 or 202, 197, and their maxima": (
+    "GPM metric 10, fields 74, 138 and 139 or 202 and 204, the sources of PCIe bytes, and their maxima": (
         metrics.RESOURCE_SATURATED,
         metrics.SERVICE_RESOURCE_WAIT,
     ),

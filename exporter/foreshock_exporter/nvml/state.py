@@ -10,6 +10,7 @@ from typing import Any, cast, get_args
 from foreshock_exporter.model.device import (
     Clock,
     DeviceError,
+    ErrorType,
     Health,
     LinkError,
     MemoryLocation,
@@ -18,7 +19,6 @@ from foreshock_exporter.model.device import (
     Reason,
     RecoveryAction,
     Sensor,
-    Severity,
 )
 from foreshock_exporter.nvml.counters import (
     absent_fields,
@@ -56,7 +56,7 @@ _LINK_ERRORS: Mapping[LinkError | NewLinkError, tuple[int | None, int | None]] =
 and 210 are parts. Blocks resent by the physical layer (field 295) are normal and not counted.
 """
 
-_ECC_FIELDS: Mapping[MemoryLocation, Mapping[Severity, int]] = {
+_ECC_FIELDS: Mapping[MemoryLocation, Mapping[ErrorType, int]] = {
     "l1": {"corrected": 7, "uncorrected": 8},
     "l2": {"corrected": 9, "uncorrected": 10},
     "dram": {"corrected": 11, "uncorrected": 12},
@@ -161,13 +161,13 @@ def read_health(query: DeviceQuery) -> Health:
         ecc_errors=_ecc_errors(query),
         ecc_location_errors=_ecc_location_errors(query, present_values),
         retired_pages={
-            severity: present_values[name]
-            for severity in _severities()
-            if (name := f"retired_pages/{severity}") in present_values
+            error_type: present_values[name]
+            for error_type in _error_types()
+            if (name := f"retired_pages/{error_type}") in present_values
         },
         page_retirement_pending=None if pending is None else bool(pending),
         recovery_action=_recovery_action(present_values.get("recovery_action")),
-        remapped_rows=_without_none(dict(zip(_severities(), rows[:2], strict=True))),
+        remapped_rows=_without_none(dict(zip(_error_types(), rows[:2], strict=True))),
         row_remap_pending=None if rows[2] is None else bool(rows[2]),
         row_remap_failed=None if rows[3] is None else bool(rows[3]),
         nvlink_errors={
@@ -198,8 +198,8 @@ def _quantities(links: int) -> Quantities:
         "recovery_action": (FieldSource(230),),
     }
     for location, fields in _ECC_FIELDS.items():
-        for severity, field in fields.items():
-            quantities[f"ecc_location_errors/{location}/{severity}"] = (FieldSource(field),)
+        for error_type, field in fields.items():
+            quantities[f"ecc_location_errors/{location}/{error_type}"] = (FieldSource(field),)
     for kind, (older, newer) in _LINK_ERRORS.items() if links else ():
         quantities[f"nvlink_errors/{kind}"] = (
             *(() if older is None else per_link_source(older, links)),
@@ -221,7 +221,7 @@ def _nvlink_rate(fields: Mapping[str, float], links_up: int | None) -> float | N
     return fields.get("nvlink_bytes_per_second/all") or common or None
 
 
-def _ecc_errors(query: DeviceQuery) -> dict[Severity, float]:
+def _ecc_errors(query: DeviceQuery) -> dict[ErrorType, float]:
     """Errors of all memories since the driver was loaded."""
     nvml = query.library.nvml
     kinds = (nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
@@ -229,25 +229,25 @@ def _ecc_errors(query: DeviceQuery) -> dict[Severity, float]:
         query.optional("nvmlDeviceGetTotalEccErrors", kind, nvml.NVML_VOLATILE_ECC, fields=("ecc_errors",))
         for kind in kinds
     ]
-    return _without_none(dict(zip(_severities(), counts, strict=True)))
+    return _without_none(dict(zip(_error_types(), counts, strict=True)))
 
 
 def _ecc_location_errors(
     query: DeviceQuery, fields: Mapping[str, float]
-) -> dict[tuple[MemoryLocation, Severity], float]:
+) -> dict[tuple[MemoryLocation, ErrorType], float]:
     """Errors by memory since the driver was loaded: by field, and for SRAM, which has no field, by a call."""
     nvml = query.library.nvml
-    counts: dict[tuple[MemoryLocation, Severity], float] = {
-        (location, severity): fields[name]
-        for location, severities in _ECC_FIELDS.items()
-        for severity in severities
-        if (name := f"ecc_location_errors/{location}/{severity}") in fields
+    counts: dict[tuple[MemoryLocation, ErrorType], float] = {
+        (location, error_type): fields[name]
+        for location, error_types in _ECC_FIELDS.items()
+        for error_type in error_types
+        if (name := f"ecc_location_errors/{location}/{error_type}") in fields
     }
     locations: Mapping[MemoryLocation, int] = {"dram": 2, "sram": 7}  # NVML_MEMORY_LOCATION_…
     kinds = (nvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
     for location, number in locations.items():
-        for severity, kind in zip(_severities(), kinds, strict=True):
-            if (location, severity) not in counts:
+        for error_type, kind in zip(_error_types(), kinds, strict=True):
+            if (location, error_type) not in counts:
                 count = query.optional(
                     "nvmlDeviceGetMemoryErrorCounter",
                     kind,
@@ -256,7 +256,7 @@ def _ecc_location_errors(
                     expected_code=query.library.codes.invalid_argument,
                 )
                 if count is not None:
-                    counts[location, severity] = float(count)
+                    counts[location, error_type] = float(count)
     return counts
 
 
@@ -267,9 +267,9 @@ def _recovery_action(number: float | None) -> dict[RecoveryAction, float]:
     return {actions[min(int(number), len(actions) - 1)]: 1.0}
 
 
-def _severities() -> tuple[Severity, ...]:
-    return cast("tuple[Severity, ...]", get_args(Severity))
+def _error_types() -> tuple[ErrorType, ...]:
+    return cast("tuple[ErrorType, ...]", get_args(ErrorType))
 
 
-def _without_none(counts: Mapping[Severity, int | None]) -> dict[Severity, float]:
-    return {severity: float(count) for severity, count in counts.items() if count is not None}
+def _without_none(counts: Mapping[ErrorType, int | None]) -> dict[ErrorType, float]:
+    return {error_type: float(count) for error_type, count in counts.items() if count is not None}

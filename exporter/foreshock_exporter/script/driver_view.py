@@ -161,8 +161,8 @@ def health(state: PlayedGpu, us: int) -> device.Health:
         device.Health(
             clock_max_hertz={"sm": spec.sm_clock_max_hertz},
             clock_application_hertz={"sm": spec.sm_clock_max_hertz},
-            ecc_errors=totals("ecc", get_args(device.Severity)),
-            remapped_rows=totals("remap", get_args(device.Severity)),
+            ecc_errors=totals("ecc", get_args(device.ErrorType)),
+            remapped_rows=totals("remap", get_args(device.ErrorType)),
             row_remap_pending=state.remap.get("pending", False),
             row_remap_failed=state.remap.get("failed", False),
             nvlink_errors=totals("nvlink_error", get_args(device.LinkError)) if links else {},

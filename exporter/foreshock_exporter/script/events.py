@@ -11,11 +11,11 @@ from typing import Literal, NamedTuple, TypeVar, get_args
 from foreshock_exporter.model.device import (
     Activity,
     Counters,
+    ErrorType,
     Health,
     Instance,
     LinkError,
     Reading,
-    Severity,
     Sharing,
     Throttle,
 )
@@ -242,7 +242,7 @@ class Errors(NamedTuple):
 
 
 class Remap(NamedTuple):
-    """Row remapping: increments by severity, and the flags pending and failed."""
+    """Row remapping: increments by `error_type`, and the flags pending and failed."""
 
     values: Mapping[str, int | bool]
 
@@ -289,19 +289,19 @@ def _throttling(value: object) -> Throttling:
     return Throttling(reasons)
 
 
-_severities = get_args(Severity)
+_error_types = get_args(ErrorType)
 ACTIONS: Mapping[str, Reader[Action]] = {
     "device": dataclass_reader(Device),
     "process": dataclass_reader(Process),
     "set": lambda value: Set(fields_reader({name: or_null(read) for name, (read, _) in SETTINGS.items()})(value)),
     "throttle": _throttling,
-    "ecc": lambda value: Errors("ecc", fields_reader(dict.fromkeys(_severities, _count))(value)),
+    "ecc": lambda value: Errors("ecc", fields_reader(dict.fromkeys(_error_types, _count))(value)),
     "nvlink_error": lambda value: Errors(
         "nvlink_error", fields_reader(dict.fromkeys(get_args(LinkError), _count))(value)
     ),
     "pcie_replay": lambda value: Errors("pcie_replay", {"": _count(value)}),
     "remap": lambda value: Remap(
-        fields_reader({**dict.fromkeys(_severities, _count), "pending": flag, "failed": flag})(value)
+        fields_reader({**dict.fromkeys(_error_types, _count), "pending": flag, "failed": flag})(value)
     ),
     "xid": lambda value: XidError(whole(1, 10_000)(value)),
     "fault": lambda value: FaultChange(one_of(("hang", "lost", "late"))(value)),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.nvml.scripted import ScriptedGpu, played
 
-from foreshock_exporter.model.device import LinkBytes, LinkError, Severity, Throttle
+from foreshock_exporter.model.device import ErrorType, LinkBytes, LinkError, Throttle
 from foreshock_exporter.script.events import (
     SETTINGS,
     CountersRestart,
@@ -80,10 +80,10 @@ ACTIONS = st.one_of(
     st.builds(Set, some(("unattributed", "memory_busy_ratio"), st.none() | waves())),
     st.builds(Set, some(("power_watts", "temperature_celsius"), st.none() | waves(150.0))),
     st.builds(Throttling, some(get_args(Throttle), st.booleans())),
-    st.builds(Errors, st.just("ecc"), some(get_args(Severity), COUNTS)),
+    st.builds(Errors, st.just("ecc"), some(get_args(ErrorType), COUNTS)),
     st.builds(Errors, st.just("nvlink_error"), some(get_args(LinkError), COUNTS)),
     st.builds(Errors, st.just("pcie_replay"), st.builds(lambda count: {"": count}, COUNTS)),
-    st.builds(Remap, some(get_args(Severity), COUNTS)),
+    st.builds(Remap, some(get_args(ErrorType), COUNTS)),
     st.builds(XidError, st.integers(1, 200)),
     st.builds(FaultChange, st.sampled_from(["hang", "lost", "late"])),
     st.just(FaultChange("")),
