@@ -419,9 +419,9 @@ def test_an_overload_is_found_before_requests_finish() -> None:
     [
         (1.6, (), "Scale serving/llm from 2 to 3 replicas"),
         (2.8, (), "Scale serving/llm from 2 to 4 replicas"),
-        (2.8, ("chat", "chat"), "Scale serving/llm from 2 to 4 replicas in pool chat"),
+        (2.8, ("chat", "chat"), "Scale serving/llm from 2 to 4 replicas in GPU pool chat"),
         (2.8, ("chat", "code"), "Scale serving/llm from 2 to 4 replicas"),
-        (np.nan, ("chat", "chat"), "Add replicas of serving/llm in pool chat"),
+        (np.nan, ("chat", "chat"), "Add replicas of serving/llm in GPU pool chat"),
         (1e30, (), "Add replicas of serving/llm"),
     ],
 )

@@ -29,7 +29,7 @@ from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
 from foreshock_dashboard.analysis.incidents.summary import with_summary
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate, best_finding
 from foreshock_dashboard.analysis.remediation.ranking import durable, ranked
-from foreshock_dashboard.model.incident import Cause, Incident, SuspectedCause
+from foreshock_dashboard.model.incident import Candidate, Cause, Incident, SuspectedCause
 from foreshock_dashboard.model.service import Service
 
 FIRST_SIGN_Z = 2.5
@@ -100,9 +100,10 @@ def updated_incident(
     if finding is not None:
         cause, suspected, confidence, actions = finding.cause, finding.suspect, finding.strength, finding.actions
     else:
-        cause = "overload" if candidate.origin_overloaded else "dependency"
         is_own = origin in evaluation.service_risks and bool(evaluation.service_risks[origin].resource)
         suspected = SuspectedCause(known[0].service if known and not is_own else origin)
+        is_load = not is_own and bool(known) and _sends_more(known[0], origin, point)
+        cause = "overload" if candidate.origin_overloaded or is_load else "dependency"
         if incident.suspect.change is not None and suspected.service == origin:
             suspected = SuspectedCause(incident.suspect.service)  # a changed callee may fail and recover in turns
         confidence, actions = candidate.score, fallback_actions(point, cause, origin, suspected.service)
@@ -138,6 +139,12 @@ def updated_incident(
         quality="sampled",
     )
     return with_summary(with_actions(updated, with_xid_reason(actions, evidence), evaluation), evaluation)
+
+
+def _sends_more(suspect: Candidate, origin: Service, point: EvaluationPoint) -> bool:
+    """Whether a suspected service is a caller of the origin, direct or not, whose requests grew: no dependency."""
+    grew = any(reason.kind in ("requests_grew", "calls_grew") for reason in suspect.reasons)
+    return grew and suspect.service in point.upstream[origin] and origin not in point.upstream[suspect.service]
 
 
 def lasting_confidence(incident: Incident, reported: tuple[Service, Cause, Service | None], confidence: float) -> float:
