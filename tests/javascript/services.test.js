@@ -4,9 +4,9 @@ import { test } from "node:test";
 import { emptyMain } from "./document.js";
 
 const { breachRank, breachText, hasRetries, probabilityText } = await import("#web/pages/services/service_cells.js");
-const { put } = await import("#web/assets/dom.js");
+const { h, put } = await import("#web/assets/dom.js");
 const { sortRows } = await import("#web/assets/widgets/table.js");
-const { incidentTag } = await import("#web/pages/services/services.js");
+const { incidentTag, services } = await import("#web/pages/services/services.js");
 
 test("a forecast is a time, or none is expected, and its probability is never certain", () => {
   const row = (/** @type {number | null} */ probability, /** @type {number | null} */ seconds) => ({
@@ -62,4 +62,20 @@ test("a recovering incident is named beside a state that does not say so", () =>
   assert.equal(text({ incident_status: "recovering", condition: "recovering" }), "");
   assert.equal(text({ incident_status: "critical", condition: "at_risk" }), "");
   assert.equal(text({ incident_status: null, condition: "healthy" }), "");
+});
+
+test("services on GPUs without any requests have their table, and the panel says what is missing", () => {
+  const main = emptyMain();
+  for (const name of ["service-list", "jobs"]) {
+    main.append(h("section", { id: `${name}-panel` }, h("p", { id: `${name}-message` }), h("div", { id: name })));
+  }
+  main.append(h("p", { id: "services-summary" }));
+  const row = { id: "ml/train", health: "ok", condition: "no_traffic", word: "No requests", gpus: 2, busy: 1, wait: 0 };
+  const data = { ready: true, summary: "1 service.", hidden: 3, services: [{ ...row, serving: false }] };
+  /** @type {any} */ (services).update(data);
+  const text = (/** @type {string} */ id) => document.getElementById(id)?.textContent ?? "";
+  assert.match(text("service-list-message"), /^No services with requests:/);
+  assert.equal(text("services-summary"), "1 service.");
+  assert.match(text("jobs"), /ml\/train|train/);
+  assert.match(text("jobs"), /3 more: \/api\/services/);
 });

@@ -227,6 +227,13 @@ def test_replicas_and_load_are_drawn_with_their_limits() -> None:
     assert world.capacity is not None
     roomy = replace(world, capacity=replace(world.capacity, quota=world.capacity.quota * 9))
     assert "maximum" in [line["name"] for line in draw(PAGE, "cascade-replicas", snapshot(roomy))["data"]]
+    over = replace(world, capacity=replace(world.capacity, used=world.capacity.quota + 8))
+    drawn = {line["name"]: line["y"] for line in draw(PAGE, "cascade-replicas", snapshot(over))["data"]}
+    assert drawn["quota limit"][-1] == drawn["ready"][-1], "more than the quota in use is no room, and takes none away"
+    used = np.where(np.arange(world.capacity.used.shape[1]) < POINTS // 2, 0.0, world.capacity.quota)
+    then = replace(world, capacity=replace(world.capacity, used=used))
+    limits = {line["name"]: line["y"] for line in draw(PAGE, "cascade-replicas", snapshot(then))["data"]}["quota limit"]
+    assert limits[0] > limits[-1] == 2, "the quota of each time, not that of now"
     analyzed = Load(LLM, "", 0.5, 0.6)
     drawn = draw(PAGE, "cascade-load", replace(snapshot(world), forecast=Forecast(loads=(analyzed,))))
     (line,) = drawn["data"]

@@ -37,9 +37,10 @@ from foreshock_dashboard.web.pages.cascade.data import cascade
 from foreshock_dashboard.web.pages.contention.data import contention as contention_page
 from foreshock_dashboard.web.pages.contention.data import gpu_time, headline, worst_first
 from foreshock_dashboard.web.pages.contention.layout import PAGE
+from foreshock_dashboard.web.pages.fleet.gpu import HardwareHealth, gpu_detail
 from foreshock_dashboard.web.panels.vitals import gpu_wait_tile
-from foreshock_dashboard.web.state.numbers import last_median
-from foreshock_dashboard.web.state.placement import Pair
+from foreshock_dashboard.web.state.numbers import last, last_median
+from foreshock_dashboard.web.state.placement import Pair, pairs, tenant_time
 
 
 def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
@@ -64,6 +65,20 @@ def test_the_headline_is_the_longest_wait_or_why_there_is_none(world: World, wor
     """No data is not the same as no wait."""
     assert contention(snapshot(world))["headline"] == words
     assert joined_text(headline(snapshot(healthy_world()), healthy_world(), (), None)) == "No services share a GPU."
+
+
+def test_gpu_wait_is_that_of_the_last_half_minute_everywhere() -> None:
+    """A wait that just rose is not averaged with the time before."""
+    world = contended()
+    by, wait = (np.where(np.arange(POINTS) < POINTS - 1, 0.0, rows) for rows in (world.gpu_wait_by, world.gpu_wait))
+    seen = snapshot(replace(world, gpu_wait_by=by, gpu_wait=wait))
+    assert seen.world is not None
+    pair = pairs(seen.world)[0]
+    gpu, ratio = pair.gpus[0]
+    panel = gpu_detail(seen, gpu.label, HardwareHealth())
+    (row,) = (row for row in panel["pairs"] if row.victim == str(pair.victim) and row.aggressor == str(pair.aggressor))
+    assert row.wait == ratio
+    assert max(tenant_time(seen.world)[1], key=lambda value: value or 0.0) == max(last(wait), key=lambda v: v or 0.0)
 
 
 def test_the_wait_of_an_open_incident_is_dated_and_compared() -> None:

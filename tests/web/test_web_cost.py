@@ -112,13 +112,26 @@ def test_what_is_not_known_to_be_safe_is_a_question_to_the_owner() -> None:
     )
     assert body["notes"] == ["Whole 10 min steps with data: 2 h of 24 h."]
 
+    earlier = get(f"/api/cost?at={NOW - 3600:.0f}", of=hub(ledger))["unused"]
+    assert [(item["seconds"], item["at_least"]) for item in earlier] == [(3600, True)], "of the data until then"
+
 
 def test_the_services_with_the_most_time_idle_between_kernels_are_listed_too() -> None:
     """Not the unused part of it, which has other rows, nor services that are busy most of the time."""
     body = get()
-    (row,) = idle_rows([CostRowJson(**row) for row in body["rows"]], body["hours"])
+    (row,) = idle_rows([CostRowJson(**row) for row in body["rows"]])
     assert row.service == "ml/chat"
     assert [row.gpus, row.idle_ratio, row.gpu_hours, row.cost] == pytest.approx([0.4, 0.4, 9.6, 19.2])
+
+
+def test_idle_gpus_of_a_short_time_are_not_rounded() -> None:
+    """A holder of a GPU is never idle with more or fewer than it."""
+    hours = 10 / 3600
+    short: Json = {"gpus": 1.0, "gpu_hours": hours, "idle_gpu_hours": hours, "unused_gpu_hours": 0.0, "idle_cost": None}
+    named: Json = {"name": "ml/new", "holding": "service", "pool": "dev", "priced_ratio": 0.5}
+    row = CostRowJson(**{**get()["rows"][0], **short, **named})
+    (found,) = idle_rows([row])
+    assert (found.gpus, found.idle_ratio, found.pool, found.priced_ratio) == (1.0, 1.0, "dev", 0.5)
 
 
 def test_unknown_use_is_not_called_idle() -> None:

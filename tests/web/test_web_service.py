@@ -45,6 +45,7 @@ from foreshock_dashboard.web.pages.services.data import services as services_pag
 from foreshock_dashboard.web.pages.status.data import data_health, newest_trace, signals, status
 from foreshock_dashboard.web.panels import service_charts as figures
 from foreshock_dashboard.web.state.conditions import breach_probability
+from foreshock_dashboard.web.state.freshness import serving_services
 
 EMBEDDER, GATEWAY, TRAIN, MODEL = (service(name) for name in ("embedder", "gateway", "train-llm", "vllm-8b"))
 LOOK = Look(LIGHT)
@@ -118,6 +119,17 @@ def test_a_row_has_the_slo_usage_of_its_service() -> None:
     assert (rows["gateway"]["gpus"], rows["gateway"]["wait"]) == (0, None)
     assert (rows["vllm-8b"]["load"], rows["vllm-8b"]["safe_load"]) == (1.2, 0.7)
     assert services(snapshot(None))["ready"] is False
+
+
+def test_the_services_with_requests_are_those_that_status_counts() -> None:
+    """Also while the newest values are missing."""
+    world = contended()
+    rates, p95 = world.red.rate.copy(), world.red.p95.copy()
+    rates[:, -3:] = p95[:, -3:] = float("nan")
+    for seen in (world, replace(world, red=replace(world.red, rate=rates, p95=p95))):
+        listed = {row["id"] for row in services_page(snapshot(seen))["services"] if row["serving"]}
+        assert listed == set(map(str, serving_services(seen)))
+        assert 0 < len(listed) < len(seen.services)
 
 
 def test_a_healthy_service_with_a_likely_slo_breach_is_at_risk() -> None:
@@ -348,11 +360,20 @@ def test_status_of_the_past_is_that_of_then() -> None:
     assert not any(row["stale"] for row in answer["targets"])
 
 
-def test_the_newest_trace_is_known_unless_the_source_cannot_answer() -> None:
+def test_no_newest_trace_is_apart_from_an_unknown_one() -> None:
     traces = FakeTraces()
-    assert newest_trace(traces, NOW) == max(row.start for row in traces.search(TraceQuery(0.0, NOW)))
-    assert newest_trace(FakeTraces(error="down"), NOW) is None
-    assert newest_trace(FakeTraces(0), NOW) is None
+    newest = max(row.start for row in traces.search(TraceQuery(0.0, NOW)))
+    assert newest_trace(traces, NOW) == {"age": NOW - newest, "note": ""}
+    assert newest_trace(FakeTraces(0), NOW) == {"age": None, "note": "none in 5 min"}
+    assert newest_trace(FakeTraces(error="down"), NOW) == {"age": None, "note": "unknown"}
+
+
+def test_the_status_page_does_not_search_a_remote_trace_store() -> None:
+    """A slow one would delay the page that reports it."""
+    hub = FakeHub(snapshot(healthy_world()), remote_traces="Tempo")
+    answer = Caller(create_app(hub, version="0")).get("/api/pages/status").json()
+    assert answer["newest_trace"] == {"age": None, "note": "not measured with Tempo"}
+    assert hub.traces.asked == []
 
 
 def test_every_problem_is_listed() -> None:

@@ -417,6 +417,7 @@ class FakeHub:
 
     snapshot: Snapshot
     traces: FakeTraces = field(default_factory=FakeTraces)
+    remote_traces: str = ""
     metrics: MetricSource = field(default_factory=NoMetrics)
     journal: EntryLog = field(default_factory=lambda: Journal(None, now=lambda: NOW))
     time: float = NOW + 3

@@ -174,10 +174,11 @@ class Hub:
             self.metrics = clusters = ClusterSource(self.metrics, settings.cluster_labels, found, shard)
             self._clusters = clusters
             self.traces: TraceSource = self.store
+            self.remote_traces = ""
             self._traces_probe: HealthProbe | None = None
             if settings.tempo_url or settings.jaeger_url:
                 remote = opened.enter_context(closing(remote_traces(settings)))
-                self.traces = remote
+                self.traces, self.remote_traces = remote, remote.kind
                 self._traces_probe = opened.enter_context(
                     closing(HealthProbe(remote.probe, settings.evaluation_interval))
                 )

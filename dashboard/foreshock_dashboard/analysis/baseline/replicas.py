@@ -71,6 +71,11 @@ def pool_quota(world: World, service: Service, column: int = -1) -> PoolQuota | 
     return PoolQuota(pools[0], used, limit) if math.isfinite(used) and limit > 0 else None
 
 
+def gpus_per_replica(gpus: int, replicas: float) -> int:
+    """GPUs that one more replica takes: as many as those that run, at least one. replicas: above 0."""
+    return max(1, round(gpus / replicas))
+
+
 def _newest_positive(point: EvaluationPoint, service: Service, rows: Floats) -> float:
     """The newest value above zero within `LOOKBACK_SECONDS`; NaN without one. rows: shape (services, times)."""
     services = capacity(point.world).services

@@ -10,7 +10,7 @@ import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
-from foreshock_dashboard.analysis.baseline.replicas import max_replicas, pool_quota, wanted_replicas
+from foreshock_dashboard.analysis.baseline.replicas import gpus_per_replica, max_replicas, pool_quota, wanted_replicas
 from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.remediation.effect import LOAD, improvement, of_load, reduced
 from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading, predicted_load, safe_limit, safe_limits
@@ -200,7 +200,7 @@ def with_quota(point: EvaluationPoint, action: Action) -> Action:
         return action._replace(needed_gpus=math.nan, free_gpus=math.nan)
     rows, window = point.tenant_rows.get(service, ()), point.window(REPORTED_SECONDS)
     gpus = {point.world.tenants[row].gpu for row in rows if np.isfinite(point.world.busy[row, window]).any()}
-    needed = (action.total - replicas) * max(1, round(len(gpus) / replicas))
+    needed = (action.total - replicas) * gpus_per_replica(len(gpus), replicas)
     return action._replace(target=quota.pool, needed_gpus=needed, free_gpus=max(0.0, quota.limit - quota.used))
 
 

@@ -50,6 +50,10 @@ class HubView(Protocol):
         """Source of traces."""
 
     @property
+    def remote_traces(self) -> str:
+        """The kind of trace store behind `traces` whose searches may take long, such as "Tempo"; "" for local ones."""
+
+    @property
     def journal(self) -> EntryLog:
         """What people and systems said and did."""
 

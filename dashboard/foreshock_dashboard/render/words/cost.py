@@ -27,6 +27,7 @@ COST_TEXTS: Mapping[str, str] = {
     "unknown_service": "unknown service",
     "no_unused": f"No service holds a GPU that is {UNUSED_TEXT}.",
     "so_far": "so far",
+    "in_range": "in",
     "reduce": "Check whether it needs all its GPUs.",
     "per_day": "per day",
     "measured": "from allocations and counters",

@@ -22,6 +22,9 @@ EMPTY: Mapping[str, str] = {
         "No services: the hub received no spans and sees no process on a GPU. Send OTLP spans or run "
         "foreshock-exporter."
     ),
+    "requests": (
+        "No services with requests: the hub received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP)."
+    ),
     "gpus": "No GPUs: no target exports gpu_info.",
     "own_gpus": "No GPUs found for this service.",
     "neighbors": "No other service uses the GPUs of this service.",

@@ -70,7 +70,8 @@ def add_page_routes(context: RouteContext) -> None:
     )
     def page_status(request: Request, query: Annotated[AsOf, Query()]) -> Response:
         snapshot, past = responder.snapshot_at(query.at)
-        newest = status_page.newest_trace(hub.traces, responder.time_of(snapshot, past))
+        time = responder.time_of(snapshot, past)
+        newest = status_page.newest_trace(hub.traces, time, remote=hub.remote_traces)
         known = hub.status(), hub.ready(), hub.now(), context.version
         body = status_page.status(snapshot, *known, newest_trace=newest, past=past)
         events = context.access.audit.recent()[:MAX_AUDIT_EVENTS] if request.scope.get("role") is Role.ADMIN else None

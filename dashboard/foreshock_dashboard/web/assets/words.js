@@ -105,6 +105,7 @@ export const VERDICTS = /** @type {const} */ ({
 
 export const EMPTY = /** @type {const} */ ({
   services: "No services: the hub received no spans and sees no process on a GPU. Send OTLP spans or run foreshock-exporter.",
+  requests: "No services with requests: the hub received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
   gpus: "No GPUs: no target exports gpu_info.",
   own_gpus: "No GPUs found for this service.",
   neighbors: "No other service uses the GPUs of this service.",
@@ -344,6 +345,7 @@ export const COST_TEXTS = /** @type {const} */ ({
   unknown_service: "unknown service",
   no_unused: "No service holds a GPU that is unused for 30 min or longer.",
   so_far: "so far",
+  in_range: "in",
   reduce: "Check whether it needs all its GPUs.",
   per_day: "per day",
   measured: "from allocations and counters",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.replicas import pool_quota
+from foreshock_dashboard.analysis.baseline.replicas import gpus_per_replica, pool_quota
 from foreshock_dashboard.model.change import Change
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
@@ -148,14 +147,15 @@ def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequ
 def _maximum(world: World, service: Service, row: int, capacity: Capacity) -> tuple[str, Floats]:
     """The largest number of replicas, by time, and its name. row: of the service."""
     most, found = _counts(world, capacity.max_replicas[row]), pool_quota(world, service)
-    ready = float(capacity.ready[row, -1])
+    ready = _counts(world, capacity.ready[row])
     gpus = len({tenant.gpu for tenant in world.tenants if tenant.service == service})
-    if found is None or not ready > 0 or not gpus:
+    if found is None or not ready[-1] > 0 or not gpus:
         return "maximum", most
-    within_quota = ready + math.floor((found.limit - found.used) / (gpus / ready))
-    if not within_quota < most[-1]:
-        return "maximum", most
-    return "quota limit", np.minimum(most, within_quota)
+    pool = capacity.pools.index(found.pool)
+    free = np.maximum(0.0, _counts(world, capacity.quota[pool]) - _counts(world, capacity.used[pool]))
+    within_quota = ready + np.floor(free / gpus_per_replica(gpus, float(ready[-1])))
+    limited = within_quota < most  # not where the quota is unknown
+    return ("quota limit" if limited[-1] else "maximum"), np.where(limited, within_quota, most)
 
 
 def marks_of(incidents: Sequence[Incident]) -> list[Mark]:

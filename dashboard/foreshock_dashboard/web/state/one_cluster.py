@@ -90,6 +90,11 @@ class OneCluster(HubView):
         return OneClusterTraces(self._hub.traces, self._cluster)
 
     @property
+    def remote_traces(self) -> str:
+        """See `HubView.remote_traces`."""
+        return self._hub.remote_traces
+
+    @property
     def journal(self) -> EntryLog:
         """See `HubView.journal`."""
         return self._hub.journal

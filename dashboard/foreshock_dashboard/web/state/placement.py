@@ -156,9 +156,11 @@ def minute_mean(world: World, values: Floats, covered_seconds: float = QUICK_SEC
 
 
 def tenant_time(world: World) -> tuple[list[float | None], list[float | None]]:
-    """Share of time, 0 to 1, that each service uses each of its GPUs, and that it waits for it; by tenant."""
-    busy, wait = (minute_mean(world, values).tolist() for values in (world.busy, world.gpu_wait))
-    return list(map(number, busy)), list(map(number, wait))
+    """Share of time, 0 to 1, that each service uses each of its GPUs, and that it waits for it; by tenant.
+
+    Usage is a mean of `MEAN_SECONDS`, as that of its GPU. The wait is the newest one, which incidents are judged by.
+    """
+    return list(map(number, minute_mean(world, world.busy).tolist())), last(world.gpu_wait)
 
 
 def contended_time(world: World) -> Floats:

@@ -17,6 +17,7 @@ import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
 import { causeFact } from "#web/assets/timeline/cause.js";
 import {
   causeText,
+  evidenceHref,
   incidentRange,
   incidentState,
   reportHref,
@@ -88,17 +89,17 @@ const incidentTools = (incident) =>
       },
       "▶ Play cascade",
     ),
-    h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
+    incident.state === "firing" ? null : h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
     slowestTracesLink(incident.service, "Slowest traces"),
   );
 
 /**
- * The story in a line: the suspected cause, and the first action, which leads to all of it on Now.
+ * The story in a line: the suspected cause, and while it fires the first action, which leads to all of it on Now.
  * @param {Incident} incident
  * @param {CascadeData} data
  */
-const story = (incident, { suspected }) => {
-  const [action] = incident.resolved ? [] : incident.actions;
+export const story = (incident, { suspected }) => {
+  const [action] = incident.state === "firing" ? incident.actions : [];
   return h(
     "dl",
     { class: "facts story" },
@@ -106,7 +107,7 @@ const story = (incident, { suspected }) => {
     action
       ? fact(
           "Action",
-          link(pageHref("/"), inWords(action.text)),
+          link(`${pageHref("/")}${evidenceHref(incident.id)}`, inWords(action.text)),
           action.expected ? `: ${inWords(action.expected)}` : "",
         )
       : null,

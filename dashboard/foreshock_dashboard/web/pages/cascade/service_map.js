@@ -311,7 +311,7 @@ class MapPicture {
     const edges = new Map(this.map.edges.map((edge) => [keyOf(edge.client, edge.server), edge]));
     const edgeOf = (/** @type {PropagationStep} */ { from, to, via }) =>
       edges.get(via === "load" ? keyOf(from, to) : keyOf(to, from));
-    const taken = new Set(this.data.propagation.map(edgeOf));
+    const taken = new Set(this.data.propagation.filter(({ via }) => via !== "gpu").map(edgeOf));
     return [...this.data.forecast_steps, ...this.data.propagation].map((step) => {
       const { from, to, via } = step;
       const edge = edgeOf(step);

@@ -198,7 +198,7 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
       contended.length
         ? "On a full GPU, each service waits while the others run: the noisy neighbor waits too. "
         : null,
-      "1 min averages. ",
+      "GPU wait: 30 s averages. Busy, contended: 1 min. ",
       link(pageHref("/fleet", { metric: "contended" }), "All GPUs"),
     ),
   });

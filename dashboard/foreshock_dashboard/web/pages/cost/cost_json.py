@@ -39,6 +39,8 @@ JOULES_PER_KWH = 3.6e6
 MAX_REPORTS = 8
 """Reports that are kept for the next poll."""
 MAX_UNUSED = 100
+SECONDS_TOLERANCE = 1.0
+"""Error of sums of seconds."""
 
 Hours = Annotated[float | None, Field(description="GPU-hours; null: unknown")]
 Money = Annotated[float | None, Field(description="in `currency`; null: without a price")]
@@ -164,6 +166,7 @@ def cost(hub: HubView, report: CostReport, seconds: float, by: str = "service") 
     """A report as JSON. seconds: length of the requested time range. by: one of `GROUPINGS`."""
     reason = no_cost(report, hub.cost)
     said = () if reason else headline(report)
+    known = math.fsum(hour.seconds for start, hour in hub.cost.hours.items() if start < report.end)
     groups: dict[_Group, list[CostRow]] = {}
     for row in report.rows:
         groups.setdefault(_group(row, by, lambda service: hub.ownership(service).owner), []).append(row)
@@ -192,7 +195,7 @@ def cost(hub: HubView, report: CostReport, seconds: float, by: str = "service") 
         "notes": [] if reason else quality_notes(report, hub.cost, hub.prices, seconds),
         "total": None if reason else _row(_Group("", Holding.SERVICE, ""), report.rows, report, hub),
         "rows": rows,
-        "unused": [_unused(item, hub) for item in report.idle[:MAX_UNUSED]],
+        "unused": [_unused(item, hub, known) for item in report.idle[:MAX_UNUSED]],
     }
 
 
@@ -249,7 +252,8 @@ def _row(group: _Group, rows: Iterable[CostRow], report: CostReport, hub: HubVie
     )
 
 
-def _unused(item: IdleHolding, hub: HubView) -> UnusedJson:
+def _unused(item: IdleHolding, hub: HubView, known: float) -> UnusedJson:
+    """The JSON of a holding. known: seconds with data up to the end of the report."""
     key, said = item.key, unused_text(item)
     owner = hub.ownership(key.service).owner if key.service else ""
     return UnusedJson(
@@ -260,7 +264,7 @@ def _unused(item: IdleHolding, hub: HubView) -> UnusedJson:
         on=[gpu.label for gpu in item.on],
         gpus=number(item.gpus),
         seconds=number(item.seconds),
-        at_least=item.seconds >= math.fsum(hour.seconds for hour in hub.cost.hours.values()),
+        at_least=item.seconds > known - SECONDS_TOLERANCE,
         gpu_hours=number(item.gpu_seconds / 3600),
         cost=number(item.money),
         gpu_hours_per_day=number(item.gpu_hours_per_day),

@@ -25,13 +25,18 @@ MIN_IDLE_RATIO = 0.25
 
 
 class IdleRow(Row):
-    """A service whose GPUs are idle between kernels: their mean number at a time, and the share of its GPU time."""
+    """A service whose GPUs are idle between kernels: their mean number at a time, and the share of its GPU time.
+
+    gpu_hours, cost: idle in the time range. priced_ratio: the part of its GPU time with a price; cost is of that part.
+    """
 
     service: str
+    pool: str
     gpus: float | None
     idle_ratio: float
     gpu_hours: float
     cost: float | None
+    priced_ratio: float | None
     quality: Quality
     action: str
 
@@ -77,19 +82,20 @@ def cost_page(found: Cost) -> CostPage:
         "total": found["total"],
         "unused": found["unused"][:MAX_UNUSED],
         "hidden_unused": max(0, len(found["unused"]) - MAX_UNUSED),
-        "idle_rows": idle_rows(found["rows"], found["hours"]) if found["by"] == "service" else [],
+        "idle_rows": idle_rows(found["rows"]) if found["by"] == "service" else [],
         "rows": found["rows"][:MAX_ROWS],
         "hidden": max(0, len(found["rows"]) - MAX_ROWS),
     }
 
 
-def idle_rows(rows: Sequence[CostRowJson], hours: float) -> list[IdleRow]:
-    """The services with the most GPU time idle between kernels, from `MIN_IDLE_RATIO`. hours: with data."""
+def idle_rows(rows: Sequence[CostRowJson]) -> list[IdleRow]:
+    """The services with the most GPU time idle between kernels, from `MIN_IDLE_RATIO`."""
     found = []
     for row in rows:
         held, idle = row.gpu_hours or 0.0, (row.idle_gpu_hours or 0.0) - (row.unused_gpu_hours or 0.0)
         if row.holding == Holding.SERVICE and held and idle >= MIN_IDLE_RATIO * held:
             cost = number(row.idle_cost * idle / row.idle_gpu_hours) if row.idle_cost and row.idle_gpu_hours else None
-            idle_gpus = number(idle / hours)
-            found.append(IdleRow(row.name, idle_gpus, idle / held, idle, cost, row.quality, COST_TEXTS["reduce"]))
-    return sorted(found, key=lambda row: (-row.gpu_hours, row.service))[:MAX_IDLE]
+            ratio, reduce = idle / held, COST_TEXTS["reduce"]
+            gpus = None if row.gpus is None else number(row.gpus * ratio)
+            found.append(IdleRow(row.name, row.pool, gpus, ratio, idle, cost, row.priced_ratio, row.quality, reduce))
+    return sorted(found, key=lambda row: (-row.gpu_hours, row.service, row.pool))[:MAX_IDLE]

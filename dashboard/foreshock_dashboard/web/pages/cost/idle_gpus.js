@@ -12,42 +12,59 @@ import { formatFigure, formatHours, formatMoney } from "#web/pages/cost/cost_for
 /** @type {import("#web/assets/widgets/table.js").Column<IdleGpus>} */
 const OWNER = { key: "owner", name: "Owner", text: true, fixed: true, minor: true, cell: ({ owner }) => owner || null };
 
+const MIN_PRICED_RATIO = 0.999;
+
 /**
- * What giving them back saves per day, or before a day what they have cost so far.
+ * What giving them back saves per day, or before a day what they have cost so far; of GPUs that are idle between
+ * kernels, the total of the time range, as a bound where only a part has a price.
  * @param {IdleGpus} item
  * @param {string} currency
+ * @param {string} covered the time range with data
  */
-export const costCell = (item, currency) => {
+export const costCell = (item, currency, covered) => {
   const hasDay = isNumber(item.gpu_hours_per_day);
   const amount = hasDay ? item.cost_per_day : item.cost;
   const hours = hasDay ? item.gpu_hours_per_day : item.gpu_hours;
   const isPriced = currency && isNumber(amount);
   const unpriced = currency ? formatHours : formatFigure; // below a currency, hours need their unit
+  const bound = isPriced && isNumber(item.priced_ratio) && item.priced_ratio < MIN_PRICED_RATIO ? "≥ " : "";
+  const period = isNumber(item.idle_ratio)
+    ? `${COST_TEXTS.in_range} ${covered}`
+    : COST_TEXTS[hasDay ? "per_day" : "so_far"];
   return [
-    h("b", null, isPriced ? formatMoney(amount, "") : unpriced(hours)),
-    h("small", { class: "reference" }, " ", COST_TEXTS[hasDay ? "per_day" : "so_far"]),
+    h("b", null, isPriced ? `${bound}${formatMoney(amount, "")}` : unpriced(hours)),
+    h("small", { class: "reference" }, " ", period),
     isPriced ? h("small", { class: "reference" }, formatHours(hours)) : null,
   ];
 };
 
 /** For how long GPUs are unused, or how much of its GPU time a service leaves idle. @param {IdleGpus} item */
-const idleCell = ({ seconds, at_least: isAtLeast, idle_ratio: ratio }) => {
+export const idleCell = ({ seconds, at_least: isAtLeast, idle_ratio: ratio }) => {
   if (isNumber(ratio)) return `${formatPercent(ratio)} of its GPU time`;
   return isNumber(seconds) ? `unused for ${isAtLeast ? "≥ " : ""}${formatDuration(seconds)}` : null;
 };
 
 /**
+ * Whether a service has rows in several pools.
+ * @param {string | null} service
+ * @param {readonly IdleGpus[]} rows
+ */
+const hasSeveralPools = (service, rows) =>
+  new Set(rows.filter((row) => row.service === service).map(({ pool }) => pool)).size > 1;
+
+/**
  * @param {CostData} data
  * @returns {import("#web/assets/widgets/table.js").Column<IdleGpus>[]}
  */
-const columnsOf = ({ currency = "", unused = [] }) => [
+const columnsOf = ({ currency = "", covered = "", unused = [], idle_rows: between = [] }) => [
   {
     key: "service",
     name: "Service",
     text: true,
     fixed: true,
-    cell: ({ service, on = [] }) => [
+    cell: ({ service, pool, on = [] }) => [
       service ? serviceLink(service) : h("i", null, COST_TEXTS.unknown_service),
+      pool && hasSeveralPools(service, [...unused, ...between]) ? h("small", { class: "reference" }, ` ${pool}`) : null,
       h("small", { class: "reference narrow-only" }, on.slice(0, 2).join(", "), on.length > 2 ? ", …" : ""),
     ],
   },
@@ -98,7 +115,7 @@ const columnsOf = ({ currency = "", unused = [] }) => [
     key: "cost",
     name: currency ? `Cost (${currency})` : "GPU-hours",
     fixed: true,
-    cell: (item) => costCell(item, currency),
+    cell: (item) => costCell(item, currency, covered),
   },
 ];
 

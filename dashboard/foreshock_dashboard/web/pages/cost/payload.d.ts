@@ -35,12 +35,15 @@ export interface CostRow {
 /** Idle GPUs of a service. */
 export interface IdleGpus {
   service: string | null;
+  pool: string;
   /** Mean number at a time. */
   gpus: number | null;
   /** Share of the GPU time of the service; of GPUs that are idle between kernels. */
   idle_ratio?: number;
   gpu_hours: number | null;
   cost: number | null;
+  /** The part of the GPU time that the cost is of; of GPUs that are idle between kernels. */
+  priced_ratio?: number | null;
   quality: "measured" | "sampled" | "inferred";
   action: string;
   owner?: string;

@@ -1,7 +1,7 @@
 // The Fleet page: the number of GPUs in each state, the grid, the open GPU, and the inventory.
 import { hrefWith, link, navigate, pageHref, param, serviceHref, withParams } from "#web/assets/address.js";
 import { byId, closest, h, put, requireId, setPanel, setPanelsWithoutData } from "#web/assets/dom.js";
-import { inWords, localName, NOT_KNOWN, plural } from "#web/assets/format.js";
+import { inWords, isNumber, localName, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, FAULTS } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
@@ -204,8 +204,8 @@ const drawInventory = (data) => {
   if (document.activeElement !== input && input.value !== filter) input.value = filter;
   requireId("inventory-hint").textContent = inventoryHint(data);
   updateCsvLink();
-  // A column of zeros says no more than the counts above.
-  const shown = METRIC_NAMES.filter((name) => SHOWN_METRICS.includes(name) || rows.some((row) => row[name]));
+  // Zeros stay: a column without them would look like missing data.
+  const shown = METRIC_NAMES.filter((name) => SHOWN_METRICS.includes(name) || rows.some((row) => isNumber(row[name])));
   drawTable(byId("inventory-rows"), {
     id: "inventory-table",
     label: "GPUs",

@@ -38,7 +38,6 @@ from foreshock_dashboard.web.state.placement import (
     Mps,
     MpsService,
     allocated,
-    minute_mean,
     tenant_time,
 )
 from foreshock_exporter.model.xid_catalog import XidInfo, xid_info
@@ -292,7 +291,7 @@ def _services(world: World, gpu: Gpu, mps: Mps | None) -> list[GpuService]:
 
 def _waits(world: World, gpu: Gpu) -> list[GpuWait]:
     """The waits on a GPU, the longest first."""
-    rows = zip(world.gpu_wait_pairs, minute_mean(world, world.gpu_wait_by).tolist(), strict=True)
+    rows = zip(world.gpu_wait_pairs, newest(world.gpu_wait_by).tolist(), strict=True)
     waits = [(pair, ratio) for pair, ratio in rows if pair.gpu == gpu and not ratio < MIN_WAIT_RATIO]
     waits.sort(key=lambda wait: -np.nan_to_num(wait[1]))
     return [GpuWait(str(pair.affected), str(pair.noisy_neighbor), number(ratio)) for pair, ratio in waits]

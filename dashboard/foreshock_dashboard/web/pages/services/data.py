@@ -37,6 +37,7 @@ from foreshock_dashboard.web.state.conditions import (
     open_incidents,
     states,
 )
+from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, newest, number
 from foreshock_dashboard.web.state.placement import NO_SHARING, GpuSharing
@@ -65,7 +66,7 @@ class GpuUse(TypedDict):
 class ServiceLine(ServiceForecast, GpuUse):
     """A service of the list. reason: the cause of its condition, or the service that it comes from; "" for none.
 
-    suspected: it is the suspected cause of an open incident.
+    suspected: it is the suspected cause of an open incident. serving: it has or had requests (`serving_services`).
     incident_status: of the service's open incident, the worst one.
     wait_status: that of the open incident of GPU contention that affects it.
     """
@@ -78,6 +79,7 @@ class ServiceLine(ServiceForecast, GpuUse):
     reason: str
     suspected: bool
     tier: str
+    serving: bool
     rate: float | None
     error_rate: float | None
     p95: float | None
@@ -210,6 +212,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
     stages, waits = history.now(), _wait_statuses(snapshot)
     state, tiers, expected = states(snapshot, history), tier_by_service(world), ServiceForecasts(snapshot)
     attempts, shares, reasons = _attempts(world), _shares(world), _reasons(snapshot)
+    serving = serving_services(world)
     incidents = {item.service: incident_status(item) for item in reversed(open_incidents(snapshot)) if item.affected}
     red = zip(
         world.services,
@@ -231,6 +234,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
             "reason": reasons.get(service, "") if shown.kind in EXPLAINED and not shown.suspected else "",
             "suspected": shown.suspected,
             "tier": tiers[service],
+            "serving": service in serving,
             "rate": rate,
             "error_rate": error_rate,
             "p95": p95,

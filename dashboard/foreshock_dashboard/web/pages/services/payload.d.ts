@@ -49,6 +49,8 @@ export interface ServiceRow extends ServiceValues {
   word: string;
   /** Of the worst open incident of this service; a recovering one is in its word. */
   incident_status: "critical" | "warning" | "recovering" | null;
+  /** Whether it has or had requests. */
+  serving: boolean;
   /** The suspected cause of an open incident. */
   suspected: boolean;
   /** Value over SLO target; above 1 in an SLO breach. */

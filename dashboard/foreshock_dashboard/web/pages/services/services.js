@@ -122,9 +122,6 @@ const JOB_COLUMNS = [
   { ...GPU_WAIT_COLUMN, minor: false },
 ];
 
-/** Whether a service has requests, now or before. @param {ServiceRow} row */
-const isServing = ({ rate, p95, slo }) => Boolean(rate) || p95 !== null || slo !== null;
-
 /**
  * That SLOs are learned, where they are.
  * @param {number} learned
@@ -138,8 +135,9 @@ const learnedNote = (learned, all) => {
 /**
  * Services without requests, such as batch jobs: only their GPUs are known.
  * @param {readonly ServiceRow[]} rows
+ * @param {HTMLElement | null} note below the table
  */
-const drawJobs = (rows) => {
+const drawJobs = (rows, note) => {
   requireId("jobs-panel").hidden = !rows.length;
   if (!rows.length) return;
   drawTable(byId("jobs"), {
@@ -152,6 +150,7 @@ const drawJobs = (rows) => {
     param: "jsort",
     by: "-gpus",
     health: (row) => stateOf(row).state,
+    note,
   });
   setPanel("jobs", "ready");
 };
@@ -161,21 +160,26 @@ export const services = {
   update: (/** @type {ServicesData} */ data) => {
     if (!data.ready) {
       setPanelsWithoutData(["service-list"], data.error);
-      drawJobs([]);
+      drawJobs([], null);
       return;
     }
     const { services: all, hidden, summary } = data;
-    const rows = all.filter(isServing);
-    drawJobs(all.filter((row) => !isServing(row)));
+    const rows = all.filter(({ serving }) => serving);
+    const note = hidden
+      ? h("p", { class: "note" }, `${hidden} more: `, h("a", { href: "/api/services" }, "/api/services"))
+      : null;
+    put(byId("services-summary"), all.length ? summary : null);
+    drawJobs(
+      all.filter(({ serving }) => !serving),
+      rows.length ? null : note,
+    );
     if (!rows.length) {
-      setPanelEmpty("service-list", EMPTY.services);
+      setPanelEmpty("service-list", all.length ? EMPTY.requests : EMPTY.services);
       return;
     }
-    const rest = h("p", { class: "note" }, `${hidden} more: `, h("a", { href: "/api/services" }, "/api/services"));
     const slos = rows.flatMap(({ slo }) => slo ?? []);
     const learned = slos.filter((slo) => slo.learned).length;
     const columns = servingColumns(learned && learned === slos.length ? "learned SLO" : "SLO");
-    put(byId("services-summary"), summary);
     drawTable(byId("service-list"), {
       id: "services-table",
       label: "Services",
@@ -185,7 +189,7 @@ export const services = {
       maxRows: MAX_ROWS,
       by: "-breach_probability",
       health: (row) => stateOf(row).state,
-      note: [hidden ? rest : null, learnedNote(learned, slos.length)],
+      note: [note, learnedNote(learned, slos.length)],
     });
     setPanel("service-list", "ready");
   },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
-from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -81,11 +80,17 @@ class UnjoinedRow(Row):
     remedy: str
 
 
+class NewestTrace(TypedDict):
+    """The newest trace. age: seconds since it began; None without one. note: why there is none."""
+
+    age: float | None
+    note: str
+
+
 class StatusPage(TypedDict):
     """The payload of the Status page. hidden: targets that do not fit.
 
     data_age: seconds since the newest evaluated data; None in time travel. step: seconds between evaluations.
-    newest_trace: Unix seconds at which it began, None without one in `MAX_TRACE_SECONDS`.
     """
 
     health: DataHealth
@@ -94,13 +99,16 @@ class StatusPage(TypedDict):
     past: bool
     data_age: float | None
     step: float | None
-    newest_trace: float | None
+    newest_trace: NewestTrace
     targets: list[TargetLine]
     hidden: int
     unjoined: list[UnjoinedRow]
     signals: list[SignalRow]
     missing: list[str]
     hub: Json
+
+
+_UNKNOWN_TRACE: NewestTrace = {"age": None, "note": "unknown"}
 
 
 def status(
@@ -110,12 +118,12 @@ def status(
     now: float,
     version: str,
     *,
-    newest_trace: float | None = None,
+    newest_trace: NewestTrace = _UNKNOWN_TRACE,
     past: bool = False,
 ) -> StatusPage:
     """The payload of the page. hub: the hub's own status; ready: whether it can answer, and the reason if not.
 
-    now: the hub's time, Unix seconds. newest_trace: see `StatusPage`. past: the snapshot is one of time travel; the
+    now: the hub's time, Unix seconds. past: the snapshot is one of time travel; the
     hub's status is always of now.
     """
     world = snapshot.world
@@ -145,12 +153,20 @@ def status(
     }
 
 
-def newest_trace(traces: TraceSource, now: float) -> float | None:
-    """When the newest trace before `now` began, Unix seconds; None without one in `MAX_TRACE_SECONDS`, or an answer."""
-    with suppress(SourceError):
+def newest_trace(traces: TraceSource, now: float, *, remote: str = "") -> NewestTrace:
+    """The age of the newest trace at `now`, Unix seconds, where it began in the last `MAX_TRACE_SECONDS`.
+
+    remote: the kind of a remote trace store, which is not searched: a slow one would delay the page that reports it.
+    """
+    if remote:
+        return {"age": None, "note": f"not measured with {remote}"}
+    try:
         found = traces.search(TraceQuery(now - MAX_TRACE_SECONDS, now, limit=1))
-        return found[0].start if found else None
-    return None
+    except SourceError:
+        return _UNKNOWN_TRACE
+    if not found:
+        return {"age": None, "note": f"none in {MAX_TRACE_SECONDS / 60:.0f} min"}
+    return {"age": number(max(0.0, now - found[0].start)), "note": ""}
 
 
 def data_health(

@@ -97,7 +97,7 @@ export interface StatusData extends LivePayload {
   /** Age of the newest values in seconds. */
   data_age: number | null;
   /** Unix seconds at which the newest trace began; null without one in 5 min. */
-  newest_trace: number | null;
+  newest_trace: { age: number | null; note: string };
   /** Seconds between evaluations. */
   step: number | null;
   learning: { have: number; need: number; done: boolean };

@@ -67,10 +67,8 @@ const ageFigure = ({ past, data_time: dataTime, data_age: age, step }) => {
 };
 
 /** @param {StatusData} data */
-const traceFigure = ({ newest_trace: start, data_time: time }) =>
-  isNumber(start) && isNumber(time)
-    ? figure("Newest trace", `${formatDuration(Math.max(0, time - start))} old`)
-    : figure("Newest trace", NOT_KNOWN, { note: "none in 5 min" });
+const traceFigure = ({ newest_trace: { age, note } }) =>
+  figure("Newest trace", isNumber(age) ? `${formatDuration(age)} old` : NOT_KNOWN, { note });
 
 /** @param {StatusData} data */
 const targetsFigure = ({ targets, hidden, error }) => {
