@@ -19,8 +19,7 @@ VERDICTS: Mapping[Verdict, str] = {
 """Verdicts of the Now page without an incident."""
 EMPTY: Mapping[str, str] = {
     "services": (
-        "No services: the hub received no spans and sees no process on a GPU. Send OTLP spans or run "
-        "foreshock-exporter."
+        "No services: the hub received no spans and sees no GPU process. Send spans or run foreshock-exporter."
     ),
     "requests": (
         "No services with requests: the hub received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP)."
@@ -195,8 +194,7 @@ SIGNAL_MEANINGS: Mapping[str, str] = {
     "first_token": "p95 also covers requests that were rejected or timed out. Time to first token does not.",
     "flight": "This is an estimate from finished requests (rate × p50). More requests may be queued.",
     "gpu_wait": (
-        "On a full GPU, a service waits while its neighbor computes, so GPU wait is about the neighbor's "
-        "share of GPU time."
+        "On a full GPU, a service waits while its neighbor runs: GPU wait is about the neighbor's share of time."
     ),
 }
 """The same in full, for a tooltip."""

@@ -104,7 +104,7 @@ export const VERDICTS = /** @type {const} */ ({
 });
 
 export const EMPTY = /** @type {const} */ ({
-  services: "No services: the hub received no spans and sees no process on a GPU. Send OTLP spans or run foreshock-exporter.",
+  services: "No services: the hub received no spans and sees no GPU process. Send spans or run foreshock-exporter.",
   requests: "No services with requests: the hub received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
   gpus: "No GPUs: no target exports gpu_info.",
   own_gpus: "No GPUs found for this service.",
@@ -220,7 +220,7 @@ export const SIGNAL_NOTES = /** @type {const} */ ({
 export const SIGNAL_MEANINGS = /** @type {const} */ ({
   first_token: "p95 also covers requests that were rejected or timed out. Time to first token does not.",
   flight: "This is an estimate from finished requests (rate × p50). More requests may be queued.",
-  gpu_wait: "On a full GPU, a service waits while its neighbor computes, so GPU wait is about the neighbor's share of GPU time.",
+  gpu_wait: "On a full GPU, a service waits while its neighbor runs: GPU wait is about the neighbor's share of time.",
 });
 
 export const GRID_TEXTS = /** @type {const} */ ({
