@@ -71,7 +71,7 @@ def test_unused_gpus_are_listed_with_the_command_to_release_them(visit: Open, si
         "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost)."
     )
     expect(page.locator("#time")).to_be_hidden()
-    expect(page.locator("#gpu-time .legend")).to_have_text(re.compile("Busy.*Waiting.*idle.*Unallocated"))
+    expect(page.locator("#cost-figures")).to_have_text(re.compile("Busy.*Lost to neighbors.*idle.*Unallocated"))
     row = page.locator("#unused tbody tr").first
     expect(row.locator("th, td")).to_contain_text(["ml/notebook", "1", "2 d", "Scale it to 0 replicas", "host-1/gpu-1"])
     expect(row.get_by_role("button", name="Copy")).to_have_attribute("data-copy", re.compile("--replicas=0"))

@@ -22,16 +22,17 @@ def test_the_guide_gives_the_bounds_and_filters() -> None:
     facts = [
         f"| retry | after {FIRST_DELAY_SECONDS:g} s, then twice as long each time, up to {MAX_DELAY_SECONDS / 60:g}",
         f"| rate | {BURST_MESSAGES} messages at once for each channel, then one every {REFILL_SECONDS:g} s |",
-        f"| age | dropped after {MAX_AGE_SECONDS / 3600:g} h",
-        f"| channels | {MAX_CHANNELS}, each with a thread",
-        f"at most every {MIN_UPDATE_SECONDS / 60:g} min",
+        f"| age | Messages older than {MAX_AGE_SECONDS / 3600:g} h are dropped",
+        f"| channels | at most {MAX_CHANNELS}. Each has its own thread",
+        f"At most every {MIN_UPDATE_SECONDS / 60:g} min.",
         f"a latent risk lasts {LATENT_SECONDS / 60:g} min",
-        f"posts alerts when they change and every {RENEW_SECONDS:g} s. They end {VALID_SECONDS / 60:g} min after",
+        f"posts each alert when it changes, and every {RENEW_SECONDS:g} s. Alerts end {VALID_SECONDS / 60:g} min after",
         f"when its date is within {OTHER_LEAD_SECONDS / DAY_SECONDS:.0f} days".replace("2", "two"),
         f"a message comes only if the date is within {ACT_AHEAD_SECONDS / 3600:.0f} hours".replace("2", "two"),
         f"at most every {UPDATE_SECONDS / 3600:g} h, unless",
         f"would leave less than {ACT_AHEAD_SECONDS / 3600:.0f} hours".replace("2", "two"),
-        f"in no forecast for {OVER_SECONDS / 3600:g} h; after {UNKNOWN_SECONDS / 3600:g} h, if its data is missing",
+        f"No forecast has contained the group for {OVER_SECONDS / 3600:g} h.",
+        f"If its data is missing, the message is sent after {UNKNOWN_SECONDS / 3600:g} h.",
         *(f"`{key}=" for key in KEYS),
     ]
     assert [fact for fact in facts if fact not in text] == []
