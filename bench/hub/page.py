@@ -111,6 +111,7 @@ class Stage:
         ]
         self.traces = self.metrics = EmptySource()
         self.journal = Journal(None, now=self.now)
+        self.remote_traces = ""
         self.capacity = CapacityForecast()
         self.cost, self.prices = CostLedger(), NO_PRICES
         self.tick()

@@ -45,7 +45,6 @@ from foreshock_dashboard.web.pages.fleet.data import (
     typed_array,
 )
 from foreshock_dashboard.web.pages.fleet.gpu import (
-    GpuWait,
     HardwareHealth,
     Xid,
     gpu_detail,
@@ -263,7 +262,9 @@ def test_one_gpu_in_full() -> None:
     body = gpu_detail(snapshot(world, item), "GPU-0-0", HardwareHealth())
     assert (body["gpu"], body["host"], body["model"]) == ("host-0/gpu-0", "host-0", "H100")
     assert [one.service for one in body["services"]] == ["train-llm", "embedder"]
-    assert body["pairs"][0] == GpuWait("embedder", "train-llm", pytest.approx(0.46))
+    wait = body["pairs"][0]
+    assert (wait.victim, wait.aggressor) == ("embedder", "train-llm")
+    assert wait.wait == pytest.approx(0.46)
     assert [one.id for one in body["incidents"]] == [item.id]
     assert gpu_detail(snapshot(world), "host-9/gpu-0", HardwareHealth()) == {"name": "host-9/gpu-0", "gpu": None}
 
