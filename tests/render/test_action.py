@@ -33,15 +33,16 @@ GPU = Gpu("host-1", "0", "GPU-1b2c")
 NOON = 1_800_014_400.0
 MAX_WORDS = 12
 BACK = "kubectl -n serving rollout undo deployment/llm-chat"
+SAVE = "kubectl -n serving get backendtrafficpolicy/llm-chat -o yaml > llm-chat.yaml && "
 LIMIT = "kubectl -n serving patch backendtrafficpolicy/llm-chat --type=merge --patch "
-LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":4,"unit":"Second"}}]}}}}'"""
+LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":266,"unit":"Minute"}}]}}}}'"""
 ABORT = '{"spec":{"faultInjection":{"abort":{"httpStatus":503,"percentage":20}}}}'
 TEAM, TEAM_LIMIT = "lite http request POST /team/update --json ", '{{"team_id":"batch","rpm_limit":{}}}'
 PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
-PER_PROXY = "The limit is per proxy: with N proxies, set 7/N."
+PER_PROXY = "The limit is per proxy: with N proxies, set 439/N per minute."
 ENVOY = (
-    "For Envoy Gateway: overwrites an existing limit, so save it first (kubectl get -o yaml). "
+    "For Envoy Gateway: overwrites an existing limit, which the command saves first. "
     "With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req"
 )
 RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""
@@ -126,8 +127,8 @@ def test_what_is_expected_says_what_is_not_achieved(effect: Effect | None, too_l
 @pytest.mark.parametrize(
     ("rate", "shown", "limit"),
     [
-        (7.81, "7", '"requests":7,"unit":"Second"'),
-        (2.0, "2", '"requests":2,"unit":"Second"'),
+        (10.9, "10", '"requests":10,"unit":"Second"'),
+        (7.01, "7", '"requests":420,"unit":"Minute"'),
         (1.99, "1.98", '"requests":119,"unit":"Minute"'),
         (0.01, "0.01", None),
     ],
@@ -146,7 +147,7 @@ def test_a_rate_limit_is_the_one_that_its_command_sets(rate: float, shown: str, 
         (
             24.4,
             None,
-            f"{PER_PROXY} About 71% of its requests get HTTP 429",
+            f"{PER_PROXY} About 70% of front requests get HTTP 429",
             ENVOY,
         ),
         (
@@ -158,7 +159,7 @@ def test_a_rate_limit_is_the_one_that_its_command_sets(rate: float, shown: str, 
         (
             24.4,
             BATCH,
-            "About 70% of its requests get HTTP 429",
+            "About 70% of front requests get HTTP 429",
             "For LiteLLM, with its command lite: overwrites an existing limit, so save it first",
         ),
     ],
@@ -173,8 +174,8 @@ def test_a_rate_limit_says_which_share_it_rejects_and_that_it_overwrites_an_earl
 @pytest.mark.parametrize(
     ("action", "said"),
     [
-        (Action("limit_rate", Service("", "llm"), amount=7.0, current=10.0), "About 30% of its requests get HTTP 429"),
-        (Action("limit_rate", LLM, amount=0.01, current=0.02), "About 50% of its requests get HTTP 429"),
+        (Action("limit_rate", Service("", "llm"), amount=7.0, current=10.0), "About 30% of llm requests get HTTP 429"),
+        (Action("limit_rate", LLM, amount=0.01, current=0.02), "About 50% of llm-chat requests get HTTP 429"),
         (
             Action("move_off_gpus", BATCH, gpus=(GPU,)),
             "Restarts the pods of ml/batch. No new pods start on host-1 until rollback",
@@ -236,7 +237,7 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
             f"kubectl -n serving rollout history deployment/llm-chat && {BACK}",
         ),
         (Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19), None),
-        (Action("limit_rate", LLM, amount=4.44), f"{LIMIT}{LIMITED}"),
+        (Action("limit_rate", LLM, amount=4.44), f"{SAVE}{LIMIT}{LIMITED}"),
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), f"{BACK} --to-revision=7"),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format(266)}'"),
         (Action("limit_batch", LLM, amount=48.0, current=64.0), f"{PATCH}'{MAX_SEQUENCES}'"),
@@ -257,7 +258,7 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
         ),
         (Action("inspect_gpus", LLM, gpus=(GPU,)), "nvidia-smi -q -d ECC,PERFORMANCE,POWER -i GPU-1b2c"),
         (Action("limit_rate", LLM), None),
-        (Action("shed_load", LLM, amount=0.2), f"{LIMIT}'{ABORT}'"),
+        (Action("shed_load", LLM, amount=0.2), f"{SAVE}{LIMIT}'{ABORT}'"),
         (Action("shed_load", LLM), None),
         (Action("add_replicas", LLM), None),
         (Action("restart", Service("", "llm")), None),

@@ -390,6 +390,7 @@ def test_a_forecast_is_shown_as_a_bucket(seconds: float, shown: str) -> None:
 def test_the_interval_of_a_forecast_is_rounded() -> None:
     """Beyond the horizon it has no end."""
     assert breach_interval(4.0, 190.0) == "80%: 10 s to 3 min"
+    assert breach_interval(5.0, 9.0) == "80%: about 10 s"
     assert breach_interval(95.0, math.inf) == "80%: 2 min to > 30 min"
 
 

@@ -369,3 +369,21 @@ def test_the_worst_load_is_that_of_the_outlook() -> None:
     result = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest request load"]
     assert (result["value"], result["who"], result["limit"], result["status"]) == (1.31, "embedder", 0.72, "critical")
     assert load_ratios(healthy_world(), np.arange(3), _seen()).shape == (0, 3)
+
+
+def test_the_peak_of_a_tile_is_a_past_value_of_its_service_beside_its_own_limit() -> None:
+    """Not the present worst: the newest value is in the tile. Without any past error there is no peak."""
+    world = healthy_world()
+    errors = np.zeros_like(world.red.error_rate)
+    seen = snapshot(replace(world, red=replace(world.red, error_rate=errors)))
+    seen = replace(
+        seen, forecast=Forecast(slos=(ServiceSlo(RAG, 1.0, 0.05, False), ServiceSlo(EMBEDDER, 1.0, 0.2, False)))
+    )
+    assert _numbers(seen)["Worst error rate vs. SLO"]["peak"] is None
+    assert seen.world
+    row = seen.world.services.index(RAG)
+    errors[row, -60:-30] = 0.04
+    errors[seen.world.services.index(EMBEDDER), -60:-30] = 0.06
+    peak = _numbers(seen)["Worst error rate vs. SLO"]["peak"]
+    assert (peak.service, peak.value, peak.limit) == (str(RAG), 0.04, 0.05)
+    assert seen.world.times[-60] <= peak.at < seen.world.times[-30]

@@ -65,8 +65,8 @@ ReasonKind = Literal[
 LimitKind = Literal["safe_limit", "slo", "baseline", "needed"]
 """`needed`: a lower bound; the others are upper ones."""
 Unit = Literal["s", "ratio", ""]
-MIN_PER_SECOND = 2.0
-"""Rate from which a limit is set per second: below, rounding down could halve it."""
+MIN_PER_SECOND = 10.0
+"""Rate from which a limit is set per second: a lower one is no whole number for most numbers of proxies."""
 ARRIVING_LOAD = "incoming load"
 """Signal of the load of the requests that arrive, without those that wait already."""
 

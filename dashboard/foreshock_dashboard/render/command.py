@@ -48,7 +48,8 @@ def action_command(action: Action) -> str | None:
 
     Names in telemetry may come from any sender: only valid names are used, and all words are quoted.
     """
-    return _command(COMMANDS, action)
+    command = _command(COMMANDS, action)
+    return f"{_save_policy(action.service)} && {command}" if ENVOY_GATEWAY_OBJECT in (command or "") else command
 
 
 def revert_command(action: Action) -> str | None:
@@ -70,6 +71,7 @@ def side_effect(action: Action) -> str:
         target=in_words(action.target),
         hosts=host_list(hosts) if hosts else "",
         limit=action.rate_limit.requests,
+        unit=action.rate_limit.unit.lower(),
         rejected=_rejected(action),
     )
 
@@ -89,10 +91,11 @@ def how_to(action: Action) -> str:
 
 
 def _rejected(action: Action) -> str:
-    """What a rate limit rejects: `About 62% of its requests`; without rates, `Excess requests`."""
+    """What a rate limit rejects: `About 62% of front requests`; without rates, `Excess requests`."""
     limit = action.rate_limit.per_second or action.amount  # without a command, the amount itself
     share = 1 - limit / action.current if action.current > 0 and limit > 0 else 0.0
-    return f"About {percent(share)} of its requests" if share > 0 else "Excess requests"
+    whose = f"{action.service.name} " if action.service else ""
+    return f"About {percent(share)} of {whose}requests" if share > 0 else "Excess requests"
 
 
 def _command(commands: Mapping[ActionKind, Make], action: Action) -> str | None:
@@ -162,6 +165,12 @@ def _roll_back(action: Action) -> Sequence[Sequence[str]]:
         return [_kubectl(action.service, "rollout", "undo", DEPLOYMENT, f"--to-revision={action.amount:.0f}")]
     listed = [_kubectl(action.service, "rollout", "history", DEPLOYMENT)] if action.target else []
     return [*listed, _kubectl(action.service, "rollout", "undo", DEPLOYMENT)]
+
+
+def _save_policy(service: Service | None) -> str:
+    """Save the policy of a route to a file before it changes: the rollback removes an earlier setting too."""
+    shown = [*_kubectl(service, "get", f"{ENVOY_GATEWAY_OBJECT}{{}}"), "-o", "yaml"]
+    return f"{shlex.join(shown)} > {service.name if service else ''}.yaml"
 
 
 def _set_rate_limit(service: Service | None, limit: Mapping[str, object] | None) -> Sequence[Sequence[str]]:

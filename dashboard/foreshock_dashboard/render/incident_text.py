@@ -122,12 +122,13 @@ def cause_label(incident: Json) -> str:
 
 def risk_text(risk: Json) -> str:
     """The JSON of a service at risk as text: `shop/cart (80%: 10 s to 3 min)`."""
+    if _is_breached(risk):
+        return f"{in_words(risk['service'])} in SLO breach"
     low, middle, high = (
         math.inf if (seconds := risk["breach_seconds"][name]) is None else seconds for name in ("p10", "p50", "p90")
     )
-    if middle <= 0:
-        return f"{in_words(risk['service'])} in SLO breach"
-    return f"{in_words(risk['service'])} ({breach_interval(low, high)})"
+    when = breach_interval(low, high) if math.isfinite(low) else breach_bucket(middle)
+    return f"{in_words(risk['service'])} ({when})"
 
 
 def _is_breached(risk: Json) -> bool:

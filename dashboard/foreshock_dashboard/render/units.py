@@ -136,8 +136,9 @@ def breach_bucket(seconds: float) -> str:
 
 
 def breach_interval(low: float, high: float) -> str:
-    """The bounds of a forecast in seconds, infinite beyond the horizon: `80%: 10 s to 3 min`."""
-    return f"80%: {_about(low)} to {_about(high)}"
+    """The bounds of a forecast in seconds, infinite beyond the horizon: `80%: 10 s to 3 min`, `80%: about 10 s`."""
+    first, last = _about(low), _about(high)
+    return f"80%: about {first}" if first == last else f"80%: {first} to {last}"
 
 
 def _about(seconds: float) -> str:

@@ -32,7 +32,7 @@ from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
 from foreshock_dashboard.analysis.incidents.actions import as_of_now, with_actions
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
 from foreshock_dashboard.analysis.incidents.summary import with_summary
-from foreshock_dashboard.analysis.remediation.actions import against_growth, roll_back
+from foreshock_dashboard.analysis.remediation.actions import against_growth, roll_back, whole_rate
 from foreshock_dashboard.analysis.remediation.ranking import (
     LIMIT_SECONDS,
     MAX_ACTIONS,
@@ -78,9 +78,9 @@ def test_an_action_against_load_reaches_the_safe_limit_or_another_does(
 @pytest.mark.parametrize(
     ("load", "rate", "amount"),
     [
-        (1.0, 10.0, math.floor(10 - 0.28 / (0.5 / 5))),
+        (1.0, 10.0, 10 - 0.28 / (0.5 / 5)),
         (0.9, 20.0, math.floor(20 - 0.18 / (0.4 / 15))),
-        (0.9, 8.0, math.floor(8 - 0.18 / (0.9 / 8))),
+        (0.9, 8.0, 8 - 0.18 / (0.9 / 8)),
     ],
 )
 def test_a_rate_limit_takes_away_what_exceeds_the_limit_of_the_longest_mean(
@@ -88,7 +88,7 @@ def test_a_rate_limit_takes_away_what_exceeds_the_limit_of_the_longest_mean(
 ) -> None:
     """By the load that each of the caller's further requests added, at most that of all load over all of them.
 
-    The rate is a whole one, as gateways take it, and the effect that of this rate.
+    The rate is a whole one, of a second or a minute as gateways take it, and the effect that of this rate.
     """
     now = point({("rate", FRONT): since(282, 5, rate)}, utilization=utilization(load))
     limit = against_growth(now, LLM, FRONT, load / 0.5)[0]
@@ -97,7 +97,7 @@ def test_a_rate_limit_takes_away_what_exceeds_the_limit_of_the_longest_mean(
     assert limit.effect is not None
     per_request = min((load - 0.5) / (rate - 5), load / rate)
     assert limit.effect.projected == pytest.approx(load - per_request * (rate - amount))
-    assert limit.effect.projected <= 0.72
+    assert limit.effect.projected <= pytest.approx(0.72)
 
 
 @pytest.mark.parametrize(("overloaded", "gateway", "rate"), [("cart", None, 10.0), ("model", "litellm", 30.0)])
@@ -351,3 +351,11 @@ def test_an_early_warning_of_a_retry_storm_states_its_cause_as_others_do(
     incident = Incident("1", "warning", "firing", "retry_storm", FRONT, 0.0, opened=0.0, affected=affected)
     found = with_summary(replace(incident, confidence=0.3), Evaluation(point(), {}, ()))
     assert (found.summary.latent, found.is_cause_stated) == (is_stated, is_stated)
+
+
+@pytest.mark.parametrize(
+    ("rate", "least", "whole"),
+    [(10.4, 0.0, 10.0), (10.4, 10.4, 11.0), (10.4, 10.0, 10.0), (7.009, 7.009, 421 / 60), (0.01, 0.01, 0.01)],
+)
+def test_a_rate_limit_is_rounded_down_but_not_below_the_baseline(rate: float, least: float, whole: float) -> None:
+    assert whole_rate(Action("limit_rate", FRONT), rate, 1.0, least) == pytest.approx(whole)

@@ -105,7 +105,8 @@ def _limit_rate(
 ) -> Action:
     """Limit the rate of `origin` such that the load of `service` is within its safe limit, at its baseline at least.
 
-    The rate is rounded down to one that gateways take, and the effect is that of the rounded rate.
+    The rate is rounded to one that gateways take, down unless that is below the baseline, and the effect is that of
+    the rounded rate.
 
     The callee is the LiteLLM proxy through which its calls reach `service`, if any; the rate is then that of these
     calls, because the proxy counts them. Without a rate where that of `origin` does not explain the
@@ -118,22 +119,28 @@ def _limit_rate(
     if not (baseline > 0 and now / baseline - 1 >= MIN_GROWTH_SHARE * (growth - 1) > 0):
         return limit._replace(effect=of_load(point, service, load_now, 1 / growth))
     calls = limited_rate(point, limit) / now
-    amount, ratio = whole_rate(limit, baseline, calls), 1 / growth
+    amount, ratio = whole_rate(limit, baseline, calls, baseline), 1 / growth
     if load is not None and (grown := load.now - point.utilizations[service].baseline) > 0:
         per_request = min(grown / (now - baseline), load.now / now)  # at most all load comes from it
         if load.keep < 1:
             wanted = max(baseline, now - (1 - load.keep) * load.now / per_request)
-            amount = whole_rate(limit, wanted, calls)
+            amount = whole_rate(limit, wanted, calls, baseline)
         ratio = 1 - per_request * (now - amount) / load.now
     return limit._replace(amount=amount * calls, current=now * calls, effect=of_load(point, service, load_now, ratio))
 
 
-def whole_rate(limit: Action, rate: float, calls: float) -> float:
+def whole_rate(limit: Action, rate: float, calls: float, least: float = 0.0) -> float:
     """A rate of requests, rounded down such that the rate of their calls is one that the gateway takes.
 
-    calls: per request. A rate below the smallest limit stays as it is.
+    calls: per request. least: requests per second below which it is rounded up instead. A rate below the smallest
+    limit stays as it is.
     """
-    return limit._replace(amount=rate * calls).rate_limit.per_second / calls or rate
+    whole = limit._replace(amount=rate * calls).rate_limit
+    if not whole.requests:
+        return rate
+    if round(least * calls - whole.per_second, 6) > 0:
+        whole = whole._replace(requests=whole.requests + 1)
+    return whole.per_second / calls
 
 
 def _gateway(point: EvaluationPoint, origin: Service, service: Service) -> Service | None:

@@ -38,7 +38,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "restart": "Restart {service}",
     "restore_timeout": "Restore the previous timeout of {service} for {callee}",
     "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
-    "set_retry_budget": "Limit retries from {service} to {callee}[ to {amount:percent} of its requests]",
+    "set_retry_budget": "Limit retries from {service} to {callee}[ to {amount:percent} of {service} requests]",
     "shed_load": "[Shed {amount:percent} of requests to {service} with HTTP 503|Shed load at {service}]"
     "[, then roll back when new replicas are ready ({until_seconds:due})"
     "|, then roll back when p95 is below {slo:duration}"
@@ -99,9 +99,9 @@ HOW_TO: Mapping[ActionKind, str] = {
 }
 """Where and how to take the actions without a command, by kind."""
 GATEWAYS: Mapping[ActionKind, str] = {
-    "limit_rate": "For Envoy Gateway: overwrites an existing limit, so save it first (kubectl get -o yaml). "
+    "limit_rate": "For Envoy Gateway: overwrites an existing limit, which the command saves first. "
     "With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req",
-    "shed_load": "For Envoy Gateway: overwrites an existing fault, so save it first (kubectl get -o yaml). "
+    "shed_load": "For Envoy Gateway: overwrites an existing fault, which the command saves first. "
     "With Istio, set an HTTP fault abort in the VirtualService; with NGINX, return 503",
 }
 """Which gateway the command of an action is for, and where others have the same setting, by kind."""
@@ -121,14 +121,14 @@ COMMAND_SIDE_EFFECTS: Mapping[ActionKind, str] = {
 }
 """The same of those with a command."""
 ENVOY_SIDE_EFFECTS: Mapping[ActionKind, str] = {
-    "limit_rate": "The limit is per proxy: with N proxies, set {limit}/N. {rejected} get HTTP 429",
+    "limit_rate": "The limit is per proxy: with N proxies, set {limit}/N per {unit}. {rejected} get HTTP 429",
 }
 """The same of a command for Envoy Gateway."""
 ACTION_TEXTS: Mapping[str, str] = {
     "one": "Action",
     "several": "Actions",
     "none": "No mitigation identified.",
-    "alternative": "Or instead:",
+    "alternative": "Alternatively:",
     "effect": "Effect",
     "when": "Takes effect",
     "takes_effect": "takes effect",
@@ -138,6 +138,7 @@ ACTION_TEXTS: Mapping[str, str] = {
     "copy": "Copy",
     "copy_revert": "Copy rollback",
     "revert": "Rollback",
+    "remove": "Rollback, if there was no limit before",
     "next_step": "Also do step 2.",
     "commands": "Commands",
     "own_effect": "Effect of this step alone",

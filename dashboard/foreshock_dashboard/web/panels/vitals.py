@@ -35,7 +35,7 @@ from foreshock_dashboard.web.state.conditions import (
     too_few_requests,
 )
 from foreshock_dashboard.web.state.freshness import serving_services
-from foreshock_dashboard.web.state.numbers import Row, number
+from foreshock_dashboard.web.state.numbers import Row, number, rounded
 from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
 from foreshock_dashboard.web.state.placement import incident_pair_rows
 from foreshock_dashboard.web.state.stages import ServiceHistory
@@ -56,10 +56,12 @@ GPU_WAIT = "Highest GPU wait (serving)"
 
 
 class Peak(Row):
-    """The largest value of a sparkline: of which service, and when in Unix seconds."""
+    """The past value that used most of its limit: of which service, when in Unix seconds, and its own limit."""
 
     service: str
     at: float
+    value: float
+    limit: float
 
 
 class Vital(NamedTuple):
@@ -297,8 +299,12 @@ def _of_worst(
     limits = {rows[item.service]: item.limit for item in found if item.metric == reading.metric}
     usage = values[np.ix_(np.fromiter(limits, np.intp), columns)] / np.fromiter(limits.values(), np.float64)[:, None]
     past = np.append(_maximum(usage)[:-1] * reading.limit, reading.value)
-    row, column = np.unravel_index(np.argmax(np.nan_to_num(usage)), usage.shape)
-    peak = Peak(str(world.services[list(limits)[row]]), round(float(world.times[columns[column]]), 3))
+    before, peak = np.nan_to_num(usage[:, :-1]), None
+    if before.any():
+        row, column = np.unravel_index(np.argmax(before), before.shape)
+        who, limit = list(limits.items())[row]
+        at, value = float(world.times[columns[column]]), float(values[who, columns[column]])
+        peak = Peak(str(world.services[who]), round(at, 3), rounded(value), limit)
     return Vital(past, f"/services/{quote(reading.service)}", reading=reading, peak=peak)
 
 

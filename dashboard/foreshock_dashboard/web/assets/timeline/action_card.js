@@ -78,8 +78,12 @@ const commandRows = ({ command, revert_command: revert, how }) => {
   const manual = how ? h("dl", { class: "facts" }, fact(ACTION_TEXTS.how, `${how}.`)) : null;
   if (!command) return manual;
   const commands = h("dl", { class: "facts" }, commandFact(ACTION_TEXTS.command, command, ACTION_TEXTS.copy));
+  const removes = revert?.includes('"rateLimit":null'); // an earlier limit too
   const rollback = revert
-    ? folded(ACTION_TEXTS.revert, commandFact(ACTION_TEXTS.revert, revert, ACTION_TEXTS.copy_revert))
+    ? folded(
+        ACTION_TEXTS.revert,
+        commandFact(removes ? ACTION_TEXTS.remove : ACTION_TEXTS.revert, revert, ACTION_TEXTS.copy_revert),
+      )
     : null;
   if (!NARROW.matches) return [manual, commands, rollback];
   return h("div", { class: "commands" }, commands, rollback, how ? unfolds(ACTION_TEXTS.how, `${how}.`) : null);

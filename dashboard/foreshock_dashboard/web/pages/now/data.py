@@ -233,7 +233,7 @@ def now(
                 spark=sparkline(world, lines[row.id], spark_seconds),
                 slo=number(slo_seconds.get(row.id, math.nan)),
                 learned=row.id in learned,
-                closest=usage.get(row.id),
+                closest=(closest if verdict_.state == "healthy" else usage).get(row.id),
                 note=notes.get(row.id, ""),
             )
             for row in rows[:shown]

@@ -123,7 +123,7 @@ export interface Tile {
   status: Reading["status"];
   spark: (number | null)[];
   /** The largest value of the sparkline, of one with a limit. */
-  peak: { service: string; at: number } | null;
+  peak: { service: string; at: number; value: number; limit: number } | null;
 }
 
 export interface WaitCell {

@@ -91,7 +91,7 @@ const serviceRow = (service, range) => {
  * @param {ServiceRow} service
  * @param {string} range of the sparkline
  */
-const closestRow = ({ id, rate, closest, slo, spark }, range) => {
+const closestRow = ({ id, rate, closest, slo, spark, note }, range) => {
   const { metric, value, limit, limit_kind, unit } = closest ?? {};
   const show = (/** @type {number | undefined} */ shown) =>
     metric === "load" ? formatLoad(shown) : formatValue(shown, unit ?? "s");
@@ -99,12 +99,21 @@ const closestRow = ({ id, rate, closest, slo, spark }, range) => {
   return h(
     "tr",
     null,
-    h("th", { scope: "row" }, link(serviceHref(id), breakable(inWords(id)))),
+    h(
+      "th",
+      { scope: "row" },
+      link(serviceHref(id), breakable(inWords(id))),
+      note ? h("small", { class: "muted" }, ` ${note}`) : null,
+    ),
     h(
       "td",
-      { class: "used-cell" },
-      closest ? formatPercent(ratio) : NOT_KNOWN,
-      h("span", { class: "used" }, h("span", { style: `width:${Math.min(100, 100 * (ratio ?? 0)).toFixed(1)}%` })),
+      null,
+      isNumber(ratio)
+        ? [
+            formatPercent(ratio),
+            h("span", { class: "used" }, h("span", { style: `width:${Math.min(100, 100 * ratio).toFixed(1)}%` })),
+          ]
+        : NOT_KNOWN,
     ),
     h("td", { class: "limit-cell" }, closest ? unbroken(`${metric} ${show(value)}`) : NOT_KNOWN),
     h("td", { class: "muted" }, closest ? unbroken(`${limit_kind} ${show(limit)}`) : NOT_KNOWN),
@@ -116,6 +125,13 @@ const closestRow = ({ id, rate, closest, slo, spark }, range) => {
     ),
   );
 };
+
+/**
+ * Whether a service has a state to show, as the page's payload counts it.
+ * @param {ServiceRow} service
+ */
+const isAffected = ({ stage, health }) =>
+  ["critical", "warning", "unknown"].includes(health) || (stage !== null && stage !== "healthy");
 
 /**
  * Draw the services.
@@ -130,7 +146,7 @@ export const drawServices = ({ services, hidden, verdict, spark_seconds }) => {
     setPanelEmpty("services", EMPTY.services);
     return;
   }
-  const isCalm = verdict.state === "healthy" && verdict.closest.length > 0;
+  const isCalm = verdict.state === "healthy" && verdict.closest.length > 0 && !services.some(isAffected);
   const minor = { class: "minor" };
   /** @type {[name: string, attributes: Record<string, string>][]} */
   const columns = isCalm

@@ -67,9 +67,8 @@ const othersText = (slo) => {
  */
 const whoText = (tile) => {
   if (!hasNoErrors(tile)) return tile.who;
-  const { spark, limit, unit } = tile;
-  const most = Math.max(0, ...spark.map((past) => past ?? 0));
-  return most ? `${TILE_TEXTS.before} ${formatValue(most, unit)} (SLO ${formatValue(limit, unit)})` : "";
+  const { peak, unit } = tile;
+  return peak ? `${TILE_TEXTS.before} ${formatValue(peak.value, unit)} (SLO ${formatValue(peak.limit, unit)})` : "";
 };
 
 /** @param {Pick<Tile, "value" | "unit" | "limit_kind">} tile */
@@ -110,7 +109,7 @@ const limitText = (tile, isLearning) => {
   if (!isNumber(value)) return isLearning ? TILE_TEXTS.no_baseline : TILE_TEXTS.no_data;
   if (!isNumber(limit)) return TILE_TEXTS.no_baseline;
   if (hasNoErrors(tile)) {
-    return whoText(tile) && peak ? `${inWords(peak.service)}, ${formatTimestamp(peak.at)}` : TILE_TEXTS.all_services;
+    return peak ? `${inWords(peak.service)}, ${formatTimestamp(peak.at)}` : TILE_TEXTS.all_services;
   }
   if (name === HIGHEST_LOAD) return `${TILE_TEXTS.of_capacity} ${limit_kind} ${formatLoad(limit)}`;
   const text = `${limit_kind} ${formatValue(limit, unit)}`;
@@ -186,12 +185,12 @@ const tileLink = (tile, range, isLearning) => {
 };
 
 /**
- * Draw the tiles; a healthy verdict says of the SLOs all that theirs would.
+ * Draw the tiles; a healthy verdict says of the SLOs all that theirs would, unless it has to name services.
  * @param {NowData} data
  */
 export const drawTiles = ({ tiles, spark_seconds, learning, verdict }) => {
   const range = otherRange(spark_seconds);
-  const shown = tiles.filter(({ slo }) => !(slo && verdict.state === "healthy"));
+  const shown = tiles.filter(({ slo }) => !slo || verdict.state !== "healthy" || slo.degraded || slo.at_risk);
   put(
     byId("figures"),
     shown.map((tile) => tileLink(tile, range, !learning.done)),
