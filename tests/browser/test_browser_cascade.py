@@ -123,12 +123,11 @@ def test_an_incident_is_chosen_and_its_postmortem_is_one_file(visit: Open) -> No
     """One that is over is looked at before its end; the address holds all of it."""
     page = visit("/cascade").page
     _ready(page)
-    expect(page.get_by_role("link", name="Postmortem")).to_have_count(0)  # it fires
-    page.locator(".incidents a", has_text="reranker").click()
-    expect(page).to_have_url(re.compile(r"incident=20251125T095730Z-reranker&from=\d+&to=\d+$"))
     with page.expect_download() as download:
         page.get_by_role("link", name="Postmortem").click()
-    assert download.value.suggested_filename == "foreshock-20251125T095730Z-reranker.zip"
+    assert download.value.suggested_filename == "foreshock-20251125T095730Z-embedder.zip"
+    page.locator(".incidents a", has_text="reranker").click()
+    expect(page).to_have_url(re.compile(r"incident=20251125T095730Z-reranker&from=\d+&to=\d+$"))
     page.go_back()
     expect(page.locator(".incidents a[aria-current]")).to_contain_text("embedder")
 

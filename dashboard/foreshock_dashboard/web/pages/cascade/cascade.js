@@ -89,7 +89,7 @@ const incidentTools = (incident) =>
       },
       "▶ Play cascade",
     ),
-    incident.state === "firing" ? null : h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
+    h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
     slowestTracesLink(incident.service, "Slowest traces"),
   );
 
