@@ -3,12 +3,59 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import "./document.js";
 
-const { eventLabels, forecastRange, timelineTicks } = await import("#web/assets/timeline/timeline_picture.js");
+const { eventLabels, forecastRange, markedIntervals, timelineTicks } = await import(
+  "#web/assets/timeline/timeline_picture.js"
+);
 const { orderServices } = await import("#web/pages/contention/wait_matrix.js");
 const { scalePosition } = await import("#web/pages/cascade/cascade.js");
 const { chartRows, formatTraceValue, plainText } = await import("#web/shell/chart_table.js");
 const { findEntries } = await import("#web/shell/search.js");
 const { durationParam } = await import("#web/pages/traces/traces.js");
+
+for (const [what, intervals, marked] of /** @type {const} */ ([
+  [
+    "each later stage",
+    [
+      [0, 10, 1],
+      [10, 20, 2],
+      [20, 30, 3],
+      [30, 40, 2],
+    ],
+    [0, 10, 20],
+  ],
+  [
+    "a relapse into a breach after a pause",
+    [
+      [0, 10, 3],
+      [20, 30, 3],
+    ],
+    [0, 20],
+  ],
+  [
+    "no breach that goes on",
+    [
+      [0, 10, 3],
+      [10, 30, 3],
+    ],
+    [0],
+  ],
+  [
+    "only the first of several short anomalies",
+    [
+      [0, 10, 1],
+      [20, 30, 1],
+    ],
+    [0],
+  ],
+])) {
+  test(`a lane marks ${what}`, () => {
+    const lane = /** @type {any} */ ({ intervals });
+    assert.deepEqual(
+      markedIntervals(lane, /** @type {any} */ ({ start: 0 })).map(([since]) => since),
+      marked,
+    );
+  });
+}
 
 test("ticks stand at round distances from now", () => {
   assert.deepEqual(timelineTicks({ start: 0, now: 900, end: 1200 }), [

@@ -48,6 +48,7 @@ table("a duration has at most two units, rounded to the nearest", format.formatD
 table("a ratio is a percentage", format.formatPercent, [
   [0, "0%"],
   [0.0004, "<0.1%"],
+  [0.0006, "0.1%"],
   [0.046, "4.6%"],
   [0.46, "46%"],
   [1.2, "120%"],

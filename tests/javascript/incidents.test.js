@@ -6,6 +6,7 @@ import { emptyMain } from "./document.js";
 
 const { put } = await import("#web/assets/dom.js");
 const { actionCard } = await import("#web/assets/timeline/action_card.js");
+const { courseOf } = await import("#web/assets/timeline/incident.js");
 const { drawIncidents } = await import("#web/pages/now/incidents.js");
 const { drawVerdict } = await import("#web/pages/now/verdict.js");
 
@@ -76,3 +77,20 @@ test("incidents that are open but not named are counted", () => {
   assert.match(drawn(1), /1 more incident$/);
   assert.doesNotMatch(drawn(0), /more/);
 });
+
+for (const [what, loadSince, words] of /** @type {const} */ ([
+  [
+    "load that rose before the first anomaly stands first",
+    NOW - 920,
+    /^Extra load since .* → started .* \(15 min ago\) → early/,
+  ],
+  ["a course begins with the first anomaly", NOW - 900, /^Started .* \(15 min ago\) → early warning/],
+])) {
+  test(what, () => {
+    const evidence = [{ since: NOW - 900 }, { since: loadSince }];
+    const incident = { since: NOW - 900, opened: NOW - 880, paged: null, affected: ["llm"], evidence };
+    const main = emptyMain();
+    put(main, courseOf(/** @type {any} */ (incident), NOW));
+    assert.match(main.textContent ?? "", words);
+  });
+}

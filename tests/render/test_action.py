@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -33,7 +36,7 @@ GPU = Gpu("host-1", "0", "GPU-1b2c")
 NOON = 1_800_014_400.0
 MAX_WORDS = 12
 BACK = "kubectl -n serving rollout undo deployment/llm-chat"
-SAVE = "kubectl -n serving get backendtrafficpolicy/llm-chat -o yaml > llm-chat.yaml && "
+SAVE = "test -s llm-chat.yaml || kubectl -n serving get backendtrafficpolicy/llm-chat -o yaml > llm-chat.yaml && "
 LIMIT = "kubectl -n serving patch backendtrafficpolicy/llm-chat --type=merge --patch "
 LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":266,"unit":"Minute"}}]}}}}'"""
 ABORT = '{"spec":{"faultInjection":{"abort":{"httpStatus":503,"percentage":20}}}}'
@@ -42,7 +45,7 @@ PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
 PER_PROXY = "The limit is per proxy: with N proxies, set 439/N per minute."
 ENVOY = (
-    "For Envoy Gateway: overwrites an existing limit, which the command saves first. "
+    "For Envoy Gateway: overwrites an existing limit. The command saves the policy first, unless its file exists. "
     "With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req"
 )
 RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""
@@ -297,6 +300,29 @@ def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | Non
     assert revert_command(action) == command
 
 
+def test_a_command_that_runs_again_keeps_the_policy_that_it_saved_first(tmp_path: Path) -> None:
+    """The second run would save the limit of the first; a failed save leaves an empty file and changes nothing."""
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text('#!/bin/sh\necho "$*" >> calls\ntest ! -e fails && case "$*" in *get*) wc -l < calls ;; esac\n')
+    kubectl.chmod(0o755)
+    command, saved = action_command(Action("limit_rate", LLM, amount=4.44)), tmp_path / "llm-chat.yaml"
+    assert command
+
+    def run() -> list[str]:
+        (tmp_path / "calls").write_text("")
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, check=False)
+        return [line.split()[2] for line in (tmp_path / "calls").read_text().splitlines()]
+
+    (tmp_path / "fails").touch()
+    assert (run(), saved.read_text()) == (["get"], "")
+    (tmp_path / "fails").unlink()
+    assert run() == ["get", "patch"]
+    first = saved.read_text()
+    assert run() == ["patch"]
+    assert saved.read_text() == first
+
+
 def test_a_command_of_one_gateway_says_so_and_where_others_have_the_setting() -> None:
     shed = Action("shed_load", LLM, amount=0.2)
     assert "With Istio, set an HTTP fault abort in the VirtualService" in how_to(shed)
@@ -323,8 +349,8 @@ def test_the_real_kubectl_reads_every_command(kind: ActionKind, commands: Callab
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
     command = commands(Action(kind, LLM, gpus=(GPU,), target="node-1", amount=1, current=1, maximum=1))
-    for part in (command or "").split(" && "):
-        words = shlex.split(part)
+    for part in re.split(r" && | \|\| ", command or ""):
+        words = shlex.split(part.partition(" > ")[0])
         if words[:1] == ["kubectl"]:
             done = subprocess.run([*words, "--server=http://127.0.0.1:1"], capture_output=True, text=True, check=False)
             assert "127.0.0.1:1 was refused" in done.stderr, done.stderr

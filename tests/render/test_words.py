@@ -40,6 +40,7 @@ from foreshock_dashboard.render.incident_summary import (
     summary_clauses,
     suspect_clauses,
 )
+from foreshock_dashboard.render.incident_text import risk_text
 from foreshock_dashboard.render.units import (
     breach_bucket,
     breach_interval,
@@ -331,13 +332,16 @@ def test_a_p95_beyond_the_slo_of_too_few_requests_is_no_breach() -> None:
 def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
-    assert incident_sentence(latent) == "If llm is down for a short time, retries keep it overloaded."
+    assert incident_sentence(latent) == (
+        "If llm is down for a short time, it would not recover by itself. Retries would keep it overloaded."
+    )
     rows = (
         Evidence("longest survivable outage", 31.9, 60.0, "s", 0.0, "llm"),
         Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
-        "If llm is down longer than 31.9 s, retries keep it overloaded (2.71x capacity). Target: survive 60 s."
+        "If llm is down longer than 31.9 s, it would not recover by itself. "
+        "Retries would push its load to 2.71x capacity. Target: survive 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."
@@ -392,6 +396,22 @@ def test_the_interval_of_a_forecast_is_rounded() -> None:
     assert breach_interval(4.0, 190.0) == "80%: 10 s to 3 min"
     assert breach_interval(5.0, 9.0) == "80%: about 10 s"
     assert breach_interval(95.0, math.inf) == "80%: 2 min to > 30 min"
+
+
+@pytest.mark.parametrize(
+    ("p10", "p50", "p90", "words"),
+    [
+        (10.0, 60.0, 190.0, "80%: 10 s to 3 min"),
+        (95.0, 600.0, None, "80%: 2 min to > 30 min"),
+        (None, 120.0, None, "likely within 5 min"),
+        (None, None, None, "> 30 min"),
+    ],
+)
+def test_without_an_interval_a_risk_has_the_bucket_of_its_median(
+    p10: float | None, p50: float | None, p90: float | None, words: str
+) -> None:
+    seconds = {"p10": p10, "p50": p50, "p90": p90}
+    assert risk_text({"service": "shop/cart", "breach_seconds": seconds}) == f"shop/cart ({words})"
 
 
 def test_a_value_is_rounded_once_as_pages_round_that_of_the_json() -> None:

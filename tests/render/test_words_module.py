@@ -31,6 +31,7 @@ TABLES = (
     "VERDICTS",
     "EMPTY",
     "ACTION_TEXTS",
+    "ROLLBACKS",
     "COURSE",
     "NOW_TEXTS",
     "SIGNAL_NOTES",

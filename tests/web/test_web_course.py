@@ -10,18 +10,24 @@ from tests.web.worlds import contended, contention_incident, healthy_world, serv
 from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.types import Stage
+from foreshock_dashboard.model.verdict.course import Breach
+from foreshock_dashboard.model.verdict.healthy import HealthySince
+from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.pages.now.course import Breach, breach, peak, whole_breach
-from foreshock_dashboard.web.pages.now.healthy import HealthySince, exceedances, healthy_since, peaks
+from foreshock_dashboard.web.pages.now.course import breach, peak
+from foreshock_dashboard.web.pages.now.healthy import exceedances, healthy_since, peaks
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
-from foreshock_dashboard.web.panels.limits import Reading, judged
+from foreshock_dashboard.web.panels.limits import judged
 from foreshock_dashboard.web.panels.timeline import Lane, chosen_incidents, timeline
 from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 
 EMBEDDER, CALLER = service("embedder"), service("rag-api")
 
 
-def staged(world: World, *spans: tuple[str, slice, Stage]) -> ServiceHistory:
+Span = tuple[str, slice, Stage]
+
+
+def staged(world: World, *spans: Span) -> ServiceHistory:
     """A history in which services are in some stages at some grid points, and else healthy."""
     stages = np.zeros((len(world.services), len(world.times)), np.int8)
     for name, points, stage in spans:
@@ -33,16 +39,25 @@ def test_a_breach_with_a_pause_began_before_it() -> None:
     world = contended()
     times = world.times.tolist()
     history = staged(world, ("embedder", slice(10, 13), "breached"), ("embedder", slice(20, None), "breached"))
-    found = breach(history, EMBEDDER, times[5])
-    assert found is not None
-    assert (found.since, found.until) == (times[10], None)
+    assert breach(history, [EMBEDDER], times[5]) == Breach("embedder", times[10], None, pauses=1)
 
 
 def test_the_breaches_of_an_incident_last_from_the_first_to_the_end_of_the_last_of_any_service() -> None:
-    lasting, ended = Breach("embedder", 20.0, None, earlier=False), Breach("rag-api", 12.0, 14.0, earlier=False)
-    assert whole_breach([lasting, ended]) == Breach("rag-api", 12.0, None, earlier=False)
-    assert whole_breach([ended, replace(lasting, until=25.0)]) == replace(ended, until=25.0)
-    assert whole_breach([]) is None
+    """A pause is a time in which none of them breached its SLO."""
+    world = contended()
+    times, both = world.times.tolist(), [EMBEDDER, CALLER]
+
+    def found(*spans: Span) -> Breach | None:
+        return breach(staged(world, *spans), both, times[5])
+
+    first: Span = ("rag-api", slice(12, 14), "breached")
+    second: Span = ("rag-api", slice(30, 32), "breached")
+    assert found(first, ("embedder", slice(20, None), "breached")) == Breach("rag-api", times[12], None, pauses=1)
+    assert found(first, ("embedder", slice(13, 25), "breached"), second) == Breach(
+        "rag-api", times[12], times[32], pauses=1
+    )
+    assert found(first, ("embedder", slice(14, 30), "breached"), second) == Breach("rag-api", times[12], times[32])
+    assert found(("rag-api", slice(12, 14), "degraded")) is None
 
 
 def test_the_peak_of_a_symptom_is_what_it_rose_to_since_the_first_anomaly() -> None:
@@ -138,7 +153,7 @@ def test_what_is_said_of_an_incident_names_no_service_of_another_one() -> None:
     assert situation is not None
     assert situation["incident"]["id"] == first.id
     assert {row.service for row in situation["breached"]} == {"rag-api", "auth"}
-    assert situation["first_breach"] == Breach("rag-api", float(world.times[-12]), None, earlier=False)
+    assert situation["first_breach"] == Breach("rag-api", float(world.times[-12]), None)
     assert situation["at_risk"] == []
     lanes = {
         item.id: {lane.service for lane in timeline(world, first.since, history, chosen).lanes}

@@ -27,11 +27,11 @@ from tests.web.worlds import (
 
 from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import Learning
+from foreshock_dashboard.model.verdict.reading import SloStatus
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
-from foreshock_dashboard.web.panels.vitals import SloStatus
 from foreshock_dashboard.web.state import conditions
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale, why_unknown
 

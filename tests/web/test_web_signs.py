@@ -19,9 +19,9 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import slice_world
 from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.render.verdict.incident_course import recovery_text
 from foreshock_dashboard.stats.runs import long_runs, moving_median
 from foreshock_dashboard.web.pages.now.course import recovery
-from foreshock_dashboard.web.pages.now.sentences import recovery_text
 from foreshock_dashboard.web.panels.suspected_cause import suspected, suspicion
 from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, chosen_incidents, lanes_start, timeline
 from foreshock_dashboard.web.panels.vitals import load_ratios, vitals

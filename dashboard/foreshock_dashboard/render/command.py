@@ -168,9 +168,13 @@ def _roll_back(action: Action) -> Sequence[Sequence[str]]:
 
 
 def _save_policy(service: Service | None) -> str:
-    """Save the policy of a route to a file before it changes: the rollback removes an earlier setting too."""
-    shown = [*_kubectl(service, "get", f"{ENVOY_GATEWAY_OBJECT}{{}}"), "-o", "yaml"]
-    return f"{shlex.join(shown)} > {service.name if service else ''}.yaml"
+    """Save the policy of a route to a file before it changes: the rollback removes an earlier setting too.
+
+    A file with content stays: run again, the command would save the setting that it made.
+    """
+    shown = shlex.join([*_kubectl(service, "get", f"{ENVOY_GATEWAY_OBJECT}{{}}"), "-o", "yaml"])
+    file = f"{service.name if service else ''}.yaml"
+    return f"test -s {file} || {shown} > {file}"
 
 
 def _set_rate_limit(service: Service | None, limit: Mapping[str, object] | None) -> Sequence[Sequence[str]]:

@@ -144,12 +144,13 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`If llm is down longer than 34 s, retries keep it overloaded (4.56x capacity). Target: survive 60 s`."""
+    """`If llm is down longer than 34 s, it would not recover by itself. Retries … 4.56x capacity. Target: …`."""
     outage, load = _latent_figures(incident)
     length = f"longer than {_seconds(outage.value)}" if outage else "for a short time"
     target = f". Target: survive {_seconds(outage.baseline)}" if outage else ""
-    kept = f" ({significant(load.value)}x capacity)" if load else ""
-    return text("If ", incident.service, f" is down {length}, retries keep it overloaded{kept}{target}")
+    kept = f"push its load to {significant(load.value)}x capacity" if load else "keep it overloaded"
+    stays = "it would not recover by itself. Retries would"
+    return text("If ", incident.service, f" is down {length}, {stays} {kept}{target}")
 
 
 def _latent_figures(incident: Incident) -> tuple[Evidence | None, Evidence | None]:

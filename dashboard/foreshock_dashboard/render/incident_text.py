@@ -21,6 +21,7 @@ from foreshock_dashboard.render.units import (
     significant,
     utc_timestamp,
 )
+from foreshock_dashboard.render.words.actions import ACTION_TEXTS, ROLLBACKS
 from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, QUALITIES, UNCERTAIN
 
 MAX_LISTED = 3
@@ -106,7 +107,7 @@ def _action_lines(action: Json) -> Iterator[str]:
     if action["command"]:
         yield f"    Command: {action['command']}"
     if action["revert_command"]:
-        yield f"    Rollback: {action['revert_command']}"
+        yield f"    {ROLLBACKS.get(action['kind'], ACTION_TEXTS['revert'])}: {action['revert_command']}"
 
 
 def cause_label(incident: Json) -> str:

@@ -103,7 +103,7 @@ def _estimated(count: float) -> float:
 def percent(share: float, more: int = 0) -> str:
     """A ratio in percent: `46%`, `0.7%`, `<0.1%`. more: further decimals. Of the value as JSON has it."""
     value = six_digits(share) * 100
-    if 0 < value < 0.1:
+    if 0 < value < 0.05:
         return "<0.1%"
     return f"{value:.{more + (0 if value == 0 or value >= 10 else 1)}f}%"
 

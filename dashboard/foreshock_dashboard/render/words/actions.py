@@ -33,7 +33,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "limit_rate": "Rate-limit {service}[ to {amount:rate} (now {current:rate})]",
     "move_off_gpus": "Move {service} off {gpus}",
     "pause": "Scale {service} [from {current:.0f} ]to 0 replicas (terminates its pods)",
-    "raise_quota": "Raise the quota of pool {target} for [{amount:replicas}|replicas] of {service}",
+    "raise_quota": "Raise the quota of GPU pool {target} for [{amount:replicas}|replicas] of {service}",
     "raise_replica_limit": "Raise the HPA maximum of {service}[ (now {current:.0f} replicas)]",
     "restart": "Restart {service}",
     "restore_timeout": "Restore the previous timeout of {service} for {callee}",
@@ -99,16 +99,21 @@ HOW_TO: Mapping[ActionKind, str] = {
 }
 """Where and how to take the actions without a command, by kind."""
 GATEWAYS: Mapping[ActionKind, str] = {
-    "limit_rate": "For Envoy Gateway: overwrites an existing limit, which the command saves first. "
-    "With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req",
-    "shed_load": "For Envoy Gateway: overwrites an existing fault, which the command saves first. "
-    "With Istio, set an HTTP fault abort in the VirtualService; with NGINX, return 503",
+    "limit_rate": "For Envoy Gateway: overwrites an existing limit. The command saves the policy first, "
+    "unless its file exists. With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req",
+    "shed_load": "For Envoy Gateway: overwrites an existing fault. The command saves the policy first, "
+    "unless its file exists. With Istio, set an HTTP fault abort in the VirtualService; with NGINX, return 503",
 }
 """Which gateway the command of an action is for, and where others have the same setting, by kind."""
 LITELLM = "For LiteLLM, with its command lite: overwrites an existing limit, so save it first"
 """The gateway of a limit per team."""
 NO_ROLLBACK = "To roll back, scale to the number of replicas that the first command shows"
 """Instead of the command that ends a pause."""
+ROLLBACKS: Mapping[ActionKind, str] = {
+    "limit_rate": "Rollback, if there was no limit before",
+    "shed_load": "Rollback, if there was no fault before",
+}
+"""What a rollback is called that removes an earlier setting too, by kind."""
 SIDE_EFFECTS: Mapping[ActionKind, str] = {
     "limit_calls": "Excess requests get HTTP 429",
     "limit_rate": "{rejected} get HTTP 429",
@@ -138,7 +143,6 @@ ACTION_TEXTS: Mapping[str, str] = {
     "copy": "Copy",
     "copy_revert": "Copy rollback",
     "revert": "Rollback",
-    "remove": "Rollback, if there was no limit before",
     "next_step": "Also do step 2.",
     "commands": "Commands",
     "own_effect": "Effect of this step alone",

@@ -52,6 +52,7 @@ ROLES: Mapping[Role, str] = {"suspect": "suspected cause", "affected": "affected
 RISKS: Mapping[Literal["latent"], str] = {"latent": "Latent risk"}
 """Incidents that affect no service yet."""
 COURSE: Mapping[str, str] = {
+    "load": "Extra load since ",
     "anomaly": "Started ",
     "anomaly_and_warning": "Started with an early warning ",
     "vulnerable": "Vulnerable since ",

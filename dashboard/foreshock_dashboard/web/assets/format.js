@@ -116,7 +116,7 @@ const percentText = (ratio, more) => {
   if (!isNumber(ratio)) return NOT_KNOWN;
   const percent = ratio * 100;
   if (percent === 0 || percent >= 10) return `${percent.toFixed(more)}%`;
-  return percent < 0.1 ? "<0.1%" : `${percent.toFixed(more + 1)}%`;
+  return percent < 0.05 ? "<0.1%" : `${percent.toFixed(more + 1)}%`;
 };
 
 /**

@@ -136,7 +136,6 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   copy: "Copy",
   copy_revert: "Copy rollback",
   revert: "Rollback",
-  remove: "Rollback, if there was no limit before",
   next_step: "Also do step 2.",
   commands: "Commands",
   own_effect: "Effect of this step alone",
@@ -147,7 +146,13 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   replay: "Replay: do not run these commands.",
 });
 
+export const ROLLBACKS = /** @type {const} */ ({
+  limit_rate: "Rollback, if there was no limit before",
+  shed_load: "Rollback, if there was no fault before",
+});
+
 export const COURSE = /** @type {const} */ ({
+  load: "Extra load since ",
   anomaly: "Started ",
   anomaly_and_warning: "Started with an early warning ",
   vulnerable: "Vulnerable since ",
@@ -184,7 +189,8 @@ export const NOW_TEXTS = /** @type {const} */ ({
   other_gpus: "Contended GPUs of other services:",
   see_services: "See the timeline.",
   signals_at: "at",
-  above_slo: "Above SLO",
+  recommended: "Recommended",
+  newest_data: "Newest data",
   share: "Used",
   limit: "Limit",
   changes: "around the first anomaly:",

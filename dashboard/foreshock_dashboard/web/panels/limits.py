@@ -9,25 +9,10 @@ from typing import Literal
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
+from foreshock_dashboard.model.verdict.reading import Metric, Reading, Status
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.state.conditions import too_few_requests
-from foreshock_dashboard.web.state.numbers import Row, last_median, rounded
-
-Status = Literal["critical", "warning", "ok", "unknown"]
-Metric = Literal["p95", "error rate", "load"]
-
-
-class Reading(Row):
-    """A metric of a service beside its limit, both in `unit`. usage: value / limit, above 1 beyond it."""
-
-    service: str
-    metric: Metric
-    value: float
-    limit: float
-    limit_kind: Literal["SLO", "safe limit"]
-    unit: Literal["s", "ratio"]
-    usage: float
-    status: Status
+from foreshock_dashboard.web.state.numbers import last_median, rounded
 
 
 def readings(snapshot: Snapshot, stages: Mapping[Service, Stage | None]) -> list[Reading]:

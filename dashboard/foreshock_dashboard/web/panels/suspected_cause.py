@@ -92,12 +92,20 @@ def _peak_rate(item: Incident, world: World) -> str:
     if item.suspect.service not in world.services:
         return ""
     start, end = np.searchsorted(world.times, (item.since, item.recovering_since or world.time)).tolist()
-    values = world.red.rate[world.services.index(item.suspect.service)].astype(np.float64)
-    before, during = values[max(0, start - world.points(BASELINE_SECONDS)) : start], values[start : end + 1]
-    known, peaked = before[np.isfinite(before)], during[np.isfinite(during)]
-    if not len(known) or not len(peaked) or peaked.max() <= np.median(known):
-        return ""
-    return f"request rate peaked at {rate(peaked.max())} (baseline {rate(np.median(known))})"
+    during = world.red.rate[world.services.index(item.suspect.service), start : end + 1].astype(np.float64)
+    peaked, baseline = np.nan_to_num(during).max(initial=0.0), baseline_rate(item, world, item.suspect.service)
+    return f"request rate peaked at {rate(peaked)} (baseline {rate(baseline)})" if peaked > baseline else ""
+
+
+def baseline_rate(item: Incident, world: World, service: Service) -> float:
+    """The normal request rate of a service in req/s: that of the evidence, else the median before; NaN if unknown."""
+    known = (row.baseline for row in item.evidence if row.entity == str(service) and row.metric == "rate")
+    if math.isfinite(baseline := next(known, math.nan)):
+        return baseline
+    start = int(np.searchsorted(world.times, item.since))
+    columns = slice(max(0, start - world.points(BASELINE_SECONDS)), start)
+    before = world.red.rate[world.services.index(service), columns].astype(np.float64)
+    return float(np.nanmedian(before)) if np.isfinite(before).any() else math.nan
 
 
 def _past(item: Incident) -> str:

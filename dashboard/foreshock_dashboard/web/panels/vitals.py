@@ -21,12 +21,11 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import ConditionKind, Floats
+from foreshock_dashboard.model.verdict.reading import Reading, SloStatus, Status
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_words, joined_text, listed
-from foreshock_dashboard.render.units import counted
-from foreshock_dashboard.render.words.services import SLO_COUNTS
 from foreshock_dashboard.stats.robust import moving_average, robust_baseline
-from foreshock_dashboard.web.panels.limits import Reading, Status, judged, readings, worst
+from foreshock_dashboard.web.panels.limits import judged, readings, worst
 from foreshock_dashboard.web.state.conditions import (
     Condition,
     ServiceForecasts,
@@ -76,28 +75,6 @@ class Vital(NamedTuple):
     reading: Reading | None = None
     gpus: int = 0
     peak: Peak | None = None
-
-
-class SloStatus(Row):
-    """Services with an SLO, by state, the worst that applies; and those without one, such as batch jobs.
-
-    few: healthy, with too few requests to judge. unknown: without data. learned: of all with an SLO, those whose SLO
-    is not configured.
-    """
-
-    breached: int
-    degraded: int
-    at_risk: int
-    within: int
-    without: int
-    few: int = 0
-    unknown: int = 0
-    learned: int = 0
-
-    @property
-    def is_all_within(self) -> bool:
-        """Whether every service has an SLO and is within it."""
-        return not any((self.breached, self.degraded, self.at_risk, self.without, self.few, self.unknown))
 
 
 class VitalJson(Row):
@@ -188,42 +165,13 @@ def _kind(found: Mapping[Service, Condition], service: Service) -> ConditionKind
     return found[service].kind if service in found else None
 
 
-def slo_summary(status: SloStatus) -> str:
-    """`All 14 services within SLO`; else their number by state: `10 of 14 services within SLO, 3 without an SLO`.
-
-    A service that is degraded or at risk is still within its SLO: `SLO status: 5 breached, 5 within SLO (2 degraded)`.
-    """
-    rest = _counts(status, "few", "without", "unknown")
-    total = status.within + sum(getattr(status, name) for name in ("few", "without", "unknown"))
-    breached, troubled = _counts(status, "breached"), _counts(status, "degraded", "at_risk")
-    if breached or troubled:
-        count = status.within + status.degraded + status.at_risk
-        of_them = f" ({', '.join(troubled)})" if troubled else ""
-        within = [f"{count} {SLO_COUNTS['within']}{of_them}"] if count else []
-        return f"SLO status: {', '.join([*breached, *within, *rest])}"
-    if status.is_all_within:
-        return f"All {counted(total, 'service')} within SLO"
-    if not status.within and len(rest) == 1:
-        return f"{counted(total, 'service')} {rest[0].split(' ', 1)[1]}"
-    return ", ".join([f"{status.within} of {counted(total, 'service')} within SLO", *rest])
-
-
-def cluster_summary(snapshot: Snapshot, history: ServiceHistory) -> str:
-    """`By cluster: eu 10 services, 1 in breach; us 3 services.`; "" where the page has not several clusters."""
-    clusters = () if snapshot.clusters else clusters_of(snapshot)
-    if len(clusters) < 2:
-        return ""
-    stages, counts = history.now(), []
-    for cluster in clusters:
+def services_by_cluster(snapshot: Snapshot, history: ServiceHistory) -> Mapping[str, tuple[int, int]]:
+    """The services of each cluster, and those in breach of their SLO; empty where the page has not several clusters."""
+    clusters, stages, counts = () if snapshot.clusters else clusters_of(snapshot), history.now(), {}
+    for cluster in clusters if len(clusters) > 1 else ():
         own = [service for service in snapshot.services if service.cluster == cluster]
-        breached = sum(stages.get(service) == "breached" for service in own)
-        counts.append(f"{cluster} {counted(len(own), 'service')}" + (f", {breached} in breach" if breached else ""))
-    return f"By cluster: {'; '.join(counts)}."
-
-
-def _counts(status: SloStatus, *names: str) -> list[str]:
-    """The counts that are not zero: `1 with low traffic`."""
-    return [f"{count} {SLO_COUNTS[name]}" for name in names if (count := getattr(status, name))]
+        counts[cluster] = len(own), sum(stages.get(service) == "breached" for service in own)
+    return counts
 
 
 def _slo_tile(status: SloStatus, named: Sequence[Service], *, unknown: bool) -> VitalJson:

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from foreshock_dashboard.model.incident import Severity, State
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.verdict.reading import Metric
 from foreshock_dashboard.render.action import action_clauses
 from foreshock_dashboard.render.clause import in_sentence, joined_text
 from foreshock_dashboard.render.incident_summary import cause_name, is_load_condition
-from foreshock_dashboard.web.panels.limit_text import reading_text
-from foreshock_dashboard.web.panels.limits import Metric, readings, worst
+from foreshock_dashboard.render.verdict.reading_text import reading_text
+from foreshock_dashboard.web.panels.limits import readings, worst
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.numbers import Row
 

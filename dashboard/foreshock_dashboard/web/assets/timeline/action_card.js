@@ -4,14 +4,14 @@ import { fact, h, unbrokenWords } from "#web/assets/dom.js";
 import { inWords, unbroken } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { ACTION_TEXTS } from "#web/assets/words.js";
+import { ACTION_TEXTS, ROLLBACKS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Action} Action */
 
 const NARROW = matchMedia("(max-width: 600px)");
-/** Characters of a command that fit on one line. */
-const MAX_LINE_LENGTH = 120;
+/** Characters of a command that fit on one line, as in `action_card.css`. */
+const MAX_LINE_LENGTH = 112;
 
 /**
  * A command as shown: a long one continues on a line per command and before its patch, so that no JSON breaks. A phone
@@ -21,22 +21,27 @@ const MAX_LINE_LENGTH = 120;
 export const commandLines = (command) =>
   NARROW.matches || command.length <= MAX_LINE_LENGTH
     ? command
-    : command.replaceAll(" && ", " &&\n").replaceAll(/ (?=--(?:patch|json) )/g, " \\\n  ");
+    : command.replaceAll(/ (&&|\|\|) /g, " $1\n").replaceAll(/ (?=--(?:patch|json) )/g, " \\\n  ");
 
 /**
  * A command with the button that copies it, in one line.
  * @param {string} name
  * @param {string} command
  * @param {string} copy what the button says
+ * @param {string} text of the action, in the name of the button: a page has several
  */
-const commandFact = (name, command, copy) =>
+const commandFact = (name, command, copy, text) =>
   fact(
     name,
     h(
       "div",
       { class: "command" },
       h("code", { title: ACTION_TEXTS.names }, unbrokenWords(commandLines(command))),
-      h("button", { type: "button", class: "quiet", title: command, "data-copy": command }, copy),
+      h(
+        "button",
+        { type: "button", class: "quiet", title: command, "aria-label": `${copy}: ${text}`, "data-copy": command },
+        copy,
+      ),
     ),
   );
 
@@ -73,18 +78,16 @@ const effectRows = ({ change, when, side_effect }, service, more = null) => {
   );
 };
 
+/** By kind of action. @type {Partial<Record<string, string>>} */
+const REMOVALS = ROLLBACKS;
+
 /** @param {Action} action */
-const commandRows = ({ command, revert_command: revert, how }) => {
+const commandRows = ({ kind, text, command, revert_command: revert, how }) => {
   const manual = how ? h("dl", { class: "facts" }, fact(ACTION_TEXTS.how, `${how}.`)) : null;
   if (!command) return manual;
-  const commands = h("dl", { class: "facts" }, commandFact(ACTION_TEXTS.command, command, ACTION_TEXTS.copy));
-  const removes = revert?.includes('"rateLimit":null'); // an earlier limit too
-  const rollback = revert
-    ? folded(
-        ACTION_TEXTS.revert,
-        commandFact(removes ? ACTION_TEXTS.remove : ACTION_TEXTS.revert, revert, ACTION_TEXTS.copy_revert),
-      )
-    : null;
+  const commands = h("dl", { class: "facts" }, commandFact(ACTION_TEXTS.command, command, ACTION_TEXTS.copy, text));
+  const removal = REMOVALS[kind] ?? ACTION_TEXTS.revert;
+  const rollback = revert ? folded(removal, commandFact(removal, revert, ACTION_TEXTS.copy_revert, text)) : null;
   if (!NARROW.matches) return [manual, commands, rollback];
   return h("div", { class: "commands" }, commands, rollback, how ? unfolds(ACTION_TEXTS.how, `${how}.`) : null);
 };
@@ -133,7 +136,8 @@ const actionItem = (actions, i, { joint, steps, isOptional, service }) => {
       : null;
   const commands = commandRows(action);
   if (NARROW.matches && i) {
-    const when = action.when ? h("span", { class: "muted" }, `, ${ACTION_TEXTS.takes_effect} ${action.when}`) : null;
+    const takes = h("span", { class: "unbroken" }, ACTION_TEXTS.takes_effect);
+    const when = action.when ? h("span", { class: "muted" }, ", ", takes, ` ${unbroken(action.when)}`) : null;
     return h("li", kind, unfolds([title, when], rows, outcome, commands));
   }
   return h(

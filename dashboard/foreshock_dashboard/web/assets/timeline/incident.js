@@ -2,7 +2,7 @@
 import { link, pageHref, serviceLink, slowestTracesHref } from "#web/assets/address.js";
 import { timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
-import { formatDuration, isNumber } from "#web/assets/format.js";
+import { formatDuration, isNumber, uncapitalized } from "#web/assets/format.js";
 import { healthState, RESOLVED_SIGN } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { CAUSES, COURSE, LOCAL_CAUSES, NOW_TEXTS, RISKS, SEVERITIES, STATES } from "#web/assets/words.js";
@@ -38,7 +38,8 @@ const breachOf = (service) => [COURSE.when, serviceLink(service), COURSE.breache
 
 /**
  * When an incident began, opened, breached an SLO, and paged: "Started 08:40:20 (4 min 23 s ago) → early warning
- * 08:40:40 → paged 08:44:10 for serving/gateway". Evidence that began after the page is that of a later cause.
+ * 08:40:40 → paged 08:44:10 for serving/gateway". Load that rose before stands first. Evidence that began after the page
+ * is that of a later cause.
  * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details & { service: string }>} incident
  * @param {number | null} now Unix seconds
  * @param {{ service: string, since: number } | null} [breach] the first one, of whichever service
@@ -46,10 +47,14 @@ const breachOf = (service) => [COURSE.when, serviceLink(service), COURSE.breache
 export const courseOf = (incident, now, breach = null) => {
   const { since, opened, paged, service, paged_service, affected, evidence = [] } = incident;
   const isLatent = affected?.length === 0;
-  const start = opened > since ? COURSE.anomaly : COURSE.anomaly_and_warning;
+  const anomaly = opened > since ? COURSE.anomaly : COURSE.anomaly_and_warning;
+  const start = isLatent ? COURSE.vulnerable : anomaly;
+  const first = firstOf(evidence);
+  const hasLoadBefore = !isLatent && first < since && first > 0; // more requests alone begin no incident
   const isPage = breach !== null && paged !== null && Math.abs(breach.since - paged) <= SAME_EVENT_SECONDS;
   return [
-    isLatent ? COURSE.vulnerable : start,
+    hasLoadBefore ? [COURSE.load, timeElement(first, now), " → "] : null,
+    hasLoadBefore ? uncapitalized(start) : start,
     timeElement(since, now),
     ` (${formatDuration((now ?? since) - since)}${isLatent ? "" : COURSE.ago})`,
     [
@@ -63,7 +68,7 @@ export const courseOf = (incident, now, breach = null) => {
     ]
       .sort((one, other) => (one.at ?? 0) - (other.at ?? 0))
       .map(({ at, name, of }) => (at === null ? null : [name, timeElement(at, now), of])),
-    paged === null || firstOf(evidence) <= paged ? null : [COURSE.updated, timeElement(firstOf(evidence), now)],
+    paged === null || first <= paged ? null : [COURSE.updated, timeElement(first, now)],
   ];
 };
 

@@ -249,13 +249,17 @@ const laneStrip = (lane, data, y, scale) => {
 };
 
 /**
- * The intervals that begin with a mark: those of a later stage than the one before.
+ * The intervals that begin with a mark: those of a later stage than the one before, and relapses after a pause, but not
+ * each of many short anomalies.
  * @param {Lane} lane
  * @param {Timeline} data
  */
 export const markedIntervals = ({ intervals }, { start }) => {
   const shown = intervals.filter(([, end]) => end >= start);
-  return shown.filter(([, , stage], i) => (shown[i - 1]?.[2] ?? -1) < stage);
+  return shown.filter(([since, , stage], i) => {
+    const [, until, before] = shown[i - 1] ?? [0, 0, -1];
+    return before < stage || (before === stage && until < since && stage > 1);
+  });
 };
 
 /**

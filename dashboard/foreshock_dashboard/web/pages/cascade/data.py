@@ -17,9 +17,9 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.verdict.reading_text import lane_figures
 from foreshock_dashboard.render.words.signals import SIGNAL_HINTS
 from foreshock_dashboard.web.panels.at_risk import MAX_BREACH_SECONDS, AtRiskRow, at_risk_next
-from foreshock_dashboard.web.panels.limit_text import lane_figures
 from foreshock_dashboard.web.panels.limits import readings
 from foreshock_dashboard.web.panels.suspected_cause import suspected
 from foreshock_dashboard.web.panels.timeline import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -14,13 +13,15 @@ from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.verdict.course import Breach, Peak, Recovery
+from foreshock_dashboard.model.verdict.reading import Metric
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.stats.runs import moving_median
-from foreshock_dashboard.web.panels.limits import Metric
 from foreshock_dashboard.web.panels.neighbor_time import neighbor_time
+from foreshock_dashboard.web.panels.suspected_cause import baseline_rate
 from foreshock_dashboard.web.panels.timeline import RELATED_BEFORE_SECONDS
-from foreshock_dashboard.web.state.numbers import Row, number, rounded
-from foreshock_dashboard.web.state.stages import Interval, ServiceHistory
+from foreshock_dashboard.web.state.numbers import number, rounded
+from foreshock_dashboard.web.state.stages import ServiceHistory
 
 MAX_RECOVERED_RATIO = 0.7
 """Request rate over its peak below which load explains a recovery."""
@@ -28,75 +29,24 @@ BEFORE_SECONDS = 900.0
 """Time before the first anomaly whose median is the value that a symptom rose from."""
 
 
-class Breach(Row):
-    """The SLO breaches of a service during an incident, from the first to the last; until: None while one lasts.
-
-    In Unix seconds. earlier: whether the first began before `since`, which is then the first time that was looked at.
-    """
-
-    service: str
-    since: float
-    until: float | None
-    earlier: bool
-
-
-class Peak(Row):
-    """The worst value of the symptom of an incident. before: its normal value. Values in `unit`; None if unknown."""
-
-    metric: Metric
-    unit: Literal["s", "ratio"]
-    before: float | None
-    peak: float
-    limit: float | None
-
-
-class Recovery(Row):
-    """A figure that returns from its worst value of an incident: request rate (req/s), ready replicas, or GPU time.
-
-    GPU time: the mean over the GPUs of the suspected cause, 0 to 1. is_back: whether it is near its normal value;
-    since: Unix seconds from which on it is.
-    """
-
-    service: str
-    signal: Literal["request rate", "ready replicas", "GPU time"]
-    worst: float
-    now: float
-    is_back: bool = True
-    since: float | None = None
-
-
-def breach(history: ServiceHistory, service: Service, onset: float) -> Breach | None:
-    """The SLO breaches of a service from the onset of an incident (Unix seconds) on; None without one."""
-    breached = _breached(history, service, onset)
-    if not breached:
-        return None
-    since, until = breached[0].start, breached[-1].end
-    lasts = history.now()[service] == "breached"
-    return Breach(
-        str(service),
-        round(since, 3),
-        None if lasts else round(until, 3),
-        earlier=bool(since <= history.times[0]),
-    )
-
-
-def whole_breach(breaches: Collection[Breach]) -> Breach | None:
-    """The SLO breaches of an incident as one: of the service that was first, until none lasts; None without any."""
-    if not breaches:
-        return None
-    ends = [found.until for found in breaches]
-    until = None if None in ends else max(end for end in ends if end is not None)
-    return replace(min(breaches, key=lambda found: (found.since, found.service)), until=until)
-
-
-def _breached(history: ServiceHistory, service: Service, onset: float) -> list[Interval]:
-    if service not in history.services:
-        return []
-    return [
-        interval
+def breach(history: ServiceHistory, services: Collection[Service], onset: float) -> Breach | None:
+    """The SLO breaches of services from the onset of an incident (Unix seconds) on, as one; None without any."""
+    spells = sorted(
+        (interval.start, str(service), interval.end)
+        for service in services
         for interval in history.intervals(service)
         if interval.stage == "breached" and interval.end >= onset - RELATED_BEFORE_SECONDS
-    ]
+    )
+    if not spells:
+        return None
+    (since, first, until), pauses = spells[0], 0
+    for start, _, end in spells:
+        pauses += start > until
+        until = max(until, end)
+    stages = history.now()
+    lasts = any(stages[service] == "breached" for service in services)
+    earlier = bool(since <= history.times[0])
+    return Breach(first, round(since, 3), None if lasts else round(until, 3), earlier, pauses)
 
 
 def peak(world: World, item: Incident, slo: ServiceSlo | None) -> Peak | None:
@@ -130,10 +80,10 @@ def _peak(
     if not len(worst):
         return None
     before, symptom = _known(values[start:first]), item.summary.symptom
-    level = float(np.median(before)) if len(before) else math.nan
+    level = number(float(np.median(before))) if len(before) else None
     if symptom is not None and not symptom.operation and math.isfinite(symptom.baseline):
-        level = symptom.baseline if symptom.signal == metric.replace(" ", "_") else level
-    return Peak(metric, unit, number(level), rounded(float(worst.max())), number(limit))
+        level = number(symptom.baseline) if symptom.signal == metric.replace(" ", "_") else level
+    return Peak(metric, unit, level, rounded(float(worst.max())), number(limit))
 
 
 def recovery(world: World, item: Incident) -> list[Recovery]:
@@ -149,7 +99,10 @@ def recovery(world: World, item: Incident) -> list[Recovery]:
     if service in world.services:
         rate = _known(world.red.rate[world.services.index(service), columns])
         if len(rate) and rate[-1] < MAX_RECOVERED_RATIO * rate.max():
-            found.append(Recovery(str(service), "request rate", rounded(float(rate.max())), rounded(float(rate[-1]))))
+            rates = rounded(float(rate.max())), rounded(float(rate[-1]))
+            found.append(
+                Recovery(str(service), "request rate", *rates, baseline=number(baseline_rate(item, world, service)))
+            )
     if world.capacity and item.service in world.capacity.services:
         ready = _known(world.capacity.ready[world.capacity.services.index(item.service), columns])
         if len(ready) and ready[-1] > ready.min():

@@ -14,14 +14,16 @@ from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import HEALTH_ORDER, Stage
+from foreshock_dashboard.model.verdict.healthy import Exceedance
+from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.capacity_text import shortage_text
+from foreshock_dashboard.render.verdict.platform import closest_before, too_few_text, uncounted
+from foreshock_dashboard.render.verdict.reading_text import lane_figures, reading_text
 from foreshock_dashboard.render.words.panels import NOW_TEXTS
-from foreshock_dashboard.web.pages.now.healthy import Exceedance, exceedances, peaks
-from foreshock_dashboard.web.pages.now.sentences import closest_before, too_few_text, uncounted_text
+from foreshock_dashboard.web.pages.now.healthy import exceedances, peaks
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
-from foreshock_dashboard.web.panels.limit_text import lane_figures, reading_text
-from foreshock_dashboard.web.panels.limits import Reading, judged, readings
+from foreshock_dashboard.web.panels.limits import judged, readings
 from foreshock_dashboard.web.panels.timeline import (
     MAX_LANES,
     Timeline,
@@ -197,15 +199,15 @@ def now(
         lanes = replace(lanes, lanes=[], hidden=0)
     breached = np.any(history.stages == STAGES.index("breached"), axis=1)
     counted = {str(who) for who, found in zip(history.services, breached.tolist(), strict=True) if found}
-    uncounted = [
+    above_slo = [
         found for found in exceedances(world, snapshot.forecast.slos, spark_seconds) if found.service not in counted
     ]
     if verdict_.state == "healthy":  # what is over has no value now: the worst that it had
         worst = peaks(world, snapshot.forecast.slos, lanes.lanes)
         past = {row.service: f"peak {reading_text(row)}" for row in worst}
         closest_fact = closest_before(max(worst, key=lambda row: row.usage, default=None), world.time - start)
-        above = ((NOW_TEXTS["above_slo"], uncounted_text(uncounted[:MAX_UNCOUNTED])),) if uncounted else ()
-        shared["verdict"] = replace(verdict_, facts=(*verdict_.facts, *closest_fact, *above)).payload()
+        facts = (*verdict_.facts, *closest_fact, *uncounted(above_slo[:MAX_UNCOUNTED]))
+        shared["verdict"] = replace(verdict_, facts=facts).payload()
         for lane in lanes.lanes:
             lane.slo = past.get(lane.service, lane.slo)
     in_lanes: dict[str, int] = {}
@@ -218,7 +220,7 @@ def now(
         of_others = set()
     wanted = sum(row.id in in_lanes or (_affected(row) and row.id not in of_others) for row in rows)
     shown = min(len(rows), MAX_ROWS, max(1 if verdict_.situation else MIN_ROWS, wanted))
-    notes = {found.service: too_few_text(found) for found in uncounted}
+    notes = {found.service: too_few_text(found) for found in above_slo}
     contended = any(item.cause == "gpu_contention" for item in current)
     return {
         **shared,
@@ -238,7 +240,7 @@ def now(
             )
             for row in rows[:shown]
         ],
-        "uncounted": uncounted,
+        "uncounted": above_slo,
         "hidden": len(rows) - shown,
         "gpus": {"busy": packed(whole_percents(newest(world.utilization))), "gpu_wait": packed(serving_wait(world))},
         "tenants": {"busy": packed(newest(busy)), "gpu_wait": packed(newest(gpu_wait))},

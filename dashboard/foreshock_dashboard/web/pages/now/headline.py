@@ -10,6 +10,8 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
+from foreshock_dashboard.model.verdict.course import Breach, Peak
+from foreshock_dashboard.model.verdict.reading import Metric, Reading
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, joined_text, text
 from foreshock_dashboard.render.incident_summary import (
@@ -21,11 +23,11 @@ from foreshock_dashboard.render.incident_summary import (
     is_load_condition,
     slo_outlook,
 )
-from foreshock_dashboard.web.pages.now.course import Breach, Peak, breach, peak, whole_breach
-from foreshock_dashboard.web.pages.now.sentences import headline_figure
-from foreshock_dashboard.web.panels.limit_text import reading_text
-from foreshock_dashboard.web.panels.limits import Metric, Reading, worst
-from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incident
+from foreshock_dashboard.render.verdict.incident_course import headline_figure
+from foreshock_dashboard.render.verdict.reading_text import reading_text
+from foreshock_dashboard.web.pages.now.course import breach, peak
+from foreshock_dashboard.web.panels.limits import worst
+from foreshock_dashboard.web.panels.timeline import chosen_incident
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 WITHIN_SLO_AGAIN = "is within its SLO again"
@@ -37,8 +39,8 @@ class Headline(NamedTuple):
 
     service: its subject. figure: the value beside its limit. own: the metric of the incident's own service that uses
     most of its SLO. reading: the metric of the headline. is_forecast: whether it is that of a forecast, which the
-    clauses state; outlook: the forecast beside a load, else "". beyond: services that breach their SLO. breaches: of
-    each service; whole: of all. peak: of what recovers.
+    clauses state; outlook: the forecast beside a load, else "". beyond: services that breach their SLO; breached: those
+    that did since the first anomaly; whole: their breaches. peak: of what recovers.
     """
 
     service: Service
@@ -51,7 +53,7 @@ class Headline(NamedTuple):
     outlook: str
     is_over: bool
     beyond: tuple[Service, ...]
-    breaches: Mapping[Service, Breach]
+    breached: tuple[Service, ...]
     whole: Breach | None
     peak: Peak | None
 
@@ -94,8 +96,9 @@ def headline(
         reading = worst(found, "load", service=subject) or reading
     chosen = chosen_incident(snapshot, item)
     beyond = tuple(service for service, stage in stages.items() if stage == "breached" and chosen.may_have(service))
-    breaches = _breaches(history, chosen)
-    whole = whole_breach(breaches.values())
+    may_breach = tuple(filter(chosen.may_have, history.anomalous_services())) if history else ()
+    breached = tuple(service for service in may_breach if history and breach(history, [service], item.since))
+    whole = breach(history, breached, item.since) if history else None
     # the incident fires until its signals are normal again, a little longer than the last breach
     is_over = whole is not None and whole.until is not None
     if is_over and item.state == "firing" and subject == item.service:
@@ -111,7 +114,7 @@ def headline(
         figure += slo_outlook(item, reading_text(own, learned=learned) if own else "")
     outlook = breach_forecast(item) if is_load else ""
     return Headline(
-        subject, said, figure, learned, own, reading, ahead_of_breach, outlook, is_over, beyond, breaches, whole, top
+        subject, said, figure, learned, own, reading, ahead_of_breach, outlook, is_over, beyond, breached, whole, top
     )
 
 
@@ -123,14 +126,3 @@ def _subject(item: Incident, own: Reading | None, found: Sequence[Reading]) -> S
     usages = {service: reading for service in near if (reading := worst(found, *SLO_METRICS, service=service))}
     beyond = [service for service, reading in usages.items() if reading.status == "critical"]
     return max(beyond, key=lambda service: (usages[service].usage, service), default=item.service)
-
-
-def _breaches(history: ServiceHistory | None, chosen: ChosenIncidents) -> dict[Service, Breach]:
-    """The SLO breaches of the services that an incident may have, since its first anomaly."""
-    (item,) = chosen.incidents
-    services = filter(chosen.may_have, history.anomalous_services()) if history else ()
-    return {
-        service: found
-        for service in services
-        if history and (found := breach(history, service, item.since)) is not None
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -11,38 +10,14 @@ from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
 from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.snapshot import Snapshot
+from foreshock_dashboard.model.verdict.healthy import Coverage, Ended, Exceedance, HealthySince
+from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.panels.limits import Reading, reading
+from foreshock_dashboard.web.panels.limits import reading
 from foreshock_dashboard.web.panels.timeline import Lane
-from foreshock_dashboard.web.state.numbers import Row
+from foreshock_dashboard.web.state.conditions import too_few_requests
+from foreshock_dashboard.web.state.freshness import Freshness
 from foreshock_dashboard.web.state.stages import ServiceHistory
-
-Ended = Literal["early_warning", "incident", "breach"]
-
-
-class HealthySince(Row):
-    """Unix seconds since when no service breaches its SLO, or at least since then: no longer was looked at.
-
-    ended: what ended then; None with `at_least`.
-    """
-
-    at: float
-    at_least: bool
-    ended: Ended | None
-
-
-class Exceedance(Row):
-    """A p95 above the SLO that is no breach of it, as too few requests show it.
-
-    since: Unix seconds; seconds: of the longest run above the SLO. requests: in the SLO window of a minute during it,
-    at most; needed: for a breach.
-    """
-
-    service: str
-    since: float
-    seconds: float
-    requests: float
-    needed: float
 
 
 def healthy_since(snapshot: Snapshot, history: ServiceHistory) -> HealthySince | None:
@@ -112,3 +87,12 @@ def peaks(world: World, slos: Sequence[ServiceSlo], lanes: Sequence[Lane]) -> li
         elif slo.seconds > 0:
             found.append(reading(slo.service, "p95", p95, slo.seconds, "s", lasting=False))
     return found
+
+
+def coverage(snapshot: Snapshot, world: World, seen: Freshness) -> Coverage:
+    """The data on which a healthy verdict rests."""
+    slos, targets, gpus = snapshot.forecast.slos, len(world.targets), len(world.gpus)
+    few = sorted(too_few_requests(world) & {slo.service for slo in slos}, key=str)
+    learned = sum(slo.learned for slo in slos)
+    fresh = targets - len(seen.stale_targets), gpus - len(seen.stale_gpus)
+    return Coverage(fresh[0], targets, fresh[1], gpus, tuple(few), len(slos), learned)

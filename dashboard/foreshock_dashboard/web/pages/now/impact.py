@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
@@ -12,20 +11,8 @@ from foreshock_dashboard.analysis.incidents.request_impact import latency_quanti
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.verdict.course import Impact
 from foreshock_dashboard.model.world import World
-
-
-class Impact(NamedTuple):
-    """An estimate: requests to services in a time range, and those that failed or were too slow.
-
-    services: the one with most of those first. limit: of one service, its SLO in seconds, else NaN.
-    """
-
-    services: tuple[Service, ...]
-    requests: float
-    failed: float
-    slow: float
-    limit: float = math.nan
 
 
 def impact(

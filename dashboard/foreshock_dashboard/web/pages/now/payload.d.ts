@@ -93,6 +93,8 @@ export interface Verdict {
   notes: Clause[][];
   /** Latent ones, which affect no service yet. */
   risks: Clause[][];
+  /** The first action against them. */
+  remedy: Clause[];
   since: number | null;
   situation: Situation | null;
   closest: Reading[];

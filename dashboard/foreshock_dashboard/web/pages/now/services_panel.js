@@ -8,7 +8,6 @@ import {
   formatPercent,
   formatRate,
   formatSeconds,
-  formatValue,
   inWords,
   isNumber,
   NOT_KNOWN,
@@ -42,14 +41,20 @@ const limitCell = ({ closest, p95, slo, learned }) => {
   );
 };
 
+/**
+ * @param {Reading} reading
+ * @returns {[value: string, limit: string]}
+ */
+const valueAndLimit = ({ metric, value, limit, unit }) =>
+  metric === "load" ? [formatLoad(value), formatLoad(limit)] : formatApart(value, limit, unit);
+
 /** @param {Reading} reading */
-const limitText = ({ metric, value, limit, unit, status, limit_kind }) => {
-  const [shown, reference] =
-    metric === "load" ? [formatLoad(value), formatLoad(limit)] : formatApart(value, limit, unit);
+const limitText = (reading) => {
+  const [shown, reference] = valueAndLimit(reading);
   return [
-    `${metric} `,
-    h("span", { class: VALUE_CLASSES[status] }, unbroken(shown)),
-    h("span", { class: "muted" }, unbroken(` (${limit_kind} ${reference})`)),
+    `${reading.metric} `,
+    h("span", { class: VALUE_CLASSES[reading.status] }, unbroken(shown)),
+    h("span", { class: "muted" }, unbroken(` (${reading.limit_kind} ${reference})`)),
   ];
 };
 
@@ -92,9 +97,7 @@ const serviceRow = (service, range) => {
  * @param {string} range of the sparkline
  */
 const closestRow = ({ id, rate, closest, slo, spark, note }, range) => {
-  const { metric, value, limit, limit_kind, unit } = closest ?? {};
-  const show = (/** @type {number | undefined} */ shown) =>
-    metric === "load" ? formatLoad(shown) : formatValue(shown, unit ?? "s");
+  const [value, limit] = closest ? valueAndLimit(closest) : [];
   const ratio = closest ? shownRatio(closest) : null;
   return h(
     "tr",
@@ -115,8 +118,8 @@ const closestRow = ({ id, rate, closest, slo, spark, note }, range) => {
           ]
         : NOT_KNOWN,
     ),
-    h("td", { class: "limit-cell" }, closest ? unbroken(`${metric} ${show(value)}`) : NOT_KNOWN),
-    h("td", { class: "muted" }, closest ? unbroken(`${limit_kind} ${show(limit)}`) : NOT_KNOWN),
+    h("td", { class: "limit-cell" }, closest ? unbroken(`${closest.metric} ${value}`) : NOT_KNOWN),
+    h("td", { class: "muted" }, closest ? unbroken(`${closest.limit_kind} ${limit}`) : NOT_KNOWN),
     h("td", { class: "minor" }, formatRate(rate)),
     h(
       "td",

@@ -82,12 +82,12 @@ const hasNoErrors = ({ value, unit, limit_kind }) => value === 0 && unit === "ra
 const isRatio = ({ limit_kind, usage }) => limit_kind === "SLO" && isNumber(usage);
 
 /**
- * Value over limit, of the two as they are shown.
+ * Value over limit, of the two as they are shown, unless they are shown alike.
  * @param {Pick<Tile, "value" | "limit" | "unit" | "usage">} tile
  */
 export const shownRatio = ({ value, limit, unit, usage }) => {
   const ratio = shownValue(value ?? 0, unit) / shownValue(limit ?? 0, unit);
-  return isNumber(ratio) ? ratio : (usage ?? 0);
+  return isNumber(ratio) && (ratio !== 1 || value === limit) ? ratio : (usage ?? 0);
 };
 
 /** @param {Tile} tile */

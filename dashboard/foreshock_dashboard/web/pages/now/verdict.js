@@ -19,6 +19,7 @@ import {
 } from "#web/assets/timeline/incident.js";
 import { responseLine } from "#web/assets/timeline/response.js";
 import { healthState, hiddenSign } from "#web/assets/timeline/signs.js";
+import * as timeRange from "#web/assets/widgets/time_range.js";
 import { CONFIDENCE_LEVELS, COURSE, NOW_TEXTS, TILE_TEXTS, VERDICTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
@@ -64,7 +65,6 @@ const situationFacts = (situation, risks, now) => {
   const { state, actions } = incident;
   const isRecovering = state === "recovering";
   const followUps = actions.filter(({ kind }) => kind !== "restart");
-  const owners = ownerFact([incident.suspect.service, incident.service]);
   return [
     furtherIncidents(situation),
     h(
@@ -93,7 +93,6 @@ const situationFacts = (situation, risks, now) => {
       causeFact(suspected, incident),
       origin ? fact("Origin", serviceLink(origin.service), ` ${origin_text}`) : null,
     ),
-    owners ? h("dl", { class: "facts owners" }, owners) : null,
     isRecovering ? null : actionCard(actions.slice(0, MAX_ACTIONS), undefined, false, situation.service),
     h(
       "dl",
@@ -105,7 +104,8 @@ const situationFacts = (situation, risks, now) => {
     ),
     h(
       "dl",
-      { class: "facts changes" },
+      { class: "facts" },
+      ownerFact([incident.suspect.service, incident.service]),
       isRecovering && followUps.length && !situation.changes.length ? null : fact("Changes", recentChanges(situation)),
     ),
     risks.length
@@ -193,10 +193,20 @@ const latentRisks = (risks) => [
 /**
  * @param {Verdict} verdict
  * @param {number} now
+ * @param {number | null} dataTime of the newest data, where that is shown as it becomes older; Unix seconds
  */
-const healthyFacts = ({ state, lead, coverage, since, facts, risks, resolved }, now) => [
+const healthyFacts = ({ state, lead, coverage, since, facts, risks, remedy, resolved }, now, dataTime) => [
   lead ? h("p", { class: "lead" }, unbroken(lead)) : null,
-  coverage.length ? h("p", { class: "coverage" }, linked(coverage)) : null,
+  coverage.length
+    ? h(
+        "p",
+        { class: "coverage" },
+        dataTime === null
+          ? null
+          : `${NOW_TEXTS.newest_data} ${unbroken(formatDuration(now - dataTime))}${COURSE.ago}. `,
+        linked(coverage),
+      )
+    : null,
   state === "unknown" && since
     ? h(
         "p",
@@ -211,6 +221,7 @@ const healthyFacts = ({ state, lead, coverage, since, facts, risks, resolved }, 
     { class: "facts" },
     facts.map(({ label, clauses }) => fact(label, linked(clauses))),
     risks.length ? fact("Latent risk", latentRisks(risks)) : null,
+    remedy.length ? fact(NOW_TEXTS.recommended, linked(remedy)) : null,
     resolved ? fact(lastOf(resolved), resolvedIncident(resolved, now)) : null,
   ),
 ];
@@ -251,7 +262,7 @@ const links = ({ incident }) =>
       h("span", { class: "badge-note" }, ` (${plural(incident.evidence.length, "signal")})`),
     ),
     h("a", { href: runbookHref(incident) }, "Runbook"),
-    link(incidentHref(incident.id), "Cascade"),
+    h("span", { class: "wide-only" }, link(incidentHref(incident.id), "Cascade")),
     incident.state === "firing" ? null : h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
   );
 
@@ -275,7 +286,7 @@ const figureTitle = ({ learned }) => (learned ? TILE_TEXTS.learned_slo : null);
  * @param {NowData} data
  * @param {number} now
  */
-export const drawVerdict = ({ verdict }, now) => {
+export const drawVerdict = ({ verdict, data_time, bounds }, now) => {
   const { state, clauses, notes, situation } = verdict;
   const note = situation?.badge_note ? ` · ${situation.badge_note}` : "";
   const words = `${situation?.badge ?? STATE_WORDS[state] ?? state}${note}`;
@@ -289,7 +300,7 @@ export const drawVerdict = ({ verdict }, now) => {
       h("span", null, situation?.badge ?? words),
       note ? h("span", { class: "badge-note" }, note) : null,
     ),
-    situation ? [responseLine(situation.incident.id, now), links(situation)] : null,
+    situation ? [links(situation), responseLine(situation.incident.id, now)] : null,
   );
   put(
     byId("headline"),
@@ -298,7 +309,9 @@ export const drawVerdict = ({ verdict }, now) => {
   );
   put(
     byId("verdict-detail"),
-    situation ? situationFacts(situation, verdict.risks, now) : healthyFacts(verdict, now),
+    situation
+      ? situationFacts(situation, verdict.risks, now)
+      : healthyFacts(verdict, now, timeRange.isLive() && !bounds ? data_time : null),
     notes.map((note) => h("p", { class: "note" }, clausesText(note))),
   );
 };

@@ -16,33 +16,31 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Stage
+from foreshock_dashboard.model.verdict.course import Breach
+from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.action import action_clauses
 from foreshock_dashboard.render.change import no_changes, recent_change_clauses
-from foreshock_dashboard.render.clause import Text, in_words, listed, place, text, time
-from foreshock_dashboard.render.incident_summary import (
-    BREACHES_SLO,
-    summary_clauses,
-)
-from foreshock_dashboard.render.units import counted, minutes_of, plural
-from foreshock_dashboard.render.words.panels import EMPTY, NOW_TEXTS
-from foreshock_dashboard.web.pages.now.course import Breach, lost_replicas, recovery
-from foreshock_dashboard.web.pages.now.headline import SLO_METRICS, headline
-from foreshock_dashboard.web.pages.now.healthy import healthy_since
-from foreshock_dashboard.web.pages.now.impact import impact
-from foreshock_dashboard.web.pages.now.sentences import (
+from foreshock_dashboard.render.clause import Text, text
+from foreshock_dashboard.render.verdict import platform
+from foreshock_dashboard.render.verdict.incident_course import (
     badge,
-    coverage,
-    healthy_facts,
+    latent_risk,
     lead,
     recovering_action,
     recovery_text,
 )
+from foreshock_dashboard.render.verdict.reading_text import figure_text, limit_text, reading_text, risk_reason
+from foreshock_dashboard.render.words.panels import EMPTY, NOW_TEXTS
+from foreshock_dashboard.web.pages.now.course import lost_replicas, recovery
+from foreshock_dashboard.web.pages.now.headline import SLO_METRICS, headline
+from foreshock_dashboard.web.pages.now.healthy import coverage, healthy_since
+from foreshock_dashboard.web.pages.now.impact import impact
 from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
-from foreshock_dashboard.web.panels.limit_text import figure_text, limit_text, reading_text
-from foreshock_dashboard.web.panels.limits import Reading, judged, readings, worst
+from foreshock_dashboard.web.panels.limits import judged, readings, worst
 from foreshock_dashboard.web.panels.suspected_cause import suspected
 from foreshock_dashboard.web.panels.timeline import chosen_incident
-from foreshock_dashboard.web.panels.vitals import cluster_summary, slo_status, slo_summary
+from foreshock_dashboard.web.panels.vitals import services_by_cluster, slo_status
 from foreshock_dashboard.web.state.conditions import IncidentStatus, conditions, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
 from foreshock_dashboard.web.state.incident_json import (
@@ -138,8 +136,8 @@ class VerdictJson(TypedDict):
     """The verdict as JSON.
 
     title: the headline without values, of an incident. lead: the counts behind it without one. coverage: the data on
-    which a healthy one rests. closest, facts: without
-    an incident; the readings are closest to their limit.
+    which a healthy one rests. closest, facts: without an incident; the readings are closest to their limit. remedy:
+    the first action against a latent risk.
     """
 
     state: State
@@ -151,6 +149,7 @@ class VerdictJson(TypedDict):
     risks: list[list[ClauseJson]]
     since: float | None
     situation: Situation | None
+    remedy: list[ClauseJson]
     closest: list[Reading]
     facts: list[Fact]
     resolved: IncidentJson | None
@@ -163,8 +162,8 @@ class Verdict:
     The headline changes only with its meaning, as screen readers read it aloud; all else may change with every
     evaluation. clauses: the headline in parts that link to their evidence. title: it without values, of an incident.
     lead: the counts behind it, without one. coverage: the data on which a healthy one rests. risks: latent ones, which
-    affect no service yet. since: Unix seconds of the last data where there is none now. resolved: the incident that
-    ended last.
+    affect no service yet; remedy: the first action against them. since: Unix seconds of the last data where there
+    is none now. resolved: the incident that ended last.
     """
 
     state: State
@@ -178,6 +177,7 @@ class Verdict:
     situation: Situation | None = None
     closest: tuple[Reading, ...] = ()
     facts: tuple[tuple[str, Text], ...] = ()
+    remedy: Text = ()
     resolved: Incident | None = None
 
     def payload(self) -> VerdictJson:
@@ -192,6 +192,7 @@ class Verdict:
             "risks": list(map(clauses, self.risks)),
             "since": number_of_time(self.since),
             "situation": self.situation,
+            "remedy": clauses(self.remedy),
             "closest": list(self.closest),
             "facts": [Fact(label, clauses(fact)) for label, fact in self.facts],
             "resolved": incident(self.resolved) if self.resolved else None,
@@ -205,17 +206,10 @@ def verdict(snapshot: Snapshot, now: float | None = None, history: ServiceHistor
     """
     if (world := snapshot.world) is None:
         if snapshot.error:
-            return Verdict("error", text(f"Cannot read the source: {snapshot.error}"))
-        return Verdict("empty", text("Waiting for the first evaluation"), notes=(text(_FIRST_STEPS),))
-    risks = tuple(_latent_risk(item, world.time) for item in open_incidents(snapshot) if not item.affected)
+            return Verdict("error", text(platform.source_error(snapshot.error)))
+        return Verdict("empty", text(platform.NO_EVALUATION), notes=(text(platform.FIRST_STEPS),))
+    risks = tuple(latent_risk(item, world.time) for item in open_incidents(snapshot) if not item.affected)
     return replace(_verdict(snapshot, world, now, history), risks=risks)
-
-
-def _latent_risk(item: Incident, now: float) -> Text:
-    """A latent risk in a sentence, with the time of its values, where they are not those of now (Unix seconds)."""
-    at = item.evidence_at
-    of = text(" Values at ", time(at), ".") if at is not None and at < now else ()
-    return text(summary_clauses(item), of)
 
 
 def _verdict(snapshot: Snapshot, world: World, now: float | None, history: ServiceHistory | None) -> Verdict:
@@ -224,33 +218,29 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
     gaps = _gaps(snapshot, world, seen)
     frozen = bool(snapshot.error) and now is not None and now - world.time > fresh_seconds(world.step)
     since = world.time if frozen else seen.since
-    unknown = _unknown("any target" if frozen else seen.no_data and f"any {seen.no_data}", since)
+    unknown = platform.no_data("any target" if frozen else seen.no_data and f"any {seen.no_data}", since)
     current = tuple(item for item in open_incidents(snapshot) if item.affected)
     if current:
-        notes = (text("The state may have changed. ", unknown), *gaps) if unknown else gaps
+        notes = (text(platform.MAY_HAVE_CHANGED, " ", unknown), *gaps) if unknown else gaps
         return replace(_of_incidents(snapshot, world, current, history), notes=notes)
     if not world.services and not world.gpus and not seen.stale_targets:
-        return Verdict("empty", text("No services and no GPUs yet"), notes=(text(_FIRST_STEPS), *gaps))
+        return Verdict("empty", text(platform.NOTHING_SEEN), notes=(text(platform.FIRST_STEPS), *gaps))
     if unknown and (since is not None or snapshot.learning.done or seen.stale_targets):
         return Verdict("unknown", unknown, notes=gaps, since=since)
     if not snapshot.learning.done:
-        size = f"{counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}"
-        live = text(f"Incidents are not detected until then. Receiving data from {size}.")
-        if snapshot.is_preview:
-            return Verdict("learning", text("Reading the history"), notes=(live, *gaps))
-        return Verdict("learning", text(f"Building baseline: {minutes_of(*snapshot.learning)}"), notes=(live, *gaps))
+        live = text(platform.not_detected(seen.services, seen.gpus))
+        said = platform.READING_HISTORY if snapshot.is_preview else platform.baseline_progress(snapshot.learning)
+        return Verdict("learning", text(said), notes=(live, *gaps))
     remedies = [action for item in open_incidents(snapshot) for action in item.actions[:1]]
     found = _without_incident(snapshot, world, history, seen, gaps)
-    healthy = None if found.state != "healthy" or history is None else healthy_since(snapshot, history)
-    facts = healthy_facts(healthy, found.closest, world.time, remedy=remedies[0] if remedies else None)
-    covered = coverage(snapshot, world, seen, (now or world.time) - world.time) if found.state == "healthy" else ()
-    return replace(found, facts=tuple(facts), coverage=covered)
-
-
-_FIRST_STEPS = (
-    "Start foreshock-exporter on the GPU hosts and pass them as --targets (FORESHOCK_TARGETS). Let the services "
-    "send OTLP spans to this hub: gRPC on port 4317, HTTP on port 4318."
-)
+    is_healthy = found.state == "healthy"
+    since_when = healthy_since(snapshot, history) if is_healthy and history else None
+    return replace(
+        found,
+        facts=tuple(platform.healthy_facts(since_when, found.closest, world.time)),
+        coverage=platform.coverage_text(coverage(snapshot, world, seen)) if is_healthy else (),
+        remedy=action_clauses(remedies[0]) if is_healthy and remedies else (),
+    )
 
 
 def _of_incidents(
@@ -267,7 +257,7 @@ def _of_incidents(
         with_reason(row, world, item, found)
         for row in at_risk_next(chosen, stages)
         if not (first.has_forecast and row.service == str(subject))
-        and not (first.is_over and Service.parse(row.service) in first.breaches)
+        and not (first.is_over and Service.parse(row.service) in first.breached)
     ]
     listed_already = in_headline | {row.service for row in at_risk}
     degraded = [
@@ -277,7 +267,7 @@ def _of_incidents(
     ]
     cost = impact(
         world,
-        tuple(first.breaches) or (subject,),
+        first.breached or (subject,),
         _slos(snapshot),
         whole.since if whole else item.since,
         math.inf if whole is None or whole.until is None else whole.until,
@@ -299,7 +289,7 @@ def _of_incidents(
         "badge_note": state_note,
         "lead": clauses(
             lead(
-                reading if first.is_forecast else None,
+                reading if first.is_forecast else first.own if first.outlook else None,
                 first.peak,
                 whole,
                 cost,
@@ -357,14 +347,16 @@ def with_past(row: Breached, history: ServiceHistory | None, since: float) -> Br
 
 
 def with_reason(row: AtRiskRow, world: World, item: Incident, found: list[Reading]) -> AtRiskRow:
-    """The row of a service at risk with why: its metric, where it is degraded or calls no service of the incident."""
+    """The row of a service at risk with why: its metric, where it is degraded or calls no service of the incident.
+
+    The suspected cause says so first.
+    """
     near = (item.service, *item.affected, *(risk.service for risk in item.at_risk))
     callees = {edge.server for edge in world.edges if str(edge.client) == row.service != str(edge.server)}
     callee = next((service for service in near if service in callees), None)
-    if callee and not row.state:
-        return replace(row, state=f"calls {in_words(str(callee))}")
-    reading = worst([each for each in found if each.service == row.service], *SLO_METRICS)
-    return replace(row, state=f"{figure_text(reading)}, {limit_text(reading)}") if reading else row
+    reading = None if callee and not row.state else worst(found, *SLO_METRICS, service=Service.parse(row.service))
+    is_suspect = row.service == str(item.stated_suspect.service)
+    return replace(row, state=risk_reason(reading, callee, is_suspect=is_suspect) or row.state)
 
 
 def by_impact(row: Breached) -> tuple[bool, float]:
@@ -383,54 +375,34 @@ def _without_incident(
     closest = tuple(sorted(found, key=lambda reading: -reading.usage)[:MAX_CLOSEST])
     ended = [item for item in snapshot.incidents if item.resolved is not None and item.affected]
     resolved = max(ended, key=lambda item: item.resolved or 0.0, default=None)
-    if breached:
-        verb = plural(len(breached), "is breaching its", "are breaching their")
-        start = f"{len(breached)} of {counted(len(tracked), 'service')} {verb} SLO: "
-        return Verdict("warning", text(start, listed(breached)), notes=gaps, closest=closest, resolved=resolved)
-    if erring:
-        start = f"Elevated errors in {counted(len(erring), 'service')}: "
-        return Verdict("warning", text(start, listed(erring)), notes=gaps, closest=closest, resolved=resolved)
+    if breached or erring:
+        warned = platform.in_breach(breached, len(tracked)) if breached else platform.with_errors(erring)
+        return Verdict("warning", warned, notes=gaps, closest=closest, resolved=resolved)
+    said, counts = platform.no_incidents(seen.services, seen.gpus), ""
     if tracked and history:
-        status = slo_status(snapshot, history)
-        said, lead_ = f"No service {BREACHES_SLO}", slo_summary(status)
-        if status.is_all_within:
-            said, lead_ = lead_, ""
-        lead_ = ". ".join(filter(None, (lead_, cluster_summary(snapshot, history))))
-    else:
-        said, lead_ = f"No incidents: {counted(seen.services, 'service')} on {counted(seen.gpus, 'GPU')}", ""
-    return Verdict("healthy", text(said), lead=lead_, notes=gaps, closest=closest, resolved=resolved)
+        said, counts = platform.within_slo(slo_status(snapshot, history))
+        clusters = platform.cluster_summary(services_by_cluster(snapshot, history))
+        counts = ". ".join(filter(None, (counts, clusters)))
+    return Verdict("healthy", text(said), lead=counts, notes=gaps, closest=closest, resolved=resolved)
 
 
 def _slos(snapshot: Snapshot) -> Mapping[Service, ServiceSlo]:
     return {slo.service: slo for slo in snapshot.forecast.slos}
 
 
-def _unknown(source: str, since: float | None) -> Text:
-    """Why nothing is known; empty if no data is missing. since: Unix seconds of the last data."""
-    if not source:
-        return ()
-    if since is None:
-        return text(f"No data: nothing received from {source} yet")
-    return text(f"No data: no fresh samples from {source} since ", time(since))
-
-
 def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]:
     """Missing and stale data, one sentence each: no data must not look healthy."""
     sentences: list[str | Text] = []
     if snapshot.error:
-        problem = "The last evaluation failed" if snapshot.is_preview else "Data is frozen"
-        sentences.append(f"{problem}: {snapshot.error}")
+        sentences.append(platform.evaluation_error(snapshot.error, is_preview=snapshot.is_preview))
     stale = (
         ("target", len(world.targets), [target.instance for target in seen.stale_targets]),
         ("GPU", len(world.gpus), [gpu.label for gpu in seen.stale_gpus]),
         ("service", len(world.services), [str(service) for service in seen.stale_services]),
     )
-    for noun, count, names in stale:
-        if names:
-            start = f"No fresh data from {len(names)} of {count} {plural(count, noun)}: "
-            sentences.append(text(start, listed(list(map(place, names))), "."))
+    sentences += filter(None, (platform.not_fresh(noun, names, count) for noun, count, names in stale))
     if not world.gpus:
         sentences.append(EMPTY["gpus"])
     if world.gpus and not world.services:
-        sentences.append("No services: no spans received.")
+        sentences.append(platform.NO_SPANS)
     return tuple(map(text, sentences))

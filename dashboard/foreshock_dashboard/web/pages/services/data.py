@@ -17,6 +17,7 @@ from foreshock_dashboard.model.types import HEALTH_ORDER, ConditionKind, Floats,
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_sentence, joined_text, text
 from foreshock_dashboard.render.incident_summary import cause_name
+from foreshock_dashboard.render.verdict.platform import cluster_summary, slo_summary
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.services.sentence import (
     ServiceState,
@@ -26,7 +27,7 @@ from foreshock_dashboard.web.pages.services.sentence import (
 )
 from foreshock_dashboard.web.panels.gpu_sharing import far_cpus
 from foreshock_dashboard.web.panels.timeline import chosen_incidents, current_history
-from foreshock_dashboard.web.panels.vitals import cluster_summary, slo_status, slo_summary, sparkline
+from foreshock_dashboard.web.panels.vitals import services_by_cluster, slo_status, sparkline
 from foreshock_dashboard.web.state.change_json import CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import (
     IncidentStatus,
@@ -249,7 +250,8 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
     hidden = max(0, len(rows) - MAX_SERVICES)
     if hidden:
         rows = sorted(rows, key=lambda row: (HEALTH_ORDER.index(row["health"]), row["id"]))[:MAX_SERVICES]
-    summary = f"{slo_summary(slo_status(snapshot, history))}. {cluster_summary(snapshot, history)}".rstrip()
+    clusters = cluster_summary(services_by_cluster(snapshot, history))
+    summary = f"{slo_summary(slo_status(snapshot, history))}. {clusters}".rstrip()
     return {"ready": True, "summary": summary, "services": rows, "hidden": hidden}
 
 

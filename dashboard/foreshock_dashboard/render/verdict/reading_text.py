@@ -1,12 +1,15 @@
-"""Readings beside their limits in words: p95 and error rate against the SLO, load against the safe limit. Pure."""
+"""Readings beside their limits in words: p95 and error rate against the SLO, load against the safe limit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.verdict.reading import Reading
+from foreshock_dashboard.render.clause import in_sentence, in_words
 from foreshock_dashboard.render.units import apart, duration, load_percent, percent, slo_name
-from foreshock_dashboard.web.panels.limits import Reading
+from foreshock_dashboard.render.words.services import CONDITIONS
 
 
 def value_text(reading: Reading, value: float, more: int = 0) -> str:
@@ -51,3 +54,13 @@ def lane_figures(found: Sequence[Reading]) -> Mapping[tuple[str, str], str]:
         if row.status == "critical":
             breached.setdefault(row.service, []).append(reading_text(row))
     return texts | {(service, ""): ", ".join(own) for service, own in breached.items()}
+
+
+def risk_reason(reading: Reading | None, callee: Service | None, *, is_suspect: bool) -> str:
+    """Why a service is at risk: `suspected cause; calls serving/gateway`, or `p95 48 ms, SLO 50 ms`; "" if unknown.
+
+    reading: the metric to name, instead of the service of the incident that it calls.
+    """
+    why = f"calls {in_words(callee)}" if callee else ""
+    why = f"{figure_text(reading)}, {limit_text(reading)}" if reading else why
+    return "; ".join(filter(None, (in_sentence(CONDITIONS["suspected_cause"]) if is_suspect else "", why)))

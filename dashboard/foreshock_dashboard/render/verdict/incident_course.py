@@ -1,43 +1,21 @@
-"""The sentences of the Now page, from typed values. Pure."""
+"""How bad an incident is, since when, and why it recovers, in sentences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
-from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.action import action_clauses
+from foreshock_dashboard.model.verdict.course import Breach, Impact, Peak, Recovery
+from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.render.clause import Clause, Text, joined, listed, sentences, text, time
-from foreshock_dashboard.render.units import (
-    counted,
-    duration,
-    elapsed,
-    estimate,
-    estimates,
-    percent,
-    rate,
-    slo_name,
-)
+from foreshock_dashboard.render.incident_summary import summary_clauses
+from foreshock_dashboard.render.units import counted, duration, elapsed, estimate, estimates, percent, rate, slo_name
+from foreshock_dashboard.render.verdict.reading_text import reading_text, value_and_limit, value_text
 from foreshock_dashboard.render.words.incidents import SEVERITIES, STATES
-from foreshock_dashboard.web.pages.now.course import Breach, Peak, Recovery
-from foreshock_dashboard.web.pages.now.healthy import Ended, Exceedance, HealthySince
-from foreshock_dashboard.web.pages.now.impact import Impact
-from foreshock_dashboard.web.panels.limit_text import reading_text, value_and_limit, value_text
-from foreshock_dashboard.web.panels.limits import Reading
-from foreshock_dashboard.web.state.conditions import too_few_requests
-from foreshock_dashboard.web.state.freshness import Freshness
 
 JUST_NOW_SECONDS = 10.0
-HEALTHY_AFTER: Mapping[Ended, str] = {
-    "early_warning": "the last early warning",
-    "incident": "the last incident",
-    "breach": "the last SLO breach",
-}
-"""What ended when the platform became healthy."""
 
 
 def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = False) -> str:
@@ -62,6 +40,13 @@ def badge(item: Incident, breached: Breach | None) -> tuple[str, str]:
     return "Recovering", lasts if breached else "no SLO breach"
 
 
+def latent_risk(item: Incident, now: float) -> Text:
+    """A latent risk, with the time of its values, where they are not those of now (Unix seconds)."""
+    at = item.evidence_at
+    of = text(" Values at ", time(at), ".") if at is not None and at < now else ()
+    return text(summary_clauses(item), of)
+
+
 def lead(
     reading: Reading | None,
     peak: Peak | None,
@@ -75,20 +60,21 @@ def lead(
 ) -> Text:
     """How bad an incident is: its SLO breaches, the requests that they cost, and the replicas that its service lost.
 
-    reading: of a forecast. breached: from the first breach to the end of the last one, of whichever services. now: Unix
-    seconds. learned: whether the SLO is. replicas: ready now, and before. subject: the service of the headline, which
-    is not named again.
+    reading: of the service whose SLO breach is forecast. breached: from the first breach to the end of the last one, of
+    whichever services. now: Unix seconds. learned: whether the SLO is. replicas: ready now, and before. subject: the
+    service of the headline, which is not named again.
     """
     first = "" if breached is None or breached.service == subject else breached.service
     limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
+    not_yet = "SLO not breached: " if reading and not breached and reading.usage <= 1 else ""
     parts = (
-        text(reading_text(reading, learned=learned)) if reading else (),
+        text(not_yet, reading_text(reading, learned=learned)) if reading else (),
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
         breach_text(breached, now, first) if breached else (),
         impact_text(impact, breached, subject) if impact else (),
         text("{} of {} replicas ready".format(*replicas)) if replicas else (),
     )
-    return text(*(part for sentence in parts if sentence for part in (sentence, ". ")))
+    return sentences(*parts)
 
 
 def _peak_value(peak: Peak, value: float) -> str:
@@ -96,15 +82,16 @@ def _peak_value(peak: Peak, value: float) -> str:
 
 
 def breach_text(breached: Breach, now: float, first: str = "") -> Text:
-    """How long SLOs are breached: `SLO breach since 08:44:10 (12 min), first serving/gateway`."""
+    """How long SLOs are breached: `SLO breach since 08:44:10 (12 min, 1 interruption), first serving/gateway`."""
     who = (", first ", Clause(first, "service", (first,))) if first else ()
     before, over = ("before ", "over ") if breached.earlier else ("", "")
-    if breached.until is not None:  # with pauses, as several services may have breached their SLO several times
+    pauses = f", {counted(breached.pauses, 'interruption')}" if breached.pauses else ""
+    if breached.until is not None:
         start, end = ("from before ", " to ") if breached.earlier else ("between ", " and ")
-        length = f" ({over}{elapsed(breached.until - breached.since)})"
+        length = f" ({over}{elapsed(breached.until - breached.since)}{pauses})"
         return text(f"SLO breached {start}", time(breached.since), end, time(breached.until), length, *who)
     is_new = not breached.earlier and now - breached.since < JUST_NOW_SECONDS
-    length = "just now" if is_new else over + elapsed(now - breached.since)
+    length = "just now" if is_new else over + elapsed(now - breached.since) + pauses
     return text(f"SLO breach since {before}", time(breached.since), f" ({length})", *who)
 
 
@@ -117,8 +104,8 @@ def impact_text(impact: Impact, breached: Breach | None, subject: str = "") -> T
     bad = impact.failed + impact.slow
     both = impact.failed >= 1 and impact.slow >= 1
     limit = "" if math.isnan(impact.limit) else duration(impact.limit)
-    slo = f"the SLO of {limit}" if impact.failed >= 1 or bad < 1 else f"{limit} (p95 SLO: 5% may be)"
-    slow = f"were slower than {'their SLO' if math.isnan(impact.limit) else slo}"
+    slo = f"the SLO of {limit}" if impact.failed >= 1 or bad < 1 else f"{limit} (the SLO allows 5%)"
+    slow = f"took longer than {'their SLO' if math.isnan(impact.limit) else slo}"
     failed, late = (f" ({estimate(count)})" if both else "" for count in (impact.failed, impact.slow))
     what = (
         "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed{failed} or {slow}{late}"
@@ -139,7 +126,7 @@ def _named(services: Sequence[Service]) -> Text:
 
 
 def recovery_text(found: Sequence[Recovery]) -> Text:
-    """What has returned to normal, or not yet: `product/assistant down to 8 req/s (peak 14 req/s)`."""
+    """What has returned to normal, or not yet: `web down to 8 req/s (peak 14 req/s, baseline 7 req/s)`."""
     parts: list[str | Clause | Text] = []
     for row in found:
         since = (" since ", time(row.since)) if row.since is not None else ()
@@ -150,7 +137,8 @@ def recovery_text(found: Sequence[Recovery]) -> Text:
 def _recovered(row: Recovery) -> str:
     match row.signal:
         case "request rate":
-            return f"down to {rate(row.now)} (peak {rate(row.worst)})"
+            baseline = "" if row.baseline is None else f", baseline {rate(row.baseline)}"
+            return f"down to {rate(row.now)} (peak {rate(row.worst)}{baseline})"
         case "ready replicas":
             return f"back to {row.now:.0f} ready replicas (dropped to {row.worst:.0f})"
         case "GPU time" if row.is_back:
@@ -161,73 +149,6 @@ def _recovered(row: Recovery) -> str:
 
 def recovering_action(resolves: float | None) -> Text:
     """What to do while an incident recovers. resolves: Unix seconds."""
-    closes = text(". Closes automatically at about ", time(resolves), " if symptoms do not return") if resolves else ()
-    return text("None now", closes)
-
-
-def healthy_facts(
-    healthy: HealthySince | None, closest: Sequence[Reading], now: float, *, remedy: Action | None
-) -> Iterator[tuple[str, Text]]:
-    """The facts of a healthy platform, each with its label. remedy: the first action against a latent risk."""
-    if healthy is not None:
-        yield "Action", text("None now")
-        if remedy:
-            yield "Planned work", action_clauses(remedy)
-        length = elapsed(now - healthy.at)
-        if healthy.at_least:
-            yield "SLO breaches", text(f"None in the last {length}")
-        else:
-            ended = f", when {HEALTHY_AFTER[healthy.ended]} ended" if healthy.ended else ""
-            yield "Healthy since", text(time(healthy.at), f" ({length} ago){ended}")
-    if closest:
-        reading = closest[0]
-        name = Clause(reading.service, "service", (reading.service,))
-        yield "Closest to its limit", text(name, f" {reading_text(reading)}")
-
-
-def coverage(snapshot: Snapshot, world: World, seen: Freshness, age: float) -> Text:
-    """The data on which a healthy verdict rests: its age in seconds, what reports, and what cannot be judged."""
-    slos = snapshot.forecast.slos
-    sources = (
-        (len(world.targets), len(seen.stale_targets), "target"),
-        (len(world.gpus), len(seen.stale_gpus), "GPU"),
-    )
-    shown = [f"{count - stale} of {counted(count, noun)}" for count, stale, noun in sources if count]
-    few = sorted(too_few_requests(world) & {slo.service for slo in slos}, key=str)
-    learned = sum(slo.learned for slo in slos)
-    origin = "learned" if learned == len(slos) else f"{learned} of {len(slos)} learned" if learned else "configured"
-    return sentences(
-        text(f"Data {elapsed(age)} old{', from ' if shown else ''}{' and '.join(shown)}"),
-        text("Low traffic, not judged: ", listed(few)) if few else (),
-        text(f"SLOs: {origin}") if slos else (),
-    )
-
-
-def closest_before(reading: Reading | None, seconds: float) -> Iterator[tuple[str, Text]]:
-    """The fact that a service was closer to its limit in the last seconds than it is now, with its label."""
-    if reading is not None:
-        name = Clause(reading.service, "service", (reading.service,))
-        yield "Closest call", text(name, f" peak {reading_text(reading)} in the last {elapsed(seconds)}")
-
-
-def uncounted_text(found: Sequence[Exceedance]) -> Text:
-    """Why p95 above the SLO of some services is no breach of it."""
-    parts = [
-        text(
-            Clause(each.service, "service", (each.service,)),
-            f" p95 for {elapsed(each.seconds)} from ",
-            time(each.since),
-            f", on too few requests to count ({_counts(each)})",
-        )
-        for each in found
-    ]
-    return joined(parts, "; ")
-
-
-def too_few_text(found: Exceedance) -> str:
-    """The same in short, beside the service."""
-    return f"p95 was above SLO for {elapsed(found.seconds)}, with too few requests to count ({_counts(found)})"
-
-
-def _counts(found: Exceedance) -> str:
-    return f"up to {estimate(found.requests)} per minute then, {estimate(found.needed)} needed"
+    if resolves is None:
+        return text("None now")
+    return text("None now. Watch until about ", time(resolves), ": without new symptoms, the incident closes then")

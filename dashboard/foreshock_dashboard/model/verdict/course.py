@@ -1,0 +1,66 @@
+"""The course of an incident: SLO breaches, the peak of its symptom, its cost in requests, and its recovery."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.verdict.reading import Metric
+
+
+@dataclass(frozen=True)
+class Breach:
+    """The SLO breaches of services during an incident, from the first to the last; until: None while one lasts.
+
+    In Unix seconds. service: the first one. earlier: whether the first began before `since`, which is then the first
+    time that was looked at. pauses: times between, in which no service breached its SLO.
+    """
+
+    service: str
+    since: float
+    until: float | None
+    earlier: bool = False
+    pauses: int = 0
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The worst value of the symptom of an incident. before: its normal value. Values in `unit`; None if unknown."""
+
+    metric: Metric
+    unit: Literal["s", "ratio"]
+    before: float | None
+    peak: float
+    limit: float | None
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A figure that returns from its worst value of an incident: request rate (req/s), ready replicas, or GPU time.
+
+    GPU time: the mean over the GPUs of the suspected cause, 0 to 1. is_back: whether it is near its normal value;
+    since: Unix seconds from which on it is. baseline: of a request rate, before the first anomaly; None if unknown.
+    """
+
+    service: str
+    signal: Literal["request rate", "ready replicas", "GPU time"]
+    worst: float
+    now: float
+    is_back: bool = True
+    since: float | None = None
+    baseline: float | None = None
+
+
+class Impact(NamedTuple):
+    """An estimate: requests to services in a time range, and those that failed or were too slow.
+
+    services: the one with most of those first. limit: of one service, its SLO in seconds, else NaN.
+    """
+
+    services: tuple[Service, ...]
+    requests: float
+    failed: float
+    slow: float
+    limit: float = math.nan
