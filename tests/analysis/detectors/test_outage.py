@@ -108,6 +108,23 @@ def test_an_outage_that_no_client_feels_is_no_firm_finding() -> None:
     assert finding.strength <= MAX_UNOBSERVED_STRENGTH
 
 
+HANGING: Changes = {
+    ("edge_p95", ANSWER): since(NOW, 8, 60),
+    ("edge_error_rate", ANSWER): since(NOW, 0, 0.15),
+    ("p95", GATEWAY): since(NOW, 8.5, 62),
+}
+
+
+@pytest.mark.parametrize(("shown", "is_firm"), [(HANGING, True), ({}, False)], ids=["callers wait", "no caller waits"])
+def test_a_service_without_capacity_whose_calls_hang_is_down_before_most_have_failed(
+    shown: Changes, is_firm: bool
+) -> None:
+    """A client that waits a minute reports its calls a minute late; those that ended before were answered."""
+    strengths = {finding.service: finding.strength for finding in outage(point({**NOT_READY, **shown}))}
+    assert (strengths[LLM] > MAX_UNOBSERVED_STRENGTH) == is_firm
+    assert (strengths.get(GATEWAY, 0.0) > MAX_UNOBSERVED_STRENGTH) == is_firm
+
+
 def test_calls_that_a_network_loses_are_no_outage() -> None:
     lossy: Changes = {("retransmitted", host): since(NOW, 0, 0.3) for host in HOSTS}
     found = outage(point({**CALLS_FAIL, **NO_CAPACITY, **SERVES_NOTHING, **lossy}))
