@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from tests.analysis.detectors.platform import (
@@ -22,7 +23,7 @@ from tests.analysis.detectors.platform import (
     point,
     since,
 )
-from tests.analysis.detectors.test_detectors import NOW, slow
+from tests.analysis.detectors.test_detectors import NOW, WAITS, slow
 
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.dependency import dependency
@@ -142,6 +143,22 @@ def test_fan_out_to_a_slow_callee_explains_a_slow_tail(
     )
     own = [finding for finding in dependency(now) if finding.service == FRONT and finding.by_itself]
     assert bool(own and own[0].strength >= 0.5) == is_own_fault
+
+
+@pytest.mark.parametrize(
+    ("lengths", "is_found"), [((1.0,), True), ((0.75, 1.0, 1.4), False)], ids=["many requests", "a handful"]
+)
+def test_requests_are_longer_only_beyond_how_much_their_mean_length_varies(
+    lengths: Sequence[float], is_found: bool
+) -> None:
+    """The mean of three requests that run moves by half with one long prompt, also on a model server that waits."""
+    minutes = 6
+
+    def cache(i: int) -> float:
+        return 0.45 if i >= NOW else 0.3 * lengths[i // minutes % len(lengths)]
+
+    found = kv_cache_pressure(point({**WAITS, ("cache", LLM): cache}))
+    assert any(finding.strength >= 0.5 for finding in found) == is_found
 
 
 def test_longer_requests_do_not_fill_a_kv_cache_that_is_used_no_more_than_before() -> None:

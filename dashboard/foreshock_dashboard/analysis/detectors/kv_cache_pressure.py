@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.point import ANOMALOUS_SCALES, EvaluationPoint
 from foreshock_dashboard.analysis.baseline.retry_amplification import request_rates
 from foreshock_dashboard.analysis.detectors.finding import (
     MIN_STRENGTH,
@@ -29,7 +29,7 @@ from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
 from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.incident import SuspectedCause
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.stats.threshold import Threshold
+from foreshock_dashboard.stats.threshold import Threshold, confidence
 
 REQUEST_LENGTH_GROWTH = Threshold(1.25, 0.05)
 """Cache per request over its baseline from which requests are longer: over a minute it scatters by 4% to 9%, and drifts
@@ -81,7 +81,9 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
         # Fewer running requests also raise the cache per request.
         cache_growth = point.ratio("cache", service)
         used_more = 1.0 if math.isnan(cache_growth) else KV_CACHE_GROWTH.confidence(cache_growth)
-        strength = min(REQUEST_LENGTH_GROWTH.confidence(growth), used_more, observed)
+        # One long request of a handful is no growth: the scale is how much the mean length of those that run varies.
+        anomalous = confidence(point.z("held", service), ANOMALOUS_SCALES, 0.5)
+        strength = min(REQUEST_LENGTH_GROWTH.confidence(growth), anomalous, used_more, observed)
         if strength < MIN_STRENGTH:
             continue
         client = load_origin(point, service, weights)
