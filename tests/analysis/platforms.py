@@ -23,7 +23,8 @@ Course = float | Callable[[int], float]
 class Served:
     """What a service, or an edge as its server sees it, shows: per second, seconds, ratio.
 
-    p50 is a quarter of p95, or of `tailless` where that is given; p99 is p95 unless given.
+    p50 is a quarter of p95, or of `tailless` where that is given; p99 is p95 unless given. client: p95 of an
+    edge as its client sees it, if longer.
     """
 
     rate: Course = 10.0
@@ -32,6 +33,7 @@ class Served:
     attempts: Course = 1.0
     tailless: Course | None = None
     p99: Course | None = None
+    client: Course | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Platform:
         busy = self._rows([self.busy[key] for key in tenants])
         totals = [busy[[n == index for n, _ in tenants]].sum(axis=0) for index in gpu]
         utilization = np.minimum(np.array(totals).reshape(len(gpus), self.points), 1.0)
-        calls = self._red([self.calls[key] for key in edges])
+        served = self._red([self.calls[key] for key in edges])
+        calls = self._red([_seen_by_client(self.calls[key]) for key in edges])
         untold = self._rows([np.nan for _ in models])
         nothing = np.full((len(gpus), self.points), np.nan)
         return World(
@@ -75,7 +78,7 @@ class Platform:
             red=self._red([self.services.get(name, Served(np.nan, np.nan, np.nan)) for name in names]),
             edges=tuple(Edge(service(a), service(b), "virtual_node" if a == "user" else "") for a, b in edges),
             calls=calls,
-            server_p95=np.where([[b in self.unseen] for _, b in edges], np.nan, calls.p95) if edges else calls.p95,
+            server_p95=np.where([[b in self.unseen] for _, b in edges], np.nan, served.p95) if edges else served.p95,
             attempts=self._rows([self.calls[key].attempts for key in edges]),
             operations=tuple(Operation(service(name), kind) for name, kind in sorted(self.kinds)),
             operation_red=self._red([_kind(self.kinds[key]) for key in sorted(self.kinds)]),
@@ -128,6 +131,10 @@ class Platform:
         normal = self._rows([item.p95 if item.tailless is None else item.tailless for item in served])
         p99 = self._rows([item.p95 if item.p99 is None else item.p99 for item in served])
         return Red(rate, failed, normal / 4, p95, p99)
+
+
+def _seen_by_client(served: Served) -> Served:
+    return served if served.client is None else replace(served, p95=served.client)
 
 
 def _kind(served: Course | Served) -> Served:

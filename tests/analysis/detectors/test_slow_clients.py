@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.analysis.platforms import Platform, Served, service, step
@@ -31,6 +33,39 @@ SLOW = Served(rate=20.0, p95=step(0.005, 1.0))
     ids=["a client that finds all stores slow", "a store that is slow for one client alone"],
 )
 def test_stores_are_not_the_root_cause_for_a_client_without_cpu(platform: Platform, suspect: str) -> None:
+    found = [finding for finding in dependency(platform.point(later=20)) if finding.strength >= 0.5]
+
+    assert {finding.suspect.service for finding in found} == {service(suspect)}
+
+
+MAILER = Served(rate=10.0, p95=0.04, client=step(0.04, 0.4))
+SLOW_TAIL = Served(rate=20.0, p95=0.005, p99=step(0.01, 1.0))
+LONG = Served(rate=1.0, p95=30.0)
+
+
+@pytest.mark.parametrize(
+    ("platform", "suspect"),
+    [
+        (shop(postgres=SLOW_TAIL, cache=SLOW_TAIL), "cart"),
+        (shop(postgres=SLOW_TAIL, cache=SLOW_TAIL, mailer=MAILER), "cart"),
+        (shop(postgres=SLOW_TAIL, mailer=MAILER, audit=MAILER), "cart"),
+        (shop(postgres=SLOW, cache=SLOW, model=LONG, report=LONG, export=LONG), "cart"),
+        (shop(postgres=SLOW_TAIL, mailer=MAILER), "postgres"),
+        (shop(postgres=SLOW_TAIL), "postgres"),
+        (shop(postgres=SLOW_TAIL, mailer=replace(MAILER, client=None)), "postgres"),
+    ],
+    ids=[
+        "the slowest calls to all stores",
+        "and calls to a server that is normal",
+        "calls to two servers that are normal, and to one store of two",
+        "all stores, and calls that are too long to show it",
+        "calls to half of the others",
+        "the slowest calls to one store",
+        "and none to a server",
+    ],
+)
+def test_a_client_that_waits_for_itself_also_finds_normal_servers_slow(platform: Platform, suspect: str) -> None:
+    """A throttled client gets CPU late to read an answer that its server sent in time."""
     found = [finding for finding in dependency(platform.point(later=20)) if finding.strength >= 0.5]
 
     assert {finding.suspect.service for finding in found} == {service(suspect)}

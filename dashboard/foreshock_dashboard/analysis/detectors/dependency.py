@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,6 +41,7 @@ from foreshock_dashboard.analysis.remediation.actions import roll_back
 from foreshock_dashboard.analysis.remediation.effect import SIGNAL_PAIRS, at_baseline, caller_effect, rise
 from foreshock_dashboard.model.incident import Evidence, SuspectedCause
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.stats.threshold import Threshold, confidence
 
@@ -199,26 +201,54 @@ def _passes_on(point: EvaluationPoint, callee: Service, _: Sequence[Edge]) -> fl
 def slow_clients(point: EvaluationPoint) -> Set[int]:
     """Rows of edges on which a client finds a callee slow by its own fault; memoize with `point.memo`.
 
-    Only clients measure these callees, as databases. Others find the callee normal, while most calls of this client to
-    such callees are slow: it waits for itself, without CPU or threads, until it reads the answer.
+    The server answers, and is normal, or only clients measure it, as a database. Other clients find it normal, while
+    most calls of this client take longer than at their servers: it waits for itself, without CPU or threads, until it
+    reads the answer. Calls that vary too much to show as many seconds do not count.
     """
-    client, edges = point["edge_p95"], point.world.edges
+    edges, server, waits = point.world.edges, point["edge_server"], point.memo(_client_waits)
     with np.errstate(invalid="ignore"):
-        is_slow = client.z >= WORSE_Z
-    is_unseen = np.isnan(point["edge_server"].level) & np.isfinite(client.level)
+        is_slow = waits.z >= WORSE_Z
+        is_worse = (server.z >= WORSE_Z) | (point["edge_error_rate"].z >= WORSE_Z)
     own = set()
-    for row in np.flatnonzero(is_slow & is_unseen).tolist():
-        others = [other for other in point.incoming[edges[row].server] if other != row and np.isfinite(client.z[other])]
-        rest = [other for other in point.outgoing[edges[row].client] if other != row and is_unseen[other]]
-        if others and rest and np.mean(is_slow[others]) < 0.5 < np.mean(is_slow[rest]):
+    for row in np.flatnonzero(is_slow & ~is_worse).tolist():
+        others = [other for other in point.incoming[edges[row].server] if other != row and np.isfinite(waits.z[other])]
+        rest = [other for other in point.outgoing[edges[row].client] if other != row]
+        shown = [other for other in rest if is_slow[other] or waits.seconds[row] >= waits.visible_seconds[other]]
+        is_normal = np.mean(is_slow[others]) < 0.5 if others else np.isfinite(server.level[row])
+        if is_normal and shown and np.mean(is_slow[shown]) > 0.5:
             own.add(row)
     return own
 
 
+class _ClientWaits(NamedTuple):
+    """How much longer calls take for their client than at the server, by row of edge; NaN if unknown.
+
+    Of a server that reports nothing, as a database, all that the client measures, also in the slowest calls.
+
+    z: in scales. seconds: above the baseline. visible_seconds: those that would be `WORSE_Z` scales.
+    """
+
+    z: Floats
+    seconds: Floats
+    visible_seconds: Floats
+
+
+def _client_waits(point: EvaluationPoint) -> _ClientWaits:
+    p95, p99, excess = point["edge_p95"], point["edge_p99"], point["excess"]
+    is_unseen = np.isnan(point["edge_server"].level)
+    is_tail = is_unseen & (np.nan_to_num(p99.z, nan=-math.inf) > np.nan_to_num(p95.z, nan=-math.inf))
+    scale = np.where(is_unseen, *(point.baselines.of(name).of(list(p95.keys))[:, 1] for name in ("edge_p99", "excess")))
+    return _ClientWaits(
+        np.where(is_unseen, np.fmax(p95.z, p99.z), excess.z),
+        np.where(is_tail, p99.value - p99.level, p95.value - p95.level),
+        np.where(is_unseen, p99.level, p95.level) * np.expm1(WORSE_Z * scale),
+    )
+
+
 def _is_clients_own(point: EvaluationPoint, callee: Service) -> bool:
     """Whether all clients that find a callee slow do so by their own fault."""
-    own = point.memo(slow_clients)
-    slow = [row for row in point.incoming.get(callee, ()) if point["edge_p95"].z[row] >= WORSE_Z]
+    own, waits = point.memo(slow_clients), point.memo(_client_waits)
+    slow = [row for row in point.incoming.get(callee, ()) if waits.z[row] >= WORSE_Z]
     return bool(slow) and own >= set(slow)
 
 
