@@ -72,7 +72,7 @@ def test_no_text_of_a_table_is_over_another_one(visit: Open, site: Site) -> None
     slos = tuple(ServiceSlo(name, 1.0, 0.01, learned=False) for name in world.services)
     site.hub.snapshot = replace(snapshot(world, item, seq=11), forecast=Forecast(slos=slos))
     page = visit(width=390).page
-    expect(page.locator(".services")).to_contain_text("with too few requests to count")
+    expect(page.locator(".services")).to_contain_text("on too few requests (up to 12 per minute, 30 needed)")
     for table in (".evidence", ".services"):
         assert page.locator(table).evaluate(OVERPRINTED) == []
 

@@ -327,7 +327,7 @@ def test_a_likely_breach_is_listed_beside_those_of_the_incident() -> None:
 def test_healthy_says_what_it_cannot_see() -> None:
     """A silent exporter must not look like a quiet one."""
     world = replace(healthy_world(), targets=(Target("host-9:10877", "foreshock", False, 40.0),))
-    assert "No fresh data from 1 of 1 target: host-9:10877." in map(joined_text, verdict(snapshot(world)).notes)
+    assert "No fresh data from 1 of 1 scrape target: host-9:10877." in map(joined_text, verdict(snapshot(world)).notes)
 
 
 def test_healthy_does_not_hide_services_that_fail() -> None:

@@ -86,7 +86,7 @@ def test_what_is_watched_is_what_has_data() -> None:
     said = verdict(snapshot(dim()))
     assert (said.state, joined_text(said.clauses)) == ("healthy", "No incidents: 11 services on 24 GPUs")
     assert tuple(map(joined_text, said.notes)) == (
-        "No fresh data from 1 of 4 targets: host-3:10877.",
+        "No fresh data from 1 of 4 scrape targets: host-3:10877.",
         "No fresh data from 8 of 32 GPUs: host-3/gpu-0, host-3/gpu-1, host-3/gpu-2 and 5 more.",
         "No fresh data from 1 of 12 services: auth.",
     )
@@ -169,7 +169,7 @@ def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
         "unknown",
         "No data: nothing received from any GPU or service yet",
     )
-    assert "No fresh data from 1 of 1 target: host-0:10877." in map(joined_text, said.notes)
+    assert "No fresh data from 1 of 1 scrape target: host-0:10877." in map(joined_text, said.notes)
 
 
 def test_rows_without_data_say_so() -> None:

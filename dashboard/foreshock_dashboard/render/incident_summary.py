@@ -37,7 +37,7 @@ from foreshock_dashboard.render.words.incidents import (
     UNCERTAIN,
 )
 
-BREACHES_SLO = "is breaching its SLO"
+BREACHES_SLO, WITHIN_SLO_AGAIN = "is breaching its SLO", "is within its SLO again"
 OVERLOADED, ABOVE_SAFE_LIMIT = "is overloaded", "is above its safe limit"
 BREACH_FORECAST = "SLO breach forecast"
 IMMINENT_SECONDS = min(BREACH_BUCKETS)

@@ -16,6 +16,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import Text, joined_text, text
 from foreshock_dashboard.render.incident_summary import (
     BREACHES_SLO,
+    WITHIN_SLO_AGAIN,
     breach_forecast,
     condition_clauses,
     headline_clauses,
@@ -30,7 +31,6 @@ from foreshock_dashboard.web.panels.limits import worst
 from foreshock_dashboard.web.panels.timeline import chosen_incident
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
-WITHIN_SLO_AGAIN = "is within its SLO again"
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 
 

@@ -396,7 +396,7 @@ def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]
     if snapshot.error:
         sentences.append(platform.evaluation_error(snapshot.error, is_preview=snapshot.is_preview))
     stale = (
-        ("target", len(world.targets), [target.instance for target in seen.stale_targets]),
+        ("scrape target", len(world.targets), [target.instance for target in seen.stale_targets]),
         ("GPU", len(world.gpus), [gpu.label for gpu in seen.stale_gpus]),
         ("service", len(world.services), [str(service) for service in seen.stale_services]),
     )
