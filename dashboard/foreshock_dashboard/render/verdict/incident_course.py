@@ -151,4 +151,4 @@ def recovering_action(resolves: float | None) -> Text:
     """What to do while an incident recovers. resolves: Unix seconds."""
     if resolves is None:
         return text("None now")
-    return text("None now. Watch until about ", time(resolves), ": without new symptoms, the incident closes then")
+    return text("Watch until about ", time(resolves), ". The incident closes then, unless symptoms return")
