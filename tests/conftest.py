@@ -1,7 +1,8 @@
-"""What all tests share: the flag that rewrites golden files, and waiting for a condition instead of sleeping."""
+"""What all tests share: the flag that rewrites golden files, recorded incidents, and waiting instead of sleeping."""
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import logging
 import os
@@ -18,9 +19,11 @@ from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from xdist.workermanage import WorkerController  # type: ignore[import-untyped]
 
+from foreshock_dashboard.cli.main import main
+
 # `make test` tries the same cases each time, so that a change is judged by what it changes; to look for
 # others, in numbers that find some, is for `make soak`.
-settings.register_profile("repeatable", max_examples=50, derandomize=True, deadline=None)
+settings.register_profile("repeatable", max_examples=30, derandomize=True, deadline=None)
 settings.register_profile("searching", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("FORESHOCK_TEST_CASES", "repeatable"))
 
@@ -125,6 +128,45 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlace
 def root_log_level() -> None:
     """Log from WARNING on, whatever level a command set earlier in this process."""
     logging.getLogger().setLevel(logging.WARNING)
+
+
+class Incident(Protocol):
+    """The recording of a simulated incident."""
+
+    def __call__(self, scenario: str) -> Path:
+        """Return the folder of the recording of a scenario of `INCIDENT_MINUTES`. Tests do not change it."""
+        ...
+
+
+INCIDENT_MINUTES = {
+    "starve": 44,
+    "outage": 58,
+    "demand-ramp": 60,
+    "long-prompts": 60,
+    "packet-loss": 60,
+    "gpu-lost": 60,
+}
+"""Duration of the recorded scenarios: until the fault has propagated."""
+
+
+@pytest.fixture(scope="session")
+def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
+    """Record a scenario once for all processes of a test run."""
+    shared = tmp_path_factory.getbasetemp()
+    folder = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "incidents"
+    folder.mkdir(exist_ok=True)
+
+    def record(scenario: str) -> Path:
+        path = folder / scenario
+        with (folder / f"{scenario}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                length = ("--duration", f"{INCIDENT_MINUTES[scenario]}m")
+                made = ["dev", "simulate", scenario, "--size", "small", *length, "--output-dir", str(path)]
+                assert main(made) == 0
+        return path
+
+    return record
 
 
 class Golden(Protocol):

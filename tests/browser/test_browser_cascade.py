@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import Page, Route, expect
 from tests.browser.site import WIDTHS, Open, Site, assert_accessible_and_fits, violations
+from tests.conftest import soak
 from tests.web.worlds import HOSTILE, NOW, SCENES, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.model.incident import AtRisk
@@ -178,7 +179,7 @@ def test_the_last_request_is_shown(visit: Open) -> None:
     expect(page.locator("#wrong")).to_be_hidden()
 
 
-@pytest.mark.parametrize("scene", ["healthy", "learning", "empty", "error", "blind", "hostile"])
+@pytest.mark.parametrize("scene", ["learning", "blind", "hostile", *soak("healthy", "empty", "error")])
 def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene: str) -> None:
     """Every scene has a state for every panel, and no name is more than text."""
     site.hub.snapshot = SCENES[scene]()

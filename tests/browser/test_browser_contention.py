@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 from tests.browser.site import Open, Site, assert_accessible_and_fits, at_each_width, ready
+from tests.conftest import soak
 from tests.web.worlds import HOSTILE, NOW, SCENES
 
 PAIR = "/contention?victim=embedder&aggressor=train-llm"
@@ -125,9 +126,11 @@ def test_a_hostile_name_is_text(visit: Open, site: Site, path: str) -> None:
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
-        ("empty", "No GPUs: no target exports gpu_info."),
         ("blind", "No data on GPU wait."),
-        ("error", "foreshock cannot read its source."),
+        *soak(
+            ("empty", "No GPUs: no target exports gpu_info."),
+            ("error", "foreshock cannot read its source."),
+        ),
     ],
 )
 def test_missing_data_has_a_reason_and_is_never_zero(visit: Open, site: Site, scene: str, words: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from bench.hub.page import MAX_FIRST_LOAD_KB, TRANSFERRED_KB
 from playwright.sync_api import expect
 from tests.browser.site import Open, Scheme, Site, assert_accessible_and_fits, at_each_width, ready
+from tests.conftest import soak
 from tests.web.costs import LEDGER, PRICES
 from tests.web.forecasts import FORECAST
 from tests.web.worlds import HOSTILE, NOW, SCENES, FakeTraces, contended, contention_incident, snapshot
@@ -33,7 +34,9 @@ def test_a_page_is_accessible_and_fits(visit: Open, path: str) -> None:
         assert_accessible_and_fits(page)
 
 
-@pytest.mark.parametrize("scene", sorted(set(SCENES) - {"contended"}))
+@pytest.mark.parametrize(
+    "scene", ["blind", "error", "hostile", *soak("healthy", "learning", "preview", "half-blind", "empty", "stale")]
+)
 def test_every_state_of_the_platform_is_accessible(visit: Open, site: Site, scene: str) -> None:
     """Healthy, learning, empty, broken, stale or with hostile names, in light and in dark."""
     site.hub.snapshot = SCENES[scene]()

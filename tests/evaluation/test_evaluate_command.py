@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from tests.conftest import Incident
 
 from foreshock_dashboard.model.query import Query
 from foreshock_dashboard.model.service import Service
@@ -27,15 +28,11 @@ pytestmark = pytest.mark.slow
 SUITE = ("--scenarios", "starve", "--size", "small", "--seeds", "3", "--jobs", "1")
 
 
-@pytest.fixture(scope="module", name="cached")
-def _cached(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The cache folder of a suite of one run, and the document with its tables."""
-    home = tmp_path_factory.mktemp("evaluation")
-    page = home / "evaluation.md"
-    page.write_text("Before.\n<!-- evaluate dev -->\n<!-- end of evaluate dev -->\nAfter.\n")
-    assert main([*SUITE, "--quick", "--cache", str(home), "--write-docs", str(page)]) == 0
-    (folder,) = (home / "evaluation").iterdir()
-    return folder, page.read_text()
+@pytest.fixture(name="starve")
+def _starve(incident: Incident, tmp_path: Path) -> Path:
+    """A folder of one recording, named as the evaluation expects it."""
+    (tmp_path / "small-3-starve").symlink_to(incident("starve"), target_is_directory=True)
+    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -55,39 +52,47 @@ def test_help_says_what_an_option_takes_and_its_default(
     assert [line for line in lines if line not in shown] == []
 
 
-def test_a_suite_is_simulated_scored_and_written_into_a_document(cached: tuple[Path, str]) -> None:
-    """The recording is cached under its name; the document keeps its other text."""
-    folder, page = cached
-
-    assert [path.name for path in folder.iterdir()] == ["small-3-starve"]
-    assert page.startswith("Before.\n") and page.endswith("After.\n")  # noqa: PT018
-    for part in ("Suite dev: 1 runs", "| starve | 1 |"):
-        assert part in page
-
-
 @pytest.mark.soak
-def test_a_whole_evaluation_has_lost_scrapes_other_detectors_and_rankings(cached: tuple[Path, str]) -> None:
-    folder, _ = cached
-    page = folder.parent.parent / "evaluation.md"
-    assert main([*SUITE, "--cache", str(page.parent), "--write-docs", str(page)]) == 0
+def test_a_suite_is_simulated_scored_and_written_into_a_document(tmp_path: Path) -> None:
+    """The recording is cached under its name; the document keeps its other text."""
+    page = tmp_path / "evaluation.md"
+    page.write_text("Before.\n<!-- evaluate dev -->\n<!-- end of evaluate dev -->\nAfter.\n")
+    assert main([*SUITE, "--cache", str(tmp_path), "--write-docs", str(page)]) == 0
 
+    (folder,) = (tmp_path / "evaluation").iterdir()
+    assert [path.name for path in folder.iterdir()] == ["small-3-starve"]
     text = page.read_text()
-    for part in ("lost with 10%", "burn rate", "EWMA", "max z", "without their root cause | 1.00"):
+    assert text.startswith("Before.\n") and text.endswith("After.\n")  # noqa: PT018
+    for part in (
+        *("Suite dev: 1 runs", "| starve | 1 |"),
+        *("lost with 10%", "burn rate", "EWMA", "max z", "without their root cause | 1.00"),
+    ):
         assert part in text
 
 
+def test_tables_replace_the_lines_between_their_markers(starve: Path) -> None:
+    page = starve / "evaluation.md"
+    page.write_text("Before.\n<!-- evaluate mine -->\nold\n<!-- end of evaluate mine -->\nAfter.\n")
+    flags = ("--recordings", str(starve), "--quick", "--jobs", "1", "--write-docs", str(page), "--section", "mine")
+    assert main(flags) == 0
+
+    text = page.read_text()
+    assert text.startswith("Before.\n") and text.endswith("After.\n")  # noqa: PT018
+    assert "| starve | 1 |" in text
+    assert "old" not in text
+
+
 def test_existing_recordings_are_scored_and_an_unreadable_one_fails_alone(
-    cached: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    starve: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As JSON, with the ground truth of the recording; exit code 1 if a run fails."""
-    (tmp_path / "small-3-starve").symlink_to(cached[0] / "small-3-starve", target_is_directory=True)
-    (tmp_path / "small-4-starve").mkdir()
-    (tmp_path / "small-4-starve" / "meta.json").write_text("{}")
+    (starve / "small-4-starve").mkdir()
+    (starve / "small-4-starve" / "meta.json").write_text("{}")
 
-    assert main(["--recordings", str(tmp_path), "--quick", "--json", "--jobs", "1"]) == 1
+    assert main(["--recordings", str(starve), "--quick", "--json", "--jobs", "1"]) == 1
 
     result = orjson.loads(capsys.readouterr().out)
-    truth = orjson.loads((cached[0] / "small-3-starve" / "truth.json").read_bytes())
+    truth = orjson.loads((starve / "small-3-starve" / "truth.json").read_bytes())
     (run,) = result["runs"]
     first = min(truth["breached"][victim.split("/")[-1]] for victim in truth["victims"])
     assert (run["run"], run["scored"], run["cascade"]) == ("small-3-starve", True, True)
@@ -106,9 +111,9 @@ def present(source: RecordedMetrics, metric: str, recording: Recording) -> Bools
     return np.asarray(~np.isnan(matrix.values[rows]).all(axis=0))
 
 
-def test_a_tenth_of_the_scrapes_is_lost(cached: tuple[Path, str]) -> None:
+def test_a_tenth_of_the_scrapes_is_lost(starve: Path) -> None:
     """A scrape is lost as a whole; equal seeds lose the same scrapes, other seeds others."""
-    with Recording(cached[0] / "small-3-starve") as recording:
+    with Recording(starve / "small-3-starve") as recording:
         power, memory, again = (
             present(LossyMetrics(recording, 3), metric, recording)
             for metric in ("gpu_power_watts", "gpu_memory_used_bytes", "gpu_power_watts")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 import yaml
+from tests.conftest import Incident
 from tests.grafana.promql import filled, levels, selectors
 from tests.web.costs import LEDGER, PRICES
 from tests.web.forecasts import EMBEDDER, FORECAST, RECENT
@@ -35,8 +36,6 @@ from foreshock_exporter.exposition.text_format import series_text
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "grafana"
 OWN = Path(sys.executable)
-MINUTES = 43
-"""Of the scenario `starve`, in which a batch job contends with a model from minute 40 on."""
 
 BESIDES = ("traces_span_metrics_calls_total", "gpu_service_wait_by_aggressor_seconds_total")
 """Metrics that data sources ask for, whether or not a board does."""
@@ -200,23 +199,13 @@ def _evaluated(folder: Path, start: float, end: float, rules: Mapping[str, str])
 
 
 @pytest.fixture(scope="session")
-def recorded(boards: list[Json], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
-    """Simulate, export, let a hub stand at the end, load all of it with promtool, and evaluate the recording rules."""
+def recorded(boards: list[Json], incident: Incident, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    """Export a recording, let a hub stand at its end, load it with promtool, and evaluate the recording rules."""
     for name in ("prometheus", "promtool"):
         if shutil.which(name) is None:
             pytest.skip(f"{name} is not installed; `make setup-tests` installs it")
     folder = tmp_path_factory.mktemp("recorded")
-    recording, exported, wanted = folder / "recording", folder / "all.om", folder / "wanted.om"
-    _run(
-        OWN.with_name("foreshock"),
-        "dev",
-        "simulate",
-        "starve",
-        "--size=small",
-        "--output-dir",
-        recording,
-        f"--duration={MINUTES}m",
-    )
+    recording, exported, wanted = incident("starve"), folder / "all.om", folder / "wanted.om"
     _run(OWN.with_name("foreshock"), "recording", "export", recording, "--openmetrics", exported)
     meta = json.loads((recording / "meta.json").read_text())
     selected = [*queries(boards).values(), *records().values(), *BESIDES]

@@ -121,3 +121,5 @@ CASES = {
     "a span of 1970": Case(lambda: beside(far(1970)), rejected=1, reason=FAR),
     "a span of 2100": Case(lambda: beside(far(2100)), rejected=1, reason=FAR),
 }
+LARGEST = ("30 million empty resources", "spans of 500,000 empty attributes")
+"""Of these `make test` has a sibling, which is refused by the same limit."""

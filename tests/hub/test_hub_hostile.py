@@ -20,7 +20,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from tests.hub.payloads import CASES, empty_spans, idle_spans
+from tests.conftest import soak
+from tests.hub.payloads import CASES, LARGEST, empty_spans, idle_spans
 from tests.hub.process import HubProcess
 from tests.hub.sending import EXPORT, JSON, PROTOBUF, channel, export, post, request
 
@@ -74,7 +75,7 @@ def flat(hub: HubProcess, most: float = GROWTH) -> Iterator[None]:
 # --- payloads
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*(name for name in CASES if name not in LARGEST), *soak(*LARGEST)])
 def test_hostile_payloads_are_refused_or_bounded_and_counted(hub: HubProcess, name: str) -> None:
     """At both doors; the message says what and, where there is one, the remedy."""
     case = CASES[name]
@@ -223,10 +224,11 @@ def test_the_metrics_of_a_hub_that_was_sent_all_that_pass_promtool(hub: HubProce
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_ten_thousand_services_are_bounded_in_series_and_the_hub_goes_on(hub: HubProcess) -> None:
+@pytest.mark.parametrize("count", [4_000, *soak(10_000)])
+def test_thousands_of_services_are_bounded_in_series_and_the_hub_goes_on(hub: HubProcess, count: int) -> None:
     """What has no separate series is counted in one for all others; pages and /metrics answer."""
     with flat(hub):
-        for first in range(0, 10_000, 500):
+        for first in range(0, count, 500):
             made = ExportTraceServiceRequest()
             for number in range(first, first + 500):
                 made.MergeFrom(request(1, service=f"service-{number}"))

@@ -82,3 +82,14 @@ def test_a_process_moves_into_every_hierarchy(tmp_path: Path, version: int, fold
     group(tmp_path, version).add(42)
     for folder in folders:
         assert (tmp_path / folder / PARENT / "shop" / "cgroup.procs").read_text() == "42"
+
+
+def test_a_process_that_has_ended_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the thread that restarts replicas would end with the first one that fails at once."""
+
+    def ended(*_: object) -> None:
+        raise ProcessLookupError
+
+    cgroup = group(tmp_path, 2)
+    monkeypatch.setattr(Path, "write_text", ended)
+    cgroup.add(42)

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from foreshock_dashboard.recording.reader import Recording
 from foreshock_dashboard.recording.writer import RecordingWriter
 
 Write = Callable[..., Path]
-Incident = Callable[[str], Path]
 Rows = dict[tuple[str, Labels], list[tuple[int, float]]]
 
 
@@ -31,38 +29,6 @@ def add(writer: RecordingWriter, batches: Sequence[SampleBatch]) -> None:
         numbers = np.array([writer.series(sample.metric, sample.labels) for sample in batch.samples], np.int32)
         times = np.full(len(numbers), round(batch.time * 1000), np.int64)
         writer.add(numbers, times, np.array([sample.value for sample in batch.samples], np.float64))
-
-
-MINUTES = {"starve": 44, "outage": 58, "demand-ramp": 60, "long-prompts": 60, "packet-loss": 60, "gpu-lost": 60}
-"""Duration of the recorded scenarios: until the fault has propagated."""
-
-
-@pytest.fixture(scope="session")
-def incident(tmp_path_factory: pytest.TempPathFactory) -> Incident:
-    """Returns the recording of a scenario, simulated once for this folder. Tests do not change it."""
-
-    @cache
-    def of(scenario: str) -> Path:
-        path = tmp_path_factory.mktemp("incident") / scenario
-        assert (
-            main(
-                [
-                    "dev",
-                    "simulate",
-                    scenario,
-                    "--size",
-                    "small",
-                    "--duration",
-                    f"{MINUTES[scenario]}m",
-                    "--output-dir",
-                    str(path),
-                ]
-            )
-            == 0
-        )
-        return path
-
-    return of
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.replay.explain import normalized
 
 if TYPE_CHECKING:
-    from tests.recording.conftest import Foreshock, Incident
+    from tests.conftest import Incident
+    from tests.recording.conftest import Foreshock
 
 SERVICES = ("front", "cart", "checkout", "payment", "catalog", "redis")
 LEVELS = {"cpu": 0.3, "mem": 2e8, "latency": 0.08}

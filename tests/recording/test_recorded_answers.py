@@ -25,7 +25,7 @@ from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from tests.recording.conftest import Incident
+    from tests.conftest import Incident
 
 FORESHOCK = str(Path(sys.executable).with_name("foreshock"))
 SERVICE, TOKEN = "serving/llm-chat", "secret-of-the-agent"

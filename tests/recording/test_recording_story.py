@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from tests.conftest import soak
-from tests.recording.conftest import MINUTES
+from tests.conftest import INCIDENT_MINUTES, soak
 
 from foreshock_dashboard.common.clock import clock_at
 from foreshock_dashboard.hub.hub import Hub
@@ -19,7 +18,8 @@ from foreshock_dashboard.replay.recording_hub import open_recording
 from foreshock_dashboard.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from tests.recording.conftest import Foreshock, Incident
+    from tests.conftest import Incident
+    from tests.recording.conftest import Foreshock
 
 START = 1_767_600_000.0
 Json = dict[str, Any]
@@ -69,7 +69,7 @@ def test_prometheus_with_a_recorded_incident_gives_the_same_analysis(
     path = incident(scenario)
     assert foreshock("recording", "export", path, "--openmetrics", tmp_path / "out.om") == 0, foreshock.said
     promtool("tsdb", "create-blocks-from", "openmetrics", tmp_path / "out.om", tmp_path / "data")
-    at = START + 60.0 * MINUTES[scenario] - 10.0
+    at = START + 60.0 * INCIDENT_MINUTES[scenario] - 10.0
     window = Settings(at=at, rate_window=59.0, evaluation_interval=10.0, store_path=tmp_path / "store")
     with running_hub(replace(window, recording=path)) as ours:
         analysis, figures = story(ours), ours("/api/services")["services"]

@@ -27,7 +27,8 @@ from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.replay.replay import ReplayResult, ReplayTiming, replay, replay_folder, worlds
 
 if TYPE_CHECKING:
-    from tests.recording.conftest import Foreshock, Incident, Write
+    from tests.conftest import Incident
+    from tests.recording.conftest import Foreshock, Write
 
 
 @pytest.fixture(scope="module")

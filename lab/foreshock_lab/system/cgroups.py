@@ -60,9 +60,10 @@ class Cgroup:
             (root / "cpu" / PARENT / "cpu.shares").write_text(str(CPU_SHARES))
 
     def add(self, pid: int) -> None:
-        """Move a process into the group."""
+        """Move a process into the group, unless it has ended."""
         for folder in dict.fromkeys((self._cpu, self._account, self._memory)):
-            (folder / "cgroup.procs").write_text(str(pid))
+            with contextlib.suppress(ProcessLookupError):
+                (folder / "cgroup.procs").write_text(str(pid))
 
     def cpu_limit(self, cores: float | None) -> None:
         """Limit the CPU time per second; None: no limit. The kernel grants at least 1 ms in 100 ms."""

@@ -67,7 +67,7 @@ def test_at_its_own_rate_a_flow_replays_the_trace_from_a_random_point(name: Trac
 
 @pytest.mark.parametrize(
     ("name", "share"),
-    [("azure-code", 0.5), ("azure-conversation", 0.3), *soak(("azure-code", 1.6), ("mooncake", 1.5))],
+    [("azure-code", 0.5), *soak(("azure-conversation", 0.3), ("azure-code", 1.6), ("mooncake", 1.5))],
 )
 def test_thinned_and_multiplied_flows_have_the_theoretical_burstiness(name: TraceName, share: float) -> None:
     """With I the trace's index: 1 + p · (I − 1), with p the kept share of each of the independent copies."""

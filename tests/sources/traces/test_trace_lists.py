@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from tests.conftest import soak
 
 from foreshock_dashboard.model.query import note_of
 from foreshock_dashboard.model.service import Service
@@ -84,24 +85,31 @@ QUESTIONS: tuple[dict[str, Any], ...] = (
 )
 
 
+WAYS = {
+    "few match": (10**6, (1,), 5000),
+    "grouped": (0, (1,), 5000),
+    "looked": (0, (1, 16), 5000),
+    "looked part by part": (0, (1, 16), 7),
+    "all looked at": (0, (10**5,), 5000),
+}
+"""Bounds of a search that make the store take one way, by its name."""
+
+
 @pytest.mark.parametrize(
-    ("few", "looks", "heap"),
-    [(10**6, (1,), 5000), (0, (1,), 5000), (0, (1, 16), 5000), (0, (1, 16), 7), (0, (10**5,), 5000)],
-    ids=["few match", "grouped", "looked", "looked part by part", "all looked at"],
+    ("way", "sealed"),
+    [("looked", False), *((way, True) for way in WAYS), *soak(*((way, False) for way in WAYS if way != "looked"))],
 )
-@pytest.mark.parametrize("sealed", [False, True], ids=["memory", "segments"])
 @pytest.mark.parametrize("order", ["newest", "slowest"])
 def test_the_store_lists_the_same_as_a_full_scan(
     span: MakeSpan,
     tmp_path: Path,
-    few: int,
-    looks: tuple[int, ...],
-    heap: int,
+    way: str,
     sealed: bool,
     order: Literal["newest", "slowest"],
 ) -> None:
     """Whichever way the store takes to find them: each is the fast one for some question."""
     sent = traffic_of(span, 5)
+    few, looks, heap = WAYS[way]
     limits = StoreLimits(block_bytes=1 if sealed else StoreLimits().block_bytes, duckdb_threads=1)
     with closing(Store.open(tmp_path / "store", now=lambda: float(T0), limits=limits)) as store:
         for first in range(0, len(sent), 250):
