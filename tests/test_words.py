@@ -51,7 +51,17 @@ BANNED: Mapping[str, str] = {
 }  # fmt: skip
 """Regular expressions of banned words, and what to use instead."""
 CATALOGED = ("pages/now", "assets/timeline")
-"""Folders of scripts without sentences of their own."""
+"""Folders of scripts without words around values."""
+ELSEWHERE = ("pages/now", "assets/timeline", "assets/words.js")
+SENTENCE = re.compile(
+    r"[a-z)]\.(?=\s|$)(?<!e\.g\.)(?<!vs\.)|^\W*(no|none|not|nothing) "
+    r"|\b(is|are|was|were|has|have|cannot|does|do|needs?)\b",
+    re.IGNORECASE,
+)
+"""A text of the catalog: it has a full stop or a finite verb, or says that something is missing.
+
+Others are layout: headings, legends, hints, and labels, which say nothing about the services.
+"""
 WORDS = re.compile(r"\b(" + "|".join(BANNED) + r")(?!\w)", re.IGNORECASE)
 ALLOWED: Mapping[str, str] = {
     "simulate starve": "name of a scenario",
@@ -98,9 +108,32 @@ def python_texts(path: Path) -> Iterator[str]:
             yield node.value
 
 
+def shown_texts(path: Path) -> Iterator[str]:
+    """The texts of a module that a page may show, with 0 for their values.
+
+    Not docstrings, messages of exceptions, descriptions of fields of the API, and HTML.
+    """
+    other: set[int] = set()
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        called = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if is_docstring or isinstance(node, ast.Raise) or called == "Field" or called.endswith("Error"):
+            other |= set(map(id, ast.walk(node)))
+        elif isinstance(node, ast.JoinedStr):
+            other |= set(map(id, node.values))
+    for node in ast.walk(tree):
+        if id(node) in other:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "0" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.match("[^<]* ", node.value):
+            yield node.value
+
+
 def script_texts(path: Path) -> Iterator[str]:
-    """The string literals of a script that may be shown, without comments and the values within templates."""
-    source = re.sub(r"/\*.*?\*/|^\s*//[^\n]*", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    """The string literals of a script that may be shown, without comments, errors, and the values within templates."""
+    source = re.sub(r"/\*.*?\*/|^\s*//[^\n]*|new Error\([^\n]*", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
     for match in re.finditer(r'"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`', source):
         text = re.sub(r"\$\{[^{}]*\}", "0", match[0][1:-1])
         if not IDENTIFIER.fullmatch(text):
@@ -173,6 +206,24 @@ def test_scripts_compose_no_sentences(folder: str) -> None:
     """Words around values are in the catalog (`render/words`), or the hub sends the finished text."""
     texts = [(path.name, text) for path in files(f"{WEB}/{folder}", ".js") for text in script_templates(path)]
     assert [text for text in texts if re.search(r"[A-Za-z]{2,} [a-z]{2,}", text[1])] == []
+
+
+def test_sentences_and_empty_states_of_scripts_are_in_the_catalog() -> None:
+    read = [path for path in files(WEB, ".js") if not path.relative_to(ROOT / WEB).as_posix().startswith(ELSEWHERE)]
+    texts = [(path.name, text) for path in read for text in script_texts(path)]
+    assert [text for text in texts if SENTENCE.search(text[1])] == []
+
+
+def test_sentences_and_empty_states_of_pages_are_rendered_from_the_catalog() -> None:
+    """Modules of pages, panels, and documents choose a text and its values; `render` has the words.
+
+    Not read are messages of refused requests: of exceptions, and in `parameters.py`.
+    """
+    folders = ("pages", "panels", "state", "charts", "shell", "documents")
+    read = [path for folder in folders for path in files(f"{WEB}/{folder}", ".py") if path.name != "parameters.py"]
+    read = [path for path in read if not path.relative_to(ROOT / WEB).as_posix().startswith(ELSEWHERE)]
+    texts = [(path.name, text) for path in read for text in shown_texts(path)]
+    assert [text for text in texts if SENTENCE.search(text[1])] == []
 
 
 def code_lines(path: Path) -> Iterator[str]:

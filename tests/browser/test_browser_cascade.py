@@ -189,13 +189,13 @@ def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene
     if scene == "hostile":
         expect(page.locator("ol.propagation")).to_contain_text(HOSTILE)
     elif scene == "error":
-        expect(page.locator("#map-message")).to_contain_text("Cannot be read: prometheus")
-        expect(page.locator("#cascade-load")).to_contain_text("Cannot be read: prometheus")
+        expect(page.locator("#map-message")).to_contain_text("Cannot read the source: prometheus")
+        expect(page.locator("#cascade-load")).to_contain_text("Cannot read the source: prometheus")
     else:
         expect(page.locator("#timeline-panel")).to_have_attribute("data-state", "empty")
     healthy = {
-        "learning": "Baseline in progress (12 of 30 min)",
-        "empty": "No services yet",
+        "learning": "Building baseline: 12 of 30 min",
+        "empty": "No services: the hub received no spans",
         "blind": "no fresh samples",
     }
     for panel in ("timeline", "breaches", "signals") if scene in healthy else ():
@@ -220,7 +220,7 @@ def test_a_chart_that_is_not_drawn_yet_says_so(visit: Open) -> None:
     while held:
         held.pop().continue_()
     page.unroute("**/_dash-update-component?*")
-    expect(chart.locator(".annotation")).to_contain_text("No data on load.")
+    expect(chart.locator(".annotation")).to_contain_text("No data in this time range.")
     assert chart.evaluate(said) == "none"
 
 

@@ -128,8 +128,8 @@ def test_a_hostile_name_is_text(visit: Open, site: Site, path: str) -> None:
     [
         ("blind", "No data on GPU wait."),
         *soak(
-            ("empty", "No GPUs: no target exports gpu_info."),
-            ("error", "foreshock cannot read its source."),
+            ("empty", "No GPUs: no target exports gpu_info. Run foreshock-exporter"),
+            ("error", "Cannot read the source: prometheus"),
         ),
     ],
 )

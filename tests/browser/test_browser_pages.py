@@ -436,7 +436,7 @@ def test_an_empty_list_says_what_was_looked_for_and_what_to_do(visit: Open) -> N
     """A service may have stopped: that nothing is known of it now is no mistake."""
     page = visit("/traces?service=absent", quiet=False).page
     expect(page.locator("#list-message")).to_contain_text("No traces match service = absent in this time range.")
-    expect(page.locator("#list-message")).to_contain_text("Clear the filters or widen the range.")
+    expect(page.locator("#list-message")).to_contain_text("Clear the filters, or choose a longer time range.")
 
 
 def test_a_bad_filter_is_explained(visit: Open) -> None:

@@ -183,7 +183,7 @@ def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit
     ready(page)
     expect(page.locator("#health")).to_have_text("No data loss: 32 GPUs and 12 services (10 with requests) reporting.")
     expect(page.locator("#problems")).to_contain_text("The data is simulated.")
-    for text in ("Notifications are off: no alerts are sent.", "Access is unauthenticated."):
+    for text in ("Notifications are off: no alerts are sent.", "Access needs no sign-in."):
         expect(page.locator("#problems .poor", has_text=text)).to_be_visible()
     expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("Scrape /metrics of vLLM")
     available = page.locator("#signals-available")

@@ -85,7 +85,7 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   assert.deepEqual(shown(), ["headroom"]);
   assert.match(headroom(), /^Not listed: 1 service without a model server or learned limit \(ml\/batch\)\.$/);
   draw([{ service: "ml/chat", load: 0.762, safe: 0.76, headroom: -0.003 }], { hidden: 2 });
-  assert.match(headroom(), /chat76%76%at the limit.*2 services with more headroom not shown\./);
+  assert.match(headroom(), /chat76%76%at the limit.*2 services with more headroom not shown$/);
 });
 
 test("what fills up has its value and growth per day in its unit, and a certificate the time that is left", () => {

@@ -11,9 +11,20 @@ import pytest
 
 import foreshock_dashboard
 from foreshock_dashboard.model import incident, types
-from foreshock_dashboard.render.words import actions, capacity, cost, incidents, panels, services
+from foreshock_dashboard.render.words import (
+    actions,
+    capacity,
+    cost,
+    gpus,
+    incidents,
+    panels,
+    services,
+    shell,
+    status,
+    traces,
+)
 
-MODULES = (actions, capacity, cost, incidents, panels, services)
+MODULES = (actions, capacity, cost, gpus, incidents, panels, services, shell, status, traces)
 TABLES = (
     "SEVERITIES",
     "STATES",
@@ -49,6 +60,28 @@ TABLES = (
     "GROUPINGS",
     "COST_TEXTS",
     "SPLIT_NAMES",
+    "ABSENT",
+    "ACTIVITIES",
+    "AUDIT_ACTIONS",
+    "CASCADE_TEXTS",
+    "CONNECTION_STATES",
+    "CONNECTION_TEXTS",
+    "CONNECT_NOTES",
+    "GPU_COUNTS",
+    "GPU_FAULTS",
+    "GPU_SHARING",
+    "GPU_TEXTS",
+    "INCIDENT_MARKS",
+    "QUALITY_MEANINGS",
+    "RANGE_FAULTS",
+    "RESPONSE_TEXTS",
+    "SERVICE_HINTS",
+    "SHELL_TEXTS",
+    "SLO_NAMES",
+    "SPAN_COUNTS",
+    "STATUS_TEXTS",
+    "TARGET_STATES",
+    "TRACE_TEXTS",
 )
 """Of the catalog, what the pages' scripts use, in the order of the module."""
 
@@ -58,9 +91,15 @@ def words_module() -> str:
     catalog = {name: table for module in MODULES for name, table in vars(module).items()}
     lines = ["// The catalog of words. Generated from render/words by `make golden`: change it there."]
     for name in TABLES:
-        entries = [f'  {key}: "{word}",' for key, word in catalog[name].items()]
+        entries = [f'  {_key(key)}: "{word}",' for key, word in catalog[name].items()]
         lines += ["", f"export const {name} = /** @type {{const}} */ ({{", *entries, "});"]
     return "\n".join(lines) + "\n"
+
+
+def _key(name: object) -> str:
+    """A key of an object: a name in quotes where it is no identifier or number."""
+    text = str(name)
+    return text if text.isidentifier() or text.isdecimal() else f'"{text}"'
 
 
 def test_golden_module_is_the_catalog(golden: Callable[[str, str], None]) -> None:

@@ -301,7 +301,7 @@ def test_a_range_between_two_grid_points_is_empty() -> None:
 def test_a_source_that_was_never_read_is_an_error() -> None:
     """A chart shows the error instead of an empty range."""
     past, _ = rewind()
-    with pytest.raises(SourceError, match=r"^Cannot be read: it is away$"):
+    with pytest.raises(SourceError, match=r"^Cannot read the source: it is away$"):
         past.over(NOW - 900, NOW, Snapshot(1, None, (), Learning(0.0, 1800.0), error="it is away"))
     assert past.over(NOW - 900, NOW, Snapshot(0, None, (), Learning(0.0, 1800.0))) is None
 

@@ -291,9 +291,9 @@ def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one()
     ("chart", "without", "words"),
     [
         ("cascade-replicas", ("capacity",), "No data on replicas of vllm-70b: connect kube-state-metrics."),
-        ("cascade-replicas", ("capacity", "model_servers"), "No data on replicas."),
-        ("cascade-load", ("model_servers",), "No data on load: vllm-70b has no model server."),
-        ("cascade-load", ("capacity", "model_servers"), "No data on load."),
+        ("cascade-replicas", ("capacity", "model_servers"), "No data in this time range."),
+        ("cascade-load", ("model_servers",), "vllm-70b has no model server."),
+        ("cascade-load", ("capacity", "model_servers"), "No data in this time range."),
     ],
 )
 def test_a_chart_without_data_has_a_reason(chart: str, without: Sequence[str], words: str) -> None:

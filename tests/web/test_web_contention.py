@@ -32,6 +32,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render import incident_summary
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.units import duration, percent
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.app import create_app
 from foreshock_dashboard.web.pages.cascade.data import cascade
 from foreshock_dashboard.web.pages.contention.data import contention as contention_page
@@ -58,7 +59,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
             "No GPU contention: 4 pairs of services share GPUs without waiting.",
         ),
         (dark(), "No data on GPU wait."),
-        (bare(), "No GPUs: no target exports gpu_info."),
+        (bare(), EMPTY["gpus"]),
     ],
 )
 def test_the_headline_is_the_longest_wait_or_why_there_is_none(world: World, words: str) -> None:
@@ -100,7 +101,7 @@ def test_the_wait_of_no_incident_has_the_baseline_of_now_and_says_that_it_is_not
     assert tile.limit is not None
     page, wait = contention(seen), f"46% of the time (baseline {percent(tile.limit)}, mean of 2 GPUs)."
     assert page["headline"] == f"embedder waits on train-llm {wait}"
-    assert page["detail_clauses"][0]["text"] == "Not the suspected cause of the open incident (overload)."
+    assert page["detail_clauses"][0]["text"] == "GPU wait is not the suspected cause of the open incident (overload)."
 
 
 def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> None:
@@ -264,7 +265,7 @@ def test_a_chart_without_data_has_a_reason() -> None:
         apart = draw(PAGE, chart, SCENES["healthy"](), victim="embedder", aggressor="vllm-8b")
         assert "share no GPU" in json.dumps(apart)
     idle = draw(PAGE, "pair-latency", SCENES["healthy"](), victim="train-llm", aggressor="embedder")
-    assert "had no requests" in json.dumps(idle)
+    assert "No data in this time range." in json.dumps(idle)
 
 
 def test_traces_of_a_pair_are_those_of_the_victim(caller: Caller, hub: FakeHub) -> None:

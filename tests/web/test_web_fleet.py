@@ -395,7 +395,7 @@ def test_errors_have_an_axis_of_their_own() -> None:
     assert health["layout"]["yaxis"]["tickformat"] == ",.0%"
     assert "%" not in errors["layout"]["yaxis"]["tickformat"]
     silent = draw(PAGE, "gpu-errors", snapshot(replace(world, hardware=None)), gpu="GPU-0-0")
-    assert silent["layout"]["annotations"][0]["text"] == "No data on errors in this range."
+    assert silent["layout"]["annotations"][0]["text"] == "No data in this time range."
 
 
 def test_a_fleet_without_gpus_is_empty() -> None:

@@ -46,7 +46,7 @@ def test_without_a_baseline_no_anomaly_is_drawn_and_no_wait_is_normal() -> None:
     payload = data.now(snapshot(contended(), learning=learning), "x")
     assert data.now(snapshot(contended()), "x")["timeline"].lanes
     assert payload["timeline"].lanes == []
-    assert payload["no_stages"].startswith("Baseline in progress")
+    assert payload["no_stages"].startswith("Building baseline")
     (wait,) = [tile for tile in payload["tiles"] if "wait" in tile.name]
     assert wait.value is not None
     assert (wait.limit, wait.status) == (None, "ok")

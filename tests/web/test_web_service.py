@@ -211,7 +211,7 @@ def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> 
         (
             snapshot(healthy_world(), learning=Learning(720.0, 1800.0)),
             GATEWAY,
-            "Baseline in progress (12 of 30 min). Set",
+            "Building baseline: 12 of 30 min. Alerting is off until then. Set",
         ),
         (SCENES["blind"](), GATEWAY, "gateway: no fresh data."),
         (snapshot(healthy_world()), TRAIN, "train-llm has no traffic. It runs on 10 GPUs."),
@@ -328,7 +328,7 @@ DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
         (snapshot(bare()), HUB, NOW + 3, "unknown", "No data: no samples from any GPU or service yet."),
         (SCENES["stale"](), HUB, NOW + 3, "critical", "Stale: last update 10:00:00 UTC: prometheus"),
         (snapshot(healthy_world()), HUB, NOW + 200, "critical", "Lagging: the newest data is 200 s old."),
-        (SCENES["error"](), HUB, NOW + 3, "critical", "No data: cannot read the source: prometheus"),
+        (SCENES["error"](), HUB, NOW + 3, "critical", "Cannot read the source: prometheus"),
         (snapshot(None), HUB, NOW + 3, "empty", "Waiting for the first evaluation."),
     ],
 )

@@ -30,6 +30,7 @@ from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.verdict.reading import SloStatus
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.render.clause import joined_text
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.verdict import verdict
 from foreshock_dashboard.web.state import conditions
@@ -233,9 +234,9 @@ def test_blind_figures_are_unknown_not_zero() -> None:
         ("healthy", ""),
         ("contended", ""),
         ("half-blind", ""),
-        ("learning", "Baseline in progress (12 of 30 min)."),
-        ("empty", "No services yet."),
-        ("error", "No services yet."),
+        ("learning", "Building baseline: 12 of 30 min. Alerting is off until then."),
+        ("empty", EMPTY["services"]),
+        ("error", EMPTY["first_evaluation"]),
         ("blind", "No data: no fresh samples from any service."),
     ],
 )

@@ -448,7 +448,7 @@ class FakeHub:
         """What there is of a stretch of time."""
         world = self.snapshot.world
         if world is None and self.snapshot.error:
-            raise SourceError(f"Cannot be read: {self.snapshot.error}")
+            raise SourceError(f"Cannot read the source: {self.snapshot.error}")
         return None if world is None or end < world.times[0] else slice_world(world, start, end)
 
     def now(self) -> float:

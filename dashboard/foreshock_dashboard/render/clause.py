@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.service import CLUSTER_MARK, Service, split_cluster
 from foreshock_dashboard.render.units import clock
+from foreshock_dashboard.render.words.panels import ABSENT
 
 ClauseKind = Literal["", "service", "gpus", "place", "pair", "evidence", "time", "minute", "moment"]
 
@@ -31,7 +32,7 @@ class Clause(NamedTuple):
 Text = tuple[Clause, ...]
 
 _BETWEEN_NAMES = re.compile(r"( -> | waiting on | waits on | on |, )")
-NO_CLUSTER = " (no cluster)"
+NO_CLUSTER = f" ({ABSENT['cluster']})"
 """After a name that has none, where the name before it has one."""
 
 
@@ -44,6 +45,11 @@ def text(*parts: str | Service | Clause | Text) -> Text:
         elif clause.text:
             clauses.append(clause)
     return tuple(clauses)
+
+
+def filled(template: str, **values: str | Service | Clause | Text) -> Text:
+    """A text of the catalog with values for its names in braces: `{service} is at risk`."""
+    return text(*(values[part] if i % 2 else part for i, part in enumerate(re.split(r"\{(\w+)\}", template))))
 
 
 def _clauses(parts: Iterable[str | Service | Clause | Text]) -> Iterable[Clause]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from foreshock_dashboard.model.world import Gpu
 from foreshock_dashboard.render.words.incidents import BREACH_BUCKETS, BREACH_TEXTS
+from foreshock_dashboard.render.words.services import SLO_NAMES
 from foreshock_dashboard.stats.rounding import six_digits
 
 MAX_LATENCY_SECONDS = 999.5
@@ -124,7 +125,7 @@ def rate(per_second: float) -> str:
 
 def slo_name(*, learned: bool) -> str:
     """What an SLO is called beside a value."""
-    return "learned SLO" if learned else "SLO"
+    return SLO_NAMES["learned" if learned else "set"]
 
 
 def breach_bucket(seconds: float) -> str:

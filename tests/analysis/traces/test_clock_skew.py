@@ -8,7 +8,7 @@ import pytest
 
 from foreshock_dashboard.analysis.traces.clock_skew import ClockSkew, clock_skew
 from foreshock_dashboard.model.span import Kind, Span
-from foreshock_dashboard.web.pages.traces.sentences import clock_note
+from foreshock_dashboard.render.verdict.trace_sentence import clock_note
 
 T0 = 1_790_000_000
 

@@ -23,7 +23,7 @@ from foreshock_dashboard.analysis.traces.span_gpu_join import SpanGpuJoin
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Attributes, AttributeValue, Kind, Span
 from foreshock_dashboard.model.world import Gpu, Tenant
-from foreshock_dashboard.web.pages.traces.sentences import wait_sentence
+from foreshock_dashboard.render.verdict.trace_sentence import wait_sentence
 
 T0 = 1_800_000_000 * 10**9
 MS = 10**6

@@ -14,7 +14,7 @@ from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes
 from foreshock_dashboard.analysis.traces.time_breakdown import QUEUE_ATTRIBUTE, TimePart, time_breakdown
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import AttributeValue, Kind, Span, main_span
-from foreshock_dashboard.web.pages.traces.sentences import trace_sentence
+from foreshock_dashboard.render.verdict.trace_sentence import trace_sentence
 
 MS = 1_000_000
 

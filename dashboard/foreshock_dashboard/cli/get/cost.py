@@ -14,7 +14,8 @@ from foreshock_dashboard.model.cost.ledger import Holding
 from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.cost_text import figure
 from foreshock_dashboard.render.units import utc_timestamp
-from foreshock_dashboard.render.words.cost import COST_TEXTS, HOLDINGS
+from foreshock_dashboard.render.words.cost import HOLDINGS
+from foreshock_dashboard.render.words.panels import ABSENT
 from foreshock_dashboard.web.pages.cost.cost_json import GROUPINGS, CostRowJson
 
 
@@ -35,7 +36,7 @@ def _money(head: str, key: str) -> Column:
 def _holder(row: Row, by: str) -> str:
     if row["name"]:
         return in_words(row["name"])
-    return HOLDINGS[row["holding"]] if row["holding"] != Holding.SERVICE else COST_TEXTS[f"no_{by}"]
+    return HOLDINGS[row["holding"]] if row["holding"] != Holding.SERVICE else ABSENT[by]
 
 
 def _cost_columns(by: str, rows: Sequence[Row]) -> tuple[Column, ...]:

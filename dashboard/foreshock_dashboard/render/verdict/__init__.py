@@ -1,4 +1,4 @@
-"""The sentences of a verdict: an incident and its course, or a healthy platform and its data.
+"""The sentences of a verdict: an incident, a service, a trace, a GPU, a pair of services, and the platform.
 
-Imports: `model`, `render`.
+Imports: `analysis.traces`, `model`, `render`.
 """

@@ -13,6 +13,7 @@ from foreshock_dashboard.render.incident_summary import BREACHES_SLO
 from foreshock_dashboard.render.units import counted, elapsed, estimate, minutes_of, plural
 from foreshock_dashboard.render.verdict.reading_text import reading_text
 from foreshock_dashboard.render.words.services import SLO_COUNTS
+from foreshock_dashboard.render.words.status import DATA_STATES
 
 HEALTHY_AFTER: Mapping[Ended, str] = {
     "early_warning": "the last early warning",
@@ -160,7 +161,7 @@ def no_incidents(services: int, gpus: int) -> str:
 
 def baseline_progress(learning: Learning) -> str:
     """`Building baseline: 12 of 30 min`."""
-    return f"Building baseline: {minutes_of(*learning)}"
+    return DATA_STATES["building"].format(progress=minutes_of(*learning))
 
 
 def not_detected(services: int, gpus: int) -> str:

@@ -21,9 +21,6 @@ GROUPINGS: Mapping[str, str] = {
 UNUSED_TEXT = "unused for 30 min or longer"
 """Of GPUs without a kernel for the least time that counts."""
 COST_TEXTS: Mapping[str, str] = {
-    "no_owner": "no owner",
-    "no_namespace": "no namespace",
-    "no_pool": "no pool",
     "unknown_service": "unknown service",
     "no_unused": f"No service holds a GPU that is {UNUSED_TEXT}.",
     "so_far": "so far",

@@ -69,6 +69,21 @@ COURSE: Mapping[str, str] = {
 """The course of an incident, between its times."""
 EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": SEVERITIES["critical"], "recovering": "Recovering"}
 """Events of incidents on the timeline."""
+REPORT_TEXTS: Mapping[str, str] = {
+    "about": "Times are UTC. Values are {quality}.",
+    "simulated": "Simulated platform. Times are UTC. Values are {quality}.",
+    "not_paged": "no page sent",
+    "no_page": "No page was sent.",
+    "suspected": "{cause} ({confidence}).",
+    "suspected_then": "Suspected cause when the page was sent: {cause}.",
+    "within_slo": "{service} is within its SLO again",
+    "no_evidence": "No evidence recorded.",
+    "past_values": "Values at {time}, when they last supported the cause.",
+    "no_impact": "Impact unknown: no entry service observed.",
+    "impact": "Over {minutes:.0f} min. Failed: above the baseline error rate. Slowed (estimate): {slowed}.",
+    "saved": "Action within {minutes:.0f} min of the page would have saved up to {requests:,.0f} requests.",
+}
+"""Sentences of a postmortem. `{names}` in braces stand for values."""
 BREACH_BUCKETS: Mapping[int, str] = {
     60: "imminent",
     300: "likely within 5 min",
@@ -76,5 +91,9 @@ BREACH_BUCKETS: Mapping[int, str] = {
     1800: "likely within 30 min",
 }
 """When an SLO breach is forecast, by the seconds that its median is below."""
-BREACH_TEXTS: Mapping[Literal["beyond", "none"], str] = {"beyond": "> 30 min", "none": "none expected"}
-"""The same beyond the horizon, and where a breach is unlikely."""
+BREACH_TEXTS: Mapping[Literal["now", "beyond", "none"], str] = {
+    "now": "in breach",
+    "beyond": "> 30 min",
+    "none": "none expected",
+}
+"""The same of a breach that lasts, beyond the horizon, and where a breach is unlikely."""

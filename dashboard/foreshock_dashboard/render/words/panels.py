@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from foreshock_dashboard.render.words.incidents import UNCERTAIN
+from foreshock_dashboard.render.words.incidents import CAUSES, UNCERTAIN
+from foreshock_dashboard.render.words.services import CONDITIONS
 
 Verdict = Literal["healthy", "warning", "unknown", "learning", "empty", "error"]
 VERDICTS: Mapping[Verdict, str] = {
@@ -24,7 +25,7 @@ EMPTY: Mapping[str, str] = {
     "requests": (
         "No services with requests: the hub received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP)."
     ),
-    "gpus": "No GPUs: no target exports gpu_info.",
+    "gpus": "No GPUs: no target exports gpu_info. Run foreshock-exporter on the GPU hosts and list them in --targets.",
     "own_gpus": "No GPUs found for this service.",
     "neighbors": "No other service uses the GPUs of this service.",
     "pairs": "No services share a GPU.",
@@ -39,9 +40,59 @@ EMPTY: Mapping[str, str] = {
     "timeline": "No anomalies in this time range.",
     "signals": "No anomalous signals.",
     "breaches": "No SLO breach forecast in the next 30 min.",
-    "first_evaluation": "No data yet.",
+    "first_evaluation": "Waiting for the first evaluation.",
+    "learning": "Building baseline: incidents are detected once it is ready.",
+    "other_incidents": "No affected services. Open:",
+    "unknown_incident": "No incident {id} at this time: it may have resolved over an hour ago. Choose another time.",
+    "contended": "No GPU is contended.",
+    "tenants": "No services on this GPU.",
+    "traces": "No traces in this time range.",
+    "matching_traces": "No traces match {filters} in this time range.",
+    "service_traces": "No traces of {service} in this time range.",
+    "shared_traces": "None of the {count} slowest traces of {service} ran on a shared GPU.",
+    "targets": "No scrape targets. Set --targets or --targets-file, or --prometheus-url for an existing Prometheus.",
+    "store": "No data on the store.",
+    "matches": "No matches.",
+    "silences": "No silences or maintenance windows.",
+    "chart": "No data in this time range.",
+    "service_chart": "No data on this service in this time range.",
+    "traffic": "No requests in this time range.",
+    "service_traffic": "No requests to {service} in this time range.",
+    "service_gpus": "{service} runs on no known GPU.",
+    "model_servers": "{service} has no model server.",
+    "server_load": "Load of {service} unknown: too few samples of its model servers.",
+    "service_replicas": "No data on replicas of {service}: connect kube-state-metrics.",
+    "unknown_service": "Unknown service {service}.",
+    "no_page": "No page at this address.",
 }
-"""Messages of panels without data, by panel."""
+"""Messages of panels without data, by panel. `{names}` in braces stand for values."""
+ABSENT: Mapping[str, str] = {
+    "cluster": "no cluster",
+    "data": "no data",
+    "errors": "no errors",
+    "evaluation": "no evaluation yet",
+    "gpu_metrics": "no GPU metrics",
+    "gpu_wait": "no GPU wait",
+    "incident": "no open incident",
+    "namespace": "no namespace",
+    "occupancy": "no GPU occupancy spans",
+    "owner": "no owner",
+    "pool": "no pool",
+    "requests": "no requests",
+    "retries": "retries unknown",
+    "services": "no services",
+    "tier": "no tier",
+    "timestamp": "no timestamp",
+}
+"""What stands for a value, a name, or a group that is missing."""
+CASCADE_TEXTS: Mapping[str, str] = {
+    "gpu": CAUSES["gpu_contention"],
+    "load": "load",
+    "call": "degraded dependency",
+    "forecast": CONDITIONS["slo_breach"],
+    "older": "Older anomalies are over. First anomaly: ",
+}
+"""What a step of a cascade goes along, and texts of the Cascade page."""
 
 
 class ResourceWords(NamedTuple):
@@ -88,6 +139,7 @@ MPS_TEXTS: Mapping[str, str] = {
         "with hostPID: true."
     ),
     "time_unknown": "GPU time by service is unknown, because the driver does not divide it among MPS clients.",
+    "unnamed": "{clients} of no known service.",
     "pin": "Pin the service to the CPUs of that node (Kubernetes: Topology Manager policy single-numa-node).",
 }
 """States after `MPS: `, with their remedies, and that of a service with CPUs far from its GPU."""
@@ -112,6 +164,8 @@ GRID_TEXTS: Mapping[str, str] = {
     "wait": "GPU wait",
     "waits": "Share of time that a service waits for this GPU",
     "waiting": "with GPU wait of at least 10%",
+    "in_incident": "in an open incident",
+    "keys": "GPUs by host. Arrow keys move between GPUs, Enter opens one.",
     "no_waits": "no data on GPU wait",
 }
 """Texts of the GPU grid."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 
@@ -41,6 +42,8 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "no_traffic": "No requests seen",
     "no_data": "No data",
 }
+CONDITION_NOTES: Mapping[str, str] = {"baseline": "expected in {minutes} min", "gpus": "uses {gpus}"}
+"""What follows a condition of a service without a baseline, or without requests, after a semicolon."""
 SLO_COUNTS: Mapping[str, str] = {
     "breached": "breached",
     "degraded": "degraded",
@@ -51,3 +54,10 @@ SLO_COUNTS: Mapping[str, str] = {
     "unknown": "without data",
 }
 """Services by the state of their SLO, after their number."""
+SLO_NAMES: Mapping[Literal["set", "learned"], str] = {"set": "SLO", "learned": "learned SLO"}
+SERVICE_HINTS: Mapping[str, str] = {
+    "load": "offered load of its model servers over their capacity",
+    "gpu_wait": "share of time that it waits on other services, mean of its shared GPUs, upper bound",
+    "retries": "attempts per call beyond the first",
+}
+"""What a value of a service is, by metric."""

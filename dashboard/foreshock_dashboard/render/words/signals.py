@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from foreshock_dashboard.model.explanation import MissingKind
 
@@ -75,16 +76,51 @@ UNKNOWN_WITHOUT: Mapping[MissingKind, str] = {
     "changes": "whether a deployment or another change preceded the incident",
 }
 """The question that `explain` cannot answer without any signal of a kind, as part of a sentence."""
-HUB_UNKNOWN_WITHOUT: Mapping[str, str] = {
-    "Requests": "which service is slow, fails, or breaches its SLO",
-    "Calls": "which service is the root cause, which services only call it, and where a slowdown propagates",
-    "GPUs": "how busy a GPU is",
-    "GPU use by service": "which service keeps a GPU busy",
-    "GPU wait": "which service a noisy neighbor slows down",
-    "GPU health": "whether a slow GPU is throttled, failing, or lost",
-    "Model servers": "whether a model server is overloaded, or when it will become overloaded",
-    "Replicas": "whether lost or pending replicas are the cause",
-    "Quota": "whether more replicas fit within the quota",
-    "Network": "whether the network is the cause",
+
+
+class SignalWords(NamedTuple):
+    """A signal of the Status page: what reports it, what it is used for, what is unknown without it, and its setup."""
+
+    kind: str
+    features: str
+    unknown: str
+    remedy: str
+
+
+_SPANS = "Send OTLP spans to this hub, or use --prometheus-url with span metrics of a Collector or Tempo."
+_EXPORTER = "Run foreshock-exporter on the GPU hosts and list them in --targets."
+_GPU_WAIT = "Run foreshock-exporter on the GPU hosts. No data is normal where no GPU is shared."
+_SERVERS = "Scrape /metrics of vLLM, SGLang, TGI, or Triton with --targets or --prometheus-url."
+_CLUSTER = "Scrape kube-state-metrics with --targets or --prometheus-url."
+_HOSTS = "Run foreshock-exporter or node_exporter on the hosts."
+HUB_SIGNALS: Mapping[str, SignalWords] = {
+    "Requests": SignalWords(
+        "service", "request rate, latency, errors, SLOs", "which service is slow, fails, or breaches its SLO", _SPANS
+    ),
+    "Calls": SignalWords(
+        "call edge",
+        "service map, cascade forecast",
+        "which service is the root cause, which services only call it, and where a slowdown propagates",
+        _SPANS,
+    ),
+    "GPUs": SignalWords("GPU", "GPU utilization", "how busy a GPU is", _EXPORTER),
+    "GPU use by service": SignalWords("GPU tenant", "GPU use by service", "which service keeps a GPU busy", _EXPORTER),
+    "GPU wait": SignalWords(
+        "pair", "noisy neighbors, GPU contention", "which service a noisy neighbor slows down", _GPU_WAIT
+    ),
+    "GPU health": SignalWords(
+        "GPU", "throttling, XID errors, lost GPUs", "whether a slow GPU is throttled, failing, or lost", _EXPORTER
+    ),
+    "Model servers": SignalWords(
+        "service",
+        "queue, KV cache, TTFT, TPOT, load",
+        "whether a model server is overloaded, or when it will become overloaded",
+        _SERVERS,
+    ),
+    "Replicas": SignalWords(
+        "service", "replicas, scale-up lag", "whether lost or pending replicas are the cause", _CLUSTER
+    ),
+    "Quota": SignalWords("pool", "GPU quota by pool", "whether more replicas fit within the quota", _CLUSTER),
+    "Network": SignalWords("host", "network root causes", "whether the network is the cause", _HOSTS),
 }
-"""The question that the hub cannot answer without a signal, by its name on the Status page."""
+"""The signals that the hub reads, by their name on the Status page."""

@@ -17,6 +17,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.incident_summary import incident_sentence
 from foreshock_dashboard.render.units import breach_bucket, load_percent, percent
 from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
+from foreshock_dashboard.render.words.services import CONDITIONS
 from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, open_incidents
 from foreshock_dashboard.web.state.freshness import freshness
 from foreshock_dashboard.web.state.numbers import Row, number
@@ -107,7 +108,7 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
         return Advice("degraded", soon, incident_sentence(item))
     risk = next((item for item in snapshot.forecast.risks if item.service == service), None)
     if risk and risk.probability >= LIKELY_BREACH_PROBABILITY:
-        reason = "SLO breach" if risk.p50 <= 0 else f"SLO breach forecast: {breach_bucket(risk.p50)}"
+        reason = CONDITIONS["slo_breach"] if risk.p50 <= 0 else f"SLO breach forecast: {breach_bucket(risk.p50)}"
         return Advice("degraded", soon, reason)
     over = [load for load in snapshot.forecast.loads if load.service == service and load.ratio > load.safe]
     if over:

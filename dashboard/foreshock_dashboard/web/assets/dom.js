@@ -1,5 +1,7 @@
 // Elements: making them, and bringing an element's children in line with new ones.
+import { filled } from "#web/assets/format.js";
 import morphdom from "#web/assets/morphdom.js";
+import { CONNECTION_TEXTS } from "#web/assets/words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -162,7 +164,8 @@ export const setPanelEmpty = (name, message) => {
  * @param {string | null | undefined} error
  */
 export const setPanelsWithoutData = (names, error) => {
-  for (const name of names) setPanel(name, error ? "error" : "loading", error ? `Cannot be read: ${error}` : "");
+  for (const name of names)
+    setPanel(name, error ? "error" : "loading", error ? filled(CONNECTION_TEXTS.unreadable, { error }) : "");
 };
 
 /**

@@ -1,5 +1,5 @@
 // Numbers and durations as text. A value that is not known is a dash, never a zero.
-import { BREACH_BUCKETS, BREACH_TEXTS } from "#web/assets/words.js";
+import { ABSENT, BREACH_BUCKETS, BREACH_TEXTS } from "#web/assets/words.js";
 
 export const NOT_KNOWN = "–";
 /** Latency below which it is shown in seconds, as SLOs are: its three digits. */
@@ -240,6 +240,15 @@ export const formatForecast = ({ p10, p50, p90 }) =>
  */
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
+/**
+ * A text of the catalog with values for its names in braces.
+ * @template {string} T
+ * @param {T} text
+ * @param {Record<import("#web/assets/page.d.ts").NamesIn<T>, string | number>} values
+ */
+export const filled = (text, values) =>
+  text.replace(/\{(\w+)\}/g, (_, name) => String(values[/** @type {keyof typeof values} */ (name)]));
+
 /** @param {string} text */
 export const capitalized = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
@@ -281,7 +290,7 @@ export const inWords = (names) => {
       const cluster = clusterOf(part);
       if (i % 2 || cluster === last) return i % 2 ? part : localName(part);
       last = cluster;
-      return `${localName(part)}${cluster ? ` in ${cluster}` : " (no cluster)"}`;
+      return `${localName(part)}${cluster ? ` in ${cluster}` : ` (${ABSENT.cluster})`}`;
     })
     .join("");
 };

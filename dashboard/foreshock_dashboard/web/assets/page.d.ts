@@ -8,3 +8,8 @@ export interface Page {
   /** The parameters of the address for a range that was dragged on the other axis of a chart. */
   yRangeParams?(low: number, high: number): Record<string, string>;
 }
+
+/** The names in braces of a text: "name" | "filter" of "No {name} matches {filter}.". */
+export type NamesIn<T extends string> = T extends `${string}{${infer Name}}${infer Rest}`
+  ? Name | NamesIn<Rest>
+  : never;

@@ -106,7 +106,7 @@ export const VERDICTS = /** @type {const} */ ({
 export const EMPTY = /** @type {const} */ ({
   services: "No services: the hub received no spans and sees no GPU process. Send spans or run foreshock-exporter.",
   requests: "No services with requests: the hub received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
-  gpus: "No GPUs: no target exports gpu_info.",
+  gpus: "No GPUs: no target exports gpu_info. Run foreshock-exporter on the GPU hosts and list them in --targets.",
   own_gpus: "No GPUs found for this service.",
   neighbors: "No other service uses the GPUs of this service.",
   pairs: "No services share a GPU.",
@@ -119,7 +119,30 @@ export const EMPTY = /** @type {const} */ ({
   timeline: "No anomalies in this time range.",
   signals: "No anomalous signals.",
   breaches: "No SLO breach forecast in the next 30 min.",
-  first_evaluation: "No data yet.",
+  first_evaluation: "Waiting for the first evaluation.",
+  learning: "Building baseline: incidents are detected once it is ready.",
+  other_incidents: "No affected services. Open:",
+  unknown_incident: "No incident {id} at this time: it may have resolved over an hour ago. Choose another time.",
+  contended: "No GPU is contended.",
+  tenants: "No services on this GPU.",
+  traces: "No traces in this time range.",
+  matching_traces: "No traces match {filters} in this time range.",
+  service_traces: "No traces of {service} in this time range.",
+  shared_traces: "None of the {count} slowest traces of {service} ran on a shared GPU.",
+  targets: "No scrape targets. Set --targets or --targets-file, or --prometheus-url for an existing Prometheus.",
+  store: "No data on the store.",
+  matches: "No matches.",
+  silences: "No silences or maintenance windows.",
+  chart: "No data in this time range.",
+  service_chart: "No data on this service in this time range.",
+  traffic: "No requests in this time range.",
+  service_traffic: "No requests to {service} in this time range.",
+  service_gpus: "{service} runs on no known GPU.",
+  model_servers: "{service} has no model server.",
+  server_load: "Load of {service} unknown: too few samples of its model servers.",
+  service_replicas: "No data on replicas of {service}: connect kube-state-metrics.",
+  unknown_service: "Unknown service {service}.",
+  no_page: "No page at this address.",
 });
 
 export const ACTION_TEXTS = /** @type {const} */ ({
@@ -234,6 +257,8 @@ export const GRID_TEXTS = /** @type {const} */ ({
   wait: "GPU wait",
   waits: "Share of time that a service waits for this GPU",
   waiting: "with GPU wait of at least 10%",
+  in_incident: "in an open incident",
+  keys: "GPUs by host. Arrow keys move between GPUs, Enter opens one.",
   no_waits: "no data on GPU wait",
 });
 
@@ -266,6 +291,7 @@ export const BREACH_BUCKETS = /** @type {const} */ ({
 });
 
 export const BREACH_TEXTS = /** @type {const} */ ({
+  now: "in breach",
   beyond: "> 30 min",
   none: "none expected",
 });
@@ -322,9 +348,11 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   recent: "exceeded in the last 7 days",
   unknown: "unknown",
   past: "No forecast for past times. Choose a time range that ends now.",
+  no_forecast: "No forecast of this service.",
   replay: "A replay has no forecast: a forecast needs at least 24 h of live history.",
   no_slow_burns: "No resource fills up or runs out within 7 days.",
   no_limit: "no hourly safe limit known",
+  not_listed: "Not listed: {services} without a model server or learned limit ({names}).",
   at_limit: "at the limit",
   peak: "peak",
   point_at_hour: "Point at an hour, or use the arrow keys, for its values. Select a strip for its chart.",
@@ -346,9 +374,6 @@ export const GROUPINGS = /** @type {const} */ ({
 });
 
 export const COST_TEXTS = /** @type {const} */ ({
-  no_owner: "no owner",
-  no_namespace: "no namespace",
-  no_pool: "no pool",
   unknown_service: "unknown service",
   no_unused: "No service holds a GPU that is unused for 30 min or longer.",
   so_far: "so far",
@@ -366,4 +391,220 @@ export const SPLIT_NAMES = /** @type {const} */ ({
   idle: "Allocated, idle",
   unallocated: "Unallocated",
   unknown: "Unknown use",
+});
+
+export const ABSENT = /** @type {const} */ ({
+  cluster: "no cluster",
+  data: "no data",
+  errors: "no errors",
+  evaluation: "no evaluation yet",
+  gpu_metrics: "no GPU metrics",
+  gpu_wait: "no GPU wait",
+  incident: "no open incident",
+  namespace: "no namespace",
+  occupancy: "no GPU occupancy spans",
+  owner: "no owner",
+  pool: "no pool",
+  requests: "no requests",
+  retries: "retries unknown",
+  services: "no services",
+  tier: "no tier",
+  timestamp: "no timestamp",
+});
+
+export const ACTIVITIES = /** @type {const} */ ({
+  work: "self time in",
+  queue: "queue time in",
+  failed_calls: "failed calls in",
+});
+
+export const AUDIT_ACTIONS = /** @type {const} */ ({
+  sign_in: "Sign-in",
+  sign_in_failed: "Failed sign-in",
+  sign_out: "Sign-out",
+  denied: "Denied",
+  rate_limited: "Rate limited",
+  download: "Download",
+  change: "Change",
+});
+
+export const CASCADE_TEXTS = /** @type {const} */ ({
+  gpu: "GPU contention",
+  load: "load",
+  call: "degraded dependency",
+  forecast: "SLO breach",
+  older: "Older anomalies are over. First anomaly: ",
+});
+
+export const CONNECTION_STATES = /** @type {const} */ ({
+  loading: "Loading",
+  no_page: "No page",
+  no_connection: "No connection",
+  paused: "Paused",
+  lost: "Connection lost",
+  past: "Past",
+  replay: "Replay",
+  simulated: "Replay of simulated data",
+  stale: "Stale",
+  live: "Live",
+});
+
+export const CONNECTION_TEXTS = /** @type {const} */ ({
+  age: "data is {age} old",
+  no_data: "no data yet",
+  reason: " Hub: {reason}.",
+  retrying: " Retrying.",
+  retrying_in: " Retrying in {seconds} s.",
+  no_response: "No response from the hub.",
+  retries: "No response from the hub. Retrying.",
+  try_again: "No response from the hub. Try again.",
+  reload: "No response from the hub. Reload the page.",
+  timed_out: "The list timed out. Choose a shorter time range.",
+  script_lost: "The script of this page could not be loaded. Reload the page.",
+  see_above: "No data: see the message above.",
+  unreadable: "Cannot read the source: {error}",
+});
+
+export const CONNECT_NOTES = /** @type {const} */ ({
+  exporter: "Then list them: foreshock serve --targets HOST,HOST, or let Prometheus scrape port 10877.",
+  otlp: "Any OpenTelemetry SDK or Collector; gRPC on port {port}.",
+  prometheus: "Read metrics from Prometheus instead of the embedded store.",
+  traces: "Or --jaeger-url http://jaeger:16686.",
+  rules: "Rules that read this hub's /metrics and link to its pages.",
+});
+
+export const GPU_COUNTS = /** @type {const} */ ({
+  contended: "contended",
+  throttled: "throttled (thermal, power)",
+  errors: "with errors (15 min)",
+  lost: "lost (off the bus)",
+  no_data: "without data",
+});
+
+export const GPU_FAULTS = /** @type {const} */ ({
+  lost: "lost",
+  failing: "failing",
+  throttled: "throttled",
+});
+
+export const GPU_SHARING = /** @type {const} */ ({
+  "time-slicing": "shared by time-slicing",
+  mps: "shared by MPS",
+  mig: "divided by MIG",
+  concurrent: "shared concurrently",
+  partitioned: "partitioned",
+});
+
+export const GPU_TEXTS = /** @type {const} */ ({
+  waits_too: "On a full GPU, each service waits while the others run: the noisy neighbor waits too.",
+  averages: "GPU wait: 30 s averages. Busy, contended, power: 1 min averages.",
+  bound: "30 s average over the shared GPUs, an upper bound.",
+  limits: "Time lost is an upper bound, not measured by service. Resources and GPU wait overlap: do not add them.",
+  batch: "Waits of services without requests raise no alerts.",
+  shared_tiers: "{gpus} shared by several {groups}.",
+  cut: "{rows} x {columns} shown. The CSV has all pairs.",
+  missing: "Missing metrics: {names}.",
+  up_to: "up to {share} of the time",
+  no_wait: "No shared GPU, or no wait",
+  no_process: "no process seen",
+  unknown_gpu: "No GPU {name}.",
+  no_match: "No GPU matches {filter}.",
+});
+
+export const INCIDENT_MARKS = /** @type {const} */ ({
+  critical: "critical incident",
+  warning: "early warning",
+  recovering: "recovering incident",
+});
+
+export const QUALITY_MEANINGS = /** @type {const} */ ({
+  measured: "counted at the source",
+  sampled: "sampled every few seconds",
+  inferred: "derived from other signals",
+});
+
+export const RANGE_FAULTS = /** @type {const} */ ({
+  time: "is not a valid time. Use now-6h, now/d, 2026-11-26T03:00:00Z, or Unix milliseconds",
+  short: "is less than a minute before to. Use a longer range",
+  long: "is more than 360 days before to. Use a shorter range",
+  interval: "is not a valid interval. Use 5s, 1m, or off",
+});
+
+export const RESPONSE_TEXTS = /** @type {const} */ ({
+  acknowledged: "Acknowledged.",
+  saved: "Saved.",
+  read_only: "Past times are read-only: go back to live to respond.",
+  needs_role: "You can read this incident. Responding needs the role responder.",
+  silencing: "Silencing needs the role responder, and a live hub.",
+  silence: "Incidents of a service, or only those caused by a noisy neighbor on its GPUs.",
+});
+
+export const SERVICE_HINTS = /** @type {const} */ ({
+  load: "offered load of its model servers over their capacity",
+  gpu_wait: "share of time that it waits on other services, mean of its shared GPUs, upper bound",
+  retries: "attempts per call beyond the first",
+});
+
+export const SHELL_TEXTS = /** @type {const} */ ({
+  copied: "Copied.",
+  first_rows: "The first {shown} of {count}.",
+  shorter_range: "The first {shown} of {count}; a shorter time range shows more.",
+  default: "{name}={value} {reason}. The default is shown. ",
+  unknown_parameter: "Unknown parameter {names} (allowed: {known}). ",
+  dash: "A dash (–) means no data. Missing data is never shown as zero.",
+});
+
+export const SLO_NAMES = /** @type {const} */ ({
+  set: "SLO",
+  learned: "learned SLO",
+});
+
+export const SPAN_COUNTS = /** @type {const} */ ({
+  foreshock_spans_late_total: "Too late for span metrics",
+  foreshock_spans_early_total: "Start time in the future",
+  foreshock_spans_duplicate_total: "Duplicates",
+  foreshock_spans_clamped_total: "End before start",
+  foreshock_spans_uncounted_total: "Stored, not in span metrics",
+  foreshock_service_graph_dropped_spans_total: "Unpaired (buffer full)",
+  foreshock_span_metrics_overflow_total: "Over the series limit",
+});
+
+export const STATUS_TEXTS = /** @type {const} */ ({
+  degraded: "Degraded: {problem}.",
+  no_notifications: "Notifications are off: no alerts are sent. Set --alertmanager-url or --notify-file.",
+  no_sign_in: "Access needs no sign-in. Set --auth-basic-file, --auth-token-file, --auth-header, or --oidc-issuer.",
+  simulated: "The data is simulated.",
+  past: "Targets and signals are of the selected time. Ingestion and storage are current.",
+  unjoined: "These model servers belong to no service with requests, so their queue is shown apart from its latency.",
+  no_samples: "No samples of {metrics}: {names}.",
+  no_targets: "none configured",
+  replayed: "replayed from a recording",
+});
+
+export const TARGET_STATES = /** @type {const} */ ({
+  up: "up",
+  down: "down",
+  stale: "stale",
+});
+
+export const TRACE_TEXTS = /** @type {const} */ ({
+  not_read: "GPU wait is known {seconds} s after the end of a trace.",
+  wait_unknown: "GPU wait unknown: {reason}.",
+  not_final: "GPU wait is not final: the last GPU samples are still arriving.",
+  no_shared_gpu: "No span ran on a shared GPU.",
+  outlasting: "GPU work continued after the client had an answer or timed out.",
+  outlasting_counts: "GPU work that outlasts the client's duration counts as wait, too.",
+  slowest_only: "GPU wait computed for the {count} slowest traces only. Choose a shorter time range.",
+  examined: "From the {count} slowest traces.",
+  samples_not_read: "GPU samples of {minutes} not read (limit reached).",
+  bar_height: "Bar height: share of the GPU.",
+  inferred: "Hatched: inferred from counters, a mean over their scrape interval.",
+  unplaced: "GPU wait (its time within the span is unknown)",
+  wait_of: "GPU wait up to {wait} of {total} of GPU work",
+  unsearchable: "this source cannot search for {attribute}",
+  root_missing: "root span missing",
+  parent_missing: "parent span missing",
+  clamped: "end before start (clock error): shown as 0 s",
+  clear_filters: "Clear the filters, or choose a longer time range.",
+  send_spans: "Choose a longer time range, or send spans by OTLP.",
 });

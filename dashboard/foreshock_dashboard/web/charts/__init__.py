@@ -1,4 +1,4 @@
 """How a chart is drawn, for any page: lines, text, theme, SVG.
 
-Imports: `model`, `web.state`.
+Imports: `model`, `render.words`, `web.state`.
 """

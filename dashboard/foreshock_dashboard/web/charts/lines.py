@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from foreshock_dashboard.model.types import Floats, Json
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import service_color
 
@@ -111,7 +112,7 @@ def lines(
     """
     drawn = [line for line in candidates if np.isfinite(line.values).any()]
     if not drawn:
-        return blank(empty or "No data in this range.", look)
+        return blank(empty or EMPTY["chart"], look)
     at, rows = _downsampled(times, drawn)
     stamps = [stamp(time, look) for time in at.tolist()]
     highest = max(float(np.nanmax(line.values)) for line in drawn)

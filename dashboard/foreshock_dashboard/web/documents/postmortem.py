@@ -29,6 +29,9 @@ from foreshock_dashboard.render.incident_summary import cause_name, incident_sen
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, xid_note
 from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
 from foreshock_dashboard.render.units import clock, duration, elapsed, utc_timestamp
+from foreshock_dashboard.render.words.actions import ACTION_TEXTS
+from foreshock_dashboard.render.words.incidents import CONFIDENCE_LEVELS, REPORT_TEXTS
+from foreshock_dashboard.render.words.services import CONDITIONS
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.response.values import Response
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
@@ -87,7 +90,7 @@ def report(
         "## Evidence",
         _evidence(incident),
         *(f"![{name.replace('-', ' ')}]({name}.svg)" for name in plots),
-        f"_{'Simulated platform. ' if world.simulated else ''}Times are UTC. Values are {incident.quality}._",
+        f"_{REPORT_TEXTS['simulated' if world.simulated else 'about'].format(quality=incident.quality)}_",
     ]
     return Report("\n\n".join(part for part in parts if part) + "\n", plots)
 
@@ -107,11 +110,11 @@ def _summary(
         ("Service", in_words(incident.service)),
         ("Affected services", joined_text(joined(affected, ", ")) or "none"),
         ("Cause", cause_name(incident)),
-        ("Suspected cause", suspected_cause(incident.stated_suspect) or "unknown"),
+        (CONDITIONS["suspected_cause"], suspected_cause(incident.stated_suspect) or "unknown"),
         ("Confidence", incident.confidence_level),
         ("First anomaly", utc_timestamp(since)),
         ("Opened", f"{utc_timestamp(incident.opened)}, {_apart(incident.opened, since, 'first anomaly')}"),
-        ("Paged", f"{utc_timestamp(paged)}, {_apart(paged, since, 'first anomaly')}" if paged else "no page sent"),
+        ("Paged", _paged(paged, since)),
     ]
     for first in breaches[:1]:
         apart = f", {_apart(first.start, paged, 'page')}" if paged else ""
@@ -228,7 +231,7 @@ def _timeline(
         if item.within is None:
             events.append((item.last_data, f"{service} still breaches its SLO: no later data"))
         else:
-            events.append((item.within, f"{service} is within its SLO again"))
+            events.append((item.within, REPORT_TEXTS["within_slo"].format(service=service)))
     if incident.recovering_since is not None:
         events.append((incident.recovering_since, "symptoms ended"))
     if incident.resolved is not None:
@@ -246,10 +249,16 @@ def _name(figure: Evidence) -> str:
 
 
 def _root_cause(incident: Incident, at_page: Incident | None) -> str:
-    parts = [_text(f"{_cause(incident)} ({incident.confidence_level} confidence).")]
+    parts = [
+        _text(
+            REPORT_TEXTS["suspected"].format(
+                cause=_cause(incident), confidence=CONFIDENCE_LEVELS[incident.confidence_level]
+            )
+        )
+    ]
     if at_page is not None and at_page.stated_suspect != incident.stated_suspect:
         then = _cause(at_page) if at_page.is_cause_stated else "unknown"
-        parts.append(_text(f"Suspected cause when the page was sent: {then}."))
+        parts.append(_text(REPORT_TEXTS["suspected_then"].format(cause=then)))
     if incident.later is not None:
         parts.append(_text(f"{joined_text(later_clauses(incident))}."))
     if incident.candidates:
@@ -267,21 +276,25 @@ def _cause(incident: Incident) -> str:
     return f"{suspected_cause(incident.suspect) or 'Unknown'}: {in_sentence(cause_name(incident))}"
 
 
+def _paged(paged: float | None, since: float) -> str:
+    return f"{utc_timestamp(paged)}, {_apart(paged, since, 'first anomaly')}" if paged else REPORT_TEXTS["not_paged"]
+
+
 def _evidence(incident: Incident) -> str:
     rows = [
         (_name(item), figure(item.value, item.unit), figure(item.baseline, item.unit), clock(item.since))
         for item in incident.evidence
     ]
     if not rows:
-        return "No evidence recorded."
+        return REPORT_TEXTS["no_evidence"]
     at = incident.evidence_at
-    when = "" if at is None else f"\n\nValues at {clock(at)}, when they last supported the cause."
+    when = "" if at is None else "\n\n" + REPORT_TEXTS["past_values"].format(time=clock(at))
     return _table(("Signal", "Value", "Baseline", "Since"), rows) + when
 
 
 def _impact(impacts: Sequence[RequestImpact], seconds: float, paged: bool) -> str:
     if not impacts:
-        return "Impact unknown: no entry service observed."
+        return REPORT_TEXTS["no_impact"]
     head = ("Entry service", "Requests", "Failed", "Slowed", "Failed after the page", "Slowed after the page")
     table = _table(
         head, [(in_words(impact.service), *(f"{value:,.0f}" for value in impact[1:6])) for impact in impacts]
@@ -290,12 +303,12 @@ def _impact(impacts: Sequence[RequestImpact], seconds: float, paged: bool) -> st
         f"{duration(impact.slo_seconds)} at {in_words(impact.service)}" for impact in impacts if impact.slo_seconds > 0
     )
     slowed = f"slower than the SLO ({limits})" if limits else "without an SLO, so unknown"
-    notes = _text(f"Over {seconds / 60:.0f} min. Failed: above the baseline error rate. Slowed (estimate): {slowed}.")
+    notes = _text(REPORT_TEXTS["impact"].format(minutes=seconds / 60, slowed=slowed))
     if not paged:
-        return f"{table}\n\n{notes} No page was sent."
+        return f"{table}\n\n{notes} {REPORT_TEXTS['no_page']}"
     saved = sum(impact.failed_after + impact.slowed_after for impact in impacts)
-    reaction = f"Action within {REACTION_SECONDS / 60:.0f} min of the page"
-    return f"{table}\n\n{notes}\n\n**{reaction} would have saved up to {saved:,.0f} requests.**"
+    said = REPORT_TEXTS["saved"].format(minutes=REACTION_SECONDS / 60, requests=saved)
+    return f"{table}\n\n{notes}\n\n**{said}**"
 
 
 def incident_plots(
@@ -370,7 +383,7 @@ def _actions(incident: Incident, at_page: Incident | None) -> str:
     """The recommended actions as of the page if it is known, else of the incident, each with its example command."""
     actions = (at_page or incident).actions
     if not actions:
-        return "No mitigation identified."
+        return ACTION_TEXTS["none"]
     lines = ["Recommended at the page:" if at_page else "Recommended:", ""]
     for number, action in enumerate(actions, 1):
         lines.append(f"{number}. {_text(action_text(action))}")

@@ -15,7 +15,8 @@ from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Source
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Tenant, World
-from foreshock_dashboard.render.units import counted, percent
+from foreshock_dashboard.render.units import counted
+from foreshock_dashboard.render.verdict.gpu_sentence import far_cpus_sentence
 from foreshock_dashboard.render.words.panels import MPS_TEXTS
 from foreshock_dashboard.web.state.placement import NO_SHARING, GpuSharing, Mps, MpsService, MpsState
 
@@ -60,11 +61,7 @@ def far_cpus(sharing: Mapping[str, GpuSharing], tenants: Sequence[Tenant]) -> li
     sentences = []
     for service, gpus in sorted(found.items()):
         ratio, worst = min(gpus)
-        more = f", as on {counted(len(gpus) - 1, 'other GPU')}" if len(gpus) > 1 else ""
-        sentences.append(
-            f"{service.name} has {percent(ratio)} of its CPUs on the NUMA node of {worst} "
-            f"(limit {percent(MIN_LOCAL_CPUS_RATIO)}){more}. {MPS_TEXTS['pin']}"
-        )
+        sentences.append(far_cpus_sentence(service.name, worst, ratio, MIN_LOCAL_CPUS_RATIO, len(gpus) - 1))
     return sentences
 
 
@@ -101,7 +98,7 @@ def _read_mps(source: MetricSource, world: World) -> dict[str, Mps]:
         unnamed = (total or 0) - sum(row.clients for row in services)
         texts = [
             f"MPS: {MPS_TEXTS[text]}",
-            f"{counted(unnamed, 'client')} of no known service." if unnamed > 0 else "",
+            MPS_TEXTS["unnamed"].format(clients=counted(unnamed, "client")) if unnamed > 0 else "",
             MPS_TEXTS["time_unknown"] if uuid in unknown else "",
         ]
         server_count = round(servers[uuid]) if uuid in servers else None

@@ -1,4 +1,4 @@
 """The frame around every page: navigation, time picker, badges, and the registry of pages.
 
-Imports: `web.charts`.
+Imports: `render.words`, `web.charts`.
 """

@@ -1,6 +1,7 @@
 // The table of every chart that Plotly draws: the same values, for readers who cannot see or point at the picture.
 import { byId, h, headCells, put } from "#web/assets/dom.js";
-import { formatPercent, formatRate, formatSeconds, NOT_KNOWN } from "#web/assets/format.js";
+import { filled, formatPercent, formatRate, formatSeconds, NOT_KNOWN } from "#web/assets/format.js";
+import { EMPTY, SHELL_TEXTS } from "#web/assets/words.js";
 
 const MAX_ROWS = 120;
 const PLOTLY_POLL_MS = 300;
@@ -136,10 +137,10 @@ const drawChartTable = (section) => {
       { class: "scroll twin-scroll", tabindex: "0", role: "region", "aria-label": `${title}, table` },
       h("table", { class: "rows" }, h("thead", null, h("tr", null, headCells(head))), h("tbody", null, shown)),
       rows.length > MAX_ROWS
-        ? h("p", { class: "note" }, `The first ${MAX_ROWS} of ${rows.length}; a shorter range shows more.`)
+        ? h("p", { class: "note" }, filled(SHELL_TEXTS.shorter_range, { shown: MAX_ROWS, count: rows.length }))
         : null,
     );
-  const reason = plainText(graph.layout?.annotations?.[0]?.text || "Nothing is drawn.");
+  const reason = plainText(graph.layout?.annotations?.[0]?.text || EMPTY.chart);
   put(section.querySelector(".twin-body"), rows.length ? table() : h("p", { class: "note" }, reason));
   if (!followed.has(graph)) {
     followed.add(graph);

@@ -1,11 +1,12 @@
 // The badge that says whether the values are live, and the title of the document.
 import { formatTimestampWithZone } from "#web/assets/clock.js";
 import { byId, h, markStale, put, requireId, setText } from "#web/assets/dom.js";
-import { formatDuration, isNumber, plural } from "#web/assets/format.js";
+import { filled, formatDuration, isNumber, plural, uncapitalized } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { incidentStatus } from "#web/assets/timeline/incident.js";
 import { STATUS_SIGNS } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
+import { ABSENT, CONNECTION_STATES, CONNECTION_TEXTS } from "#web/assets/words.js";
 
 const STALE_AFTER_MS = 30_000;
 const MIN_STALE_SECONDS = 60;
@@ -33,20 +34,21 @@ const LOST_AFTER_SECONDS = 15;
 const describe = (connection) => {
   const { page, receivedAt, failures } = connection;
   const { data } = live;
-  if (!page) return ["loading", "Loading", ""];
-  if (!page.dataset.feed) return ["paused", "No page", ""];
-  if (!receivedAt) return failures ? ["lost", "No connection", ""] : ["loading", "Loading", ""];
-  if (document.hidden) return ["paused", "Paused", ""];
+  if (!page) return ["loading", CONNECTION_STATES.loading, ""];
+  if (!page.dataset.feed) return ["paused", CONNECTION_STATES.no_page, ""];
+  if (!receivedAt)
+    return failures ? ["lost", CONNECTION_STATES.no_connection, ""] : ["loading", CONNECTION_STATES.loading, ""];
+  if (document.hidden) return ["paused", CONNECTION_STATES.paused, ""];
   const ageSeconds = (performance.now() - receivedAt) / 1000;
   const refreshSeconds = timeRange.refreshSeconds();
   const isRequesting = timeRange.isLive() && refreshSeconds > 0 && !data?.bounds;
   if (failures >= 2 || (isRequesting && ageSeconds > LOST_AFTER_SECONDS + refreshSeconds)) {
-    return ["lost", "Connection lost", `: data is ${formatDuration(ageSeconds)} old`];
+    return ["lost", CONNECTION_STATES.lost, ageText(ageSeconds)];
   }
   if (!timeRange.isLive()) {
     return connection.isComplete
-      ? ["past", "Past", `: ${formatTimestampWithZone(data?.data_time)}`]
-      : ["loading", "Loading", ""];
+      ? ["past", CONNECTION_STATES.past, `: ${formatTimestampWithZone(data?.data_time)}`]
+      : ["loading", CONNECTION_STATES.loading, ""];
   }
   return describeLive(connection);
 };
@@ -59,15 +61,18 @@ const describeLive = ({ changedAt, receivedAt }) => {
   const { data } = live;
   const time = isNumber(live.time) ? live.time + (performance.now() - receivedAt) / 1000 : null;
   if (data?.bounds) {
-    const word = data.simulated ? "Replay of simulated data" : "Replay";
+    const word = CONNECTION_STATES[data.simulated ? "simulated" : "replay"];
     return ["past", word, `: ${formatTimestampWithZone(data.data_time)}`];
   }
   const ageSeconds = isNumber(data?.data_time) && isNumber(time) ? time - data.data_time : null;
-  const note = ageSeconds === null ? ": no data yet" : `: data is ${formatDuration(ageSeconds)} old`;
-  if (data?.error) return ["stale", "Stale", note];
+  const note = ageSeconds === null ? `: ${CONNECTION_TEXTS.no_data}` : ageText(ageSeconds);
+  if (data?.error) return ["stale", CONNECTION_STATES.stale, note];
   const isStale = performance.now() - changedAt > STALE_AFTER_MS && (ageSeconds ?? 0) > MIN_STALE_SECONDS;
-  return isStale ? ["stale", "Stale", note] : ["live", "Live", updatedText(ageSeconds)];
+  return isStale ? ["stale", CONNECTION_STATES.stale, note] : ["live", CONNECTION_STATES.live, updatedText(ageSeconds)];
 };
+
+/** @param {number} seconds */
+const ageText = (seconds) => `: ${filled(CONNECTION_TEXTS.age, { age: formatDuration(seconds) })}`;
 
 /** @param {number | null} ageSeconds */
 const updatedText = (ageSeconds) => (ageSeconds === null ? "" : ` · ${formatDuration(ageSeconds)} ago`);
@@ -82,7 +87,7 @@ const titleText = ({ page, isRefused }, state) => {
   const name = `${page?.dataset.title || "foreshock"} · foreshock`;
   const isKnown = page?.dataset.feed && !isRefused;
   const { verdict, worst_incident: worst } = (isKnown && live.data) || {};
-  if (state === "lost") return `✕ no connection · ${name}`;
+  if (state === "lost") return `✕ ${uncapitalized(CONNECTION_STATES.no_connection)} · ${name}`;
   if (worst && !verdict) {
     return `${STATUS_SIGNS[incidentStatus(worst)]} ${plural(worst.others + 1, "incident")} · ${name}`;
   }
@@ -91,7 +96,7 @@ const titleText = ({ page, isRefused }, state) => {
     const sign = STATUS_SIGNS[/** @type {keyof typeof STATUS_SIGNS} */ (verdict.state)];
     return `${sign} ${verdict.title}${more > 0 ? ` (+${plural(more, "incident")})` : ""} · ${name}`;
   }
-  return verdict?.state === "unknown" ? `? no data · ${name}` : name;
+  return verdict?.state === "unknown" ? `? ${ABSENT.data} · ${name}` : name;
 };
 
 /**
@@ -115,8 +120,9 @@ export const drawConnection = (connection) => {
   line.hidden = state !== "lost";
   if (state === "lost") {
     const seconds = Math.max(0, Math.ceil((connection.nextRequestAt - performance.now()) / 1000));
-    const reason = connection.reason ? ` Hub: ${connection.reason}.` : "";
-    setText(line, `${word}${note}.${reason} Retrying${seconds ? ` in ${seconds} s` : ""}.`);
+    const reason = connection.reason ? filled(CONNECTION_TEXTS.reason, { reason: connection.reason }) : "";
+    const next = seconds ? filled(CONNECTION_TEXTS.retrying_in, { seconds }) : CONNECTION_TEXTS.retrying;
+    setText(line, `${word}${note}.${reason}${next}`);
   }
   document.body.dataset.live = state;
   if (state === "lost" || state === "stale") markStale(true);

@@ -5,6 +5,7 @@ import { byId, markStale, requireId, setPanel } from "#web/assets/dom.js";
 import { fetchAnswer, HubError } from "#web/assets/fetch_json.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
+import { CONNECTION_TEXTS } from "#web/assets/words.js";
 import { drawClusters } from "#web/shell/cluster_picker.js";
 import { drawConnection } from "#web/shell/connection_badge.js";
 import { drawIncidentLine, hideIncidentLine } from "#web/shell/incident_line.js";
@@ -215,7 +216,7 @@ const onFailure = (error) => {
   line.textContent = error.message;
   line.hidden = false;
   for (const panel of document.querySelectorAll('.panel[data-state="loading"]')) {
-    setPanel(panel.id.replace("-panel", ""), "empty", "No data: see the message above.");
+    setPanel(panel.id.replace("-panel", ""), "empty", CONNECTION_TEXTS.see_above);
   }
 };
 
@@ -276,7 +277,7 @@ const loadScript = async () => {
 const replaceDocument = () => {
   if (performance.now() > MIN_DOCUMENT_AGE_MS) location.reload();
   const line = requireId("wrong");
-  line.textContent = "The script of this page could not be loaded. Reload the page.";
+  line.textContent = CONNECTION_TEXTS.script_lost;
   line.hidden = false;
 };
 

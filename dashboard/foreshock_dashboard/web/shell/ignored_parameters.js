@@ -1,8 +1,9 @@
 // A line about the parameters of the address that the page does not follow, with a link that leaves them out.
 import { hrefWith, link, searchParams } from "#web/assets/address.js";
 import { byId, put } from "#web/assets/dom.js";
-import { truncate } from "#web/assets/format.js";
+import { filled, truncate } from "#web/assets/format.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
+import { SHELL_TEXTS } from "#web/assets/words.js";
 
 const RANGE_PARAMS = ["from", "to", "refresh"];
 /** Of every page, where there are several clusters. */
@@ -31,7 +32,7 @@ const unknownText = (unknown, { takes, keeps }) => {
   const named = unknown.slice(0, MAX_NAMED).map((name) => truncate(name, MAX_NAME_LENGTH));
   const more = unknown.length > MAX_NAMED ? ` and ${unknown.length - MAX_NAMED} more` : "";
   const known = [...new Set([...words(takes), ...words(keeps), ...RANGE_PARAMS])];
-  return `Unknown parameter ${named.join(", ")}${more} (allowed: ${known.join(", ")}). `;
+  return filled(SHELL_TEXTS.unknown_parameter, { names: `${named.join(", ")}${more}`, known: known.join(", ") });
 };
 
 /** The kind of address that each shown page had first. @type {WeakMap<Element, string>} */
@@ -64,7 +65,7 @@ export const drawIgnoredParameters = () => {
     line,
     faults.map(([name, reason]) => {
       const value = truncate(written.get(name) ?? "", MAX_NAME_LENGTH);
-      return `${name}=${value} ${reason}. The default is shown. `;
+      return filled(SHELL_TEXTS.default, { name, value, reason });
     }),
     unknown.length ? unknownText(unknown, page.dataset) : null,
     names.length ? link(without, "Remove") : null,

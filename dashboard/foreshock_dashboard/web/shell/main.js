@@ -59,7 +59,7 @@ const followLinks = () => {
 const startCopyButtons = () => {
   document.addEventListener("click", (event) => {
     const button = closest(event, "[data-copy]");
-    if (button) copy(button.dataset.copy ?? "", button.textContent);
+    if (button) copy(button.dataset.copy ?? "");
   });
 };
 

@@ -6,7 +6,7 @@ import { inWords } from "#web/assets/format.js";
 import { hubTime, live } from "#web/assets/state.js";
 import { mayRespond } from "#web/assets/timeline/response.js";
 import { toast } from "#web/assets/widgets/toast.js";
-import { CAUSES, FEEDBACK } from "#web/assets/words.js";
+import { CAUSES, FEEDBACK, RESPONSE_TEXTS } from "#web/assets/words.js";
 import { dialog, openDialog } from "#web/shell/dialogs.js";
 import { currentUser } from "#web/shell/page_menu.js";
 import {
@@ -38,7 +38,8 @@ const incidentWith = (id) => {
 
 /** @param {string} id of an incident */
 const acknowledge = async (id) => {
-  if (await send("POST", `/api/incidents/${encodeURIComponent(id)}/acknowledge`, {})) toast("Acknowledged.");
+  if (await send("POST", `/api/incidents/${encodeURIComponent(id)}/acknowledge`, {}))
+    toast(RESPONSE_TEXTS.acknowledged);
 };
 
 /** Acknowledge the first incident of the page that can be. */
@@ -117,10 +118,8 @@ const drawDialog = (incident, response, isReadOnly) => {
     ),
     problemLine(),
     isReadOnly || !mayRespond() ? null : forms(incident, response),
-    isReadOnly ? h("p", { class: "muted" }, "Past times are read-only: go back to live to respond.") : null,
-    isReadOnly || mayRespond()
-      ? null
-      : h("p", { class: "muted" }, "You can read this incident. Responding needs the role responder."),
+    isReadOnly ? h("p", { class: "muted" }, RESPONSE_TEXTS.read_only) : null,
+    isReadOnly || mayRespond() ? null : h("p", { class: "muted" }, RESPONSE_TEXTS.needs_role),
     h("form", { method: "dialog" }, h("button", { class: "quiet" }, "Close")),
   );
   const note = box.querySelector("textarea");
@@ -163,7 +162,7 @@ const submit = async (action, fields, box) => {
   const incident = incidentWith(box.dataset.incident ?? "");
   if (!incident || !(await send(...requestOf(action, fields, incident)))) return false;
   box.close();
-  toast("Saved.");
+  toast(RESPONSE_TEXTS.saved);
   return true;
 };
 

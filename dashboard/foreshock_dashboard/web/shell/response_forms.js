@@ -5,6 +5,7 @@ import { errorMessage, sendJson } from "#web/assets/fetch_json.js";
 import { readPreference, storePreference } from "#web/assets/preferences.js";
 import { live } from "#web/assets/state.js";
 import { toast } from "#web/assets/widgets/toast.js";
+import { CONNECTION_TEXTS } from "#web/assets/words.js";
 
 const NAME = "foreshock.name";
 /** @type {readonly (readonly [duration: string, name: string])[]} */
@@ -41,7 +42,7 @@ export const send = async (method, path, body) => {
     refresh();
     return answer;
   } catch (error) {
-    const problem = errorMessage(error, "The hub does not answer. Try again.");
+    const problem = errorMessage(error, CONNECTION_TEXTS.try_again);
     const line = document.querySelector("dialog[open] .problem");
     if (line) line.textContent = problem;
     else toast(problem);

@@ -5,6 +5,7 @@ import { fetchJson } from "#web/assets/fetch_json.js";
 import { splitService, truncate } from "#web/assets/format.js";
 import { incidentHref } from "#web/assets/timeline/incident.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
+import { CONNECTION_STATES, EMPTY } from "#web/assets/words.js";
 import { dialog, navigationPages, openDialog } from "#web/shell/dialogs.js";
 
 const MAX_RESULTS = 12;
@@ -122,7 +123,7 @@ const drawResults = () => {
     h(
       "li",
       { class: "muted", role: "option", "aria-selected": "false", "aria-disabled": "true" },
-      entries ? "No matches." : "Loading…",
+      entries ? EMPTY.matches : `${CONNECTION_STATES.loading}…`,
     );
   put(byId("search-list"), items.length ? items : none());
   byId("search-text")?.setAttribute("aria-activedescendant", results.length ? `search-${selected}` : "");

@@ -11,6 +11,8 @@ from urllib.parse import unquote
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from foreshock_dashboard.render.words.panels import EMPTY
+from foreshock_dashboard.render.words.status import STATUS_TEXTS
 from foreshock_dashboard.web.charts.chart import Chart
 
 FEED = '<meta name="feed">'
@@ -131,7 +133,7 @@ def shell(
                         badge,
                         id="simulated",
                         className="badge simulated",
-                        title=f"{badge}. The data comes from a simulated platform.",
+                        title=f"{badge}. {STATUS_TEXTS['simulated']}",
                         hidden=not simulated,
                     ),
                     html.Div(id="time", className="time"),
@@ -313,7 +315,7 @@ def _head(name: str, title: str, hint: str | Sequence[str | Component], csv: str
 def not_found() -> Component:
     """The page of an unknown address."""
     return html.Div(
-        [html.H1("Page not found"), html.P("No page at this address."), html.A("Go to Now", href="/")],
+        [html.H1("Page not found"), html.P(EMPTY["no_page"]), html.A("Go to Now", href="/")],
         className="plain",
         **attributes(data_page="none"),
     )

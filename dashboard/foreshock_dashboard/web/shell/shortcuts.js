@@ -2,6 +2,7 @@
 import { openPage } from "#web/assets/address.js";
 import { byId, closest, h, put } from "#web/assets/dom.js";
 import { signLegend } from "#web/assets/timeline/signs.js";
+import { QUALITY_MEANINGS, SHELL_TEXTS } from "#web/assets/words.js";
 import { dialog, navigationPages, openDialog } from "#web/shell/dialogs.js";
 import { acknowledgeFirst } from "#web/shell/respond.js";
 import { openSearch } from "#web/shell/search.js";
@@ -48,16 +49,11 @@ const openHelp = () => {
     ),
     h("h2", null, "Symbols"),
     signLegend(),
-    h("p", null, "A dash (–) means no data. Missing data is never shown as zero."),
+    h("p", null, SHELL_TEXTS.dash),
     h(
       "p",
       null,
-      h("b", null, "measured"),
-      ": counted at the source. ",
-      h("b", null, "sampled"),
-      ": sampled every few seconds. ",
-      h("b", null, "inferred"),
-      ": derived from other signals.",
+      Object.entries(QUALITY_MEANINGS).map(([quality, meaning]) => [h("b", null, quality), `: ${meaning}. `]),
     ),
     h("form", { method: "dialog" }, h("button", { class: "quiet" }, "Close")),
   );

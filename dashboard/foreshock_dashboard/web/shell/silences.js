@@ -7,6 +7,7 @@ import { inWords } from "#web/assets/format.js";
 import { hubTime, live } from "#web/assets/state.js";
 import { mayRespond } from "#web/assets/timeline/response.js";
 import { toast } from "#web/assets/widgets/toast.js";
+import { CONNECTION_TEXTS, EMPTY, RESPONSE_TEXTS } from "#web/assets/words.js";
 import { dialog, openDialog } from "#web/shell/dialogs.js";
 import {
   bodyOf,
@@ -55,7 +56,7 @@ const silenceItem = (silence, now, isActive) => {
 const forms = () => [
   nameField(),
   h("h3", null, "Silence"),
-  h("p", { class: "muted" }, "Incidents of a service, or only those caused by a noisy neighbor on its GPUs."),
+  h("p", { class: "muted" }, RESPONSE_TEXTS.silence),
   form(
     "silences",
     "Silence",
@@ -92,9 +93,9 @@ export const openSilences = async () => {
           { class: "silences" },
           silences.map((silence) => silenceItem(silence, now, isActive)),
         )
-      : h("p", { class: "muted" }, answer ? "No silences or maintenance windows." : "The hub does not answer."),
+      : h("p", { class: "muted" }, answer ? EMPTY.silences : CONNECTION_TEXTS.no_response),
     problemLine(),
-    isActive ? forms() : h("p", { class: "muted" }, "Silencing needs the role responder, and a live hub."),
+    isActive ? forms() : h("p", { class: "muted" }, RESPONSE_TEXTS.silencing),
     h("form", { method: "dialog" }, h("button", { class: "quiet" }, "Close")),
   );
   openDialog(box);
@@ -115,7 +116,7 @@ export const silenceRequest = (action, fields) =>
 export const startSilences = () => {
   onForm("silences", async (action, fields) => {
     if (!(await send(...silenceRequest(action, fields)))) return false;
-    toast("Saved.");
+    toast(RESPONSE_TEXTS.saved);
     await openSilences();
     return true;
   });

@@ -122,7 +122,7 @@ export const drawTimePicker = () =>
 const copyLink = () => {
   const [start, end] = timeRange.bounds();
   const range = { from: timeRange.formatUnix(start), to: timeRange.formatUnix(end), refresh: null };
-  copy(`${location.origin}${hrefWith(range)}`, "Link");
+  copy(`${location.origin}${hrefWith(range)}`);
 };
 
 /** @type {Readonly<Record<string, () => void>>} */

@@ -9,10 +9,12 @@ from typing_extensions import TypedDict
 from foreshock_dashboard.model.change import Change, ChangeKind, Stage
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.change import change_details, change_text
+from foreshock_dashboard.render.units import elapsed
 from foreshock_dashboard.web.state.numbers import Row
 
 CHANGES_SECONDS = 3 * 3600.0
 """Time before now whose changes are listed: what the World of the newest evaluation has."""
+CHANGES_DURING = f"last {elapsed(CHANGES_SECONDS)}"
 MAX_MARKS = 20
 """Changes in a timeline."""
 

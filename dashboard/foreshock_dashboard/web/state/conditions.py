@@ -21,7 +21,7 @@ from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_sentence
 from foreshock_dashboard.render.units import counted
-from foreshock_dashboard.render.words.services import CONDITIONS
+from foreshock_dashboard.render.words.services import CONDITION_NOTES, CONDITIONS
 from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.numbers import Row, last_median, newest, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory
@@ -160,11 +160,12 @@ class Condition(NamedTuple):
         """The label: `Affected`; `Affected, no data` without fresh data; `No requests seen; uses 2 GPUs` of a job;
         `No baseline yet; expected in 6 min`.
         """
+        word = CONDITIONS[self.kind]
         if self.seconds > 0:
-            return f"{CONDITIONS[self.kind]}; expected in {math.ceil(self.seconds / 60)} min"
+            return f"{word}; {CONDITION_NOTES['baseline'].format(minutes=math.ceil(self.seconds / 60))}"
         if self.gpus:
-            return f"{CONDITIONS[self.kind]}; uses {counted(self.gpus, 'GPU')}"
-        return f"{CONDITIONS[self.kind]}, {in_sentence(CONDITIONS['no_data'])}" if self.stale else CONDITIONS[self.kind]
+            return f"{word}; {CONDITION_NOTES['gpus'].format(gpus=counted(self.gpus, 'GPU'))}"
+        return f"{word}, {in_sentence(CONDITIONS['no_data'])}" if self.stale else word
 
 
 def condition(

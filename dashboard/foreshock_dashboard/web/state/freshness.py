@@ -12,7 +12,8 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu, Target, World
 from foreshock_dashboard.render.units import minutes_of
-from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
+from foreshock_dashboard.render.words.panels import EMPTY, HISTORY_BEING_READ
+from foreshock_dashboard.render.words.status import DATA_STATES
 from foreshock_dashboard.web.state.numbers import newest
 from foreshock_dashboard.web.state.placement import Rows, placement
 
@@ -73,14 +74,16 @@ def freshness(world: World) -> Freshness:
 def why_unknown(snapshot: Snapshot) -> str:
     """The reason why degraded services cannot be recognized; "" where they can."""
     world = snapshot.world
-    if world is None or not world.services:
-        return "No services yet."
+    if world is None:
+        return EMPTY["first_evaluation"]
+    if not world.services:
+        return EMPTY["services"]
     if "service" in freshness(world).no_data:
-        return "No data: no fresh samples from any service."
+        return DATA_STATES["no_fresh"].format(kind="service")
     if snapshot.is_preview:
         return HISTORY_BEING_READ
     if not snapshot.learning.done:
-        return f"Baseline in progress ({minutes_of(*snapshot.learning)})."
+        return DATA_STATES["learning"].format(progress=minutes_of(*snapshot.learning))
     return ""
 
 

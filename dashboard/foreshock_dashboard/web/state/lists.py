@@ -14,6 +14,7 @@ from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import ConditionKind, Health, Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
 from foreshock_dashboard.render.units import minutes_of
+from foreshock_dashboard.render.words.status import DATA_STATES
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
 from foreshock_dashboard.web.state.conditions import open_incidents, states
 from foreshock_dashboard.web.state.freshness import fresh_seconds
@@ -232,7 +233,7 @@ def hub_part(snapshot: Snapshot, shard: Json | None, ready: bool, reason: str, n
     """What a front needs. shard: of the hub's status. now: the hub's time, Unix seconds."""
     world = snapshot.world
     if ready and world and (lag := now - world.time) > 2 * fresh_seconds(world.step):
-        ready, reason = False, f"the newest data is {lag:.0f} s old"
+        ready, reason = False, DATA_STATES["lag"].format(seconds=lag)
     if ready and not snapshot.learning.done:
         ready, reason = False, f"building the baseline: {minutes_of(*snapshot.learning)}"
     return {

@@ -5,9 +5,9 @@ import { byId, h, headCells, put, requireId, s, scrollTable, setPanel, setText }
 import { formatPercent, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { GpuGridLayout } from "#web/assets/gpu_grid/gpu_grid_layout.js";
 import { drawOverlay, MIN_WAIT_RATIO, showsWaits } from "#web/assets/gpu_grid/grid_overlay.js";
-import { decodeRatio, FAULTS, formatGridValue, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
+import { decodeRatio, FAULT_SIGNS, formatGridValue, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
 import { drawCells, HeatMap } from "#web/assets/gpu_grid/heat_map.js";
-import { EMPTY, GRID_TEXTS } from "#web/assets/words.js";
+import { ABSENT, EMPTY, GPU_COUNTS, GPU_FAULTS, GRID_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
@@ -15,7 +15,6 @@ import { EMPTY, GRID_TEXTS } from "#web/assets/words.js";
 /** @typedef {import("#web/assets/gpu_grid/grid_values.js").GridView} GridView */
 
 const MAX_TABLE_ROWS = 500;
-export const NO_GPUS = `${EMPTY.gpus} Start foreshock-exporter on the GPU hosts and list them in --targets.`;
 
 /** The grid of the page that is shown; one at a time. */
 class GpuGrid {
@@ -58,7 +57,7 @@ class GpuGrid {
    */
   mount(body, { withTable = true, withSummary = true, open = (label) => navigate(gpuHref(label)) } = {}) {
     if (!body) return;
-    const label = "GPUs by host. Arrow keys move between GPUs, Enter opens one.";
+    const label = GRID_TEXTS.keys;
     put(
       body,
       h(
@@ -132,7 +131,7 @@ class GpuGrid {
     const field = byId("grid-field");
     if (!field) return;
     if (!topology.hosts.length) {
-      setPanel("grid", "empty", NO_GPUS);
+      setPanel("grid", "empty", EMPTY.gpus);
       return;
     }
     setPanel("grid", "ready");
@@ -195,18 +194,18 @@ class GpuGrid {
       h("span", { class: "ramp" }),
       h("span", null, formatGridValue(high, unit)),
       showsWaits(layout, view) ? entry("waits", GRID_TEXTS.waits) : null,
-      view.marked.size ? entry(`marked ${view.markStatus}`, "in an open incident") : null,
-      /** @type {GpuFault[]} */ (Object.keys(FAULTS))
+      view.marked.size ? entry(`marked ${view.markStatus}`, GRID_TEXTS.in_incident) : null,
+      /** @type {GpuFault[]} */ (Object.keys(FAULT_SIGNS))
         .filter((fault) => faults.has(fault))
         .map((fault) =>
           h(
             "span",
             null,
-            h("span", { class: `fault-sign ${fault}-sign`, "aria-hidden": "true" }, FAULTS[fault].sign),
-            ` ${FAULTS[fault].word}`,
+            h("span", { class: `fault-sign ${fault}-sign`, "aria-hidden": "true" }, FAULT_SIGNS[fault]),
+            ` ${GPU_FAULTS[fault]}`,
           ),
         ),
-      layout.labels.some((_, gpu) => !hasData(view.values[gpu])) ? entry("absent", "no data") : null,
+      layout.labels.some((_, gpu) => !hasData(view.values[gpu])) ? entry("absent", ABSENT.data) : null,
     );
   }
 
@@ -245,9 +244,9 @@ class GpuGrid {
     const notes = [
       this.#valueText(value, title, view.unit),
       isNumber(wait) && wait >= 0.01 ? `${GRID_TEXTS.wait} ${formatPercent(wait)}` : "",
-      fault ? FAULTS[fault].word : "",
+      fault ? GPU_FAULTS[fault] : "",
     ];
-    const tenants = services.length ? services.join(", ") : "no services";
+    const tenants = services.length ? services.join(", ") : ABSENT.services;
     return `${layout.labels[gpu]}: ${notes.filter(Boolean).join(", ")} · ${tenants}`;
   }
 
@@ -257,7 +256,7 @@ class GpuGrid {
    * @param {string} unit
    */
   #valueText(value, title, unit) {
-    if (value === null) return "no data";
+    if (value === null) return ABSENT.data;
     return unit === "ratio" ? `${formatPercent(value)} ${title}` : `${title} ${formatGridValue(value, unit)}`;
   }
 
@@ -279,11 +278,11 @@ class GpuGrid {
     const waiting = ratios.flatMap((ratio, gpu) => ((ratio ?? 0) >= MIN_WAIT_RATIO ? gpu : []));
     const marked = waiting.filter((gpu) => view.marked.has(gpu)).length;
     const share = marked === waiting.length ? "all" : marked;
-    const ofIncident = marked ? `, ${share} of them in an open incident` : "";
+    const ofIncident = marked ? `, ${share} ${GRID_TEXTS.in_incident}` : "";
     const waits = ratios.some(isNumber) ? `${waiting.length} ${GRID_TEXTS.waiting}${ofIncident}` : GRID_TEXTS.no_waits;
     const withoutData = labels.filter((_, gpu) => !hasData(view.values[gpu])).length;
     const hosts = plural(this.#topology?.hosts.length ?? 0, "host");
-    const missing = withoutData ? `, ${withoutData} without data` : "";
+    const missing = withoutData ? `, ${withoutData} ${GPU_COUNTS.no_data}` : "";
     return `${plural(labels.length, "GPU")} on ${hosts}, ${waits}${missing}.`;
   }
 
@@ -328,7 +327,7 @@ class GpuGrid {
           h("td", { class: "wide-cell" }, this.#tenantTexts(gpu).join("; ") || NOT_KNOWN),
         ),
       );
-    const rest = `${MAX_TABLE_ROWS} of ${labels.length} GPUs. All: `;
+    const rest = `${MAX_TABLE_ROWS} of ${labels.length} GPUs, all: `;
     put(
       byId("grid-table"),
       scrollTable("GPUs", null, headCells(["GPU", view.title, "GPU wait", "Services"]), rows),

@@ -1,5 +1,6 @@
 // Where each GPU of the grid is: hosts side by side, pools below one another, in the largest cells that fit.
 import { clusterOf, localName, truncate } from "#web/assets/format.js";
+import { ABSENT } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Topology} Topology */
 /** The GPUs of a host that are in one pool, by index. @typedef {{ host: string, gpus: number[] }} Block */
@@ -40,7 +41,7 @@ export const groupByPool = ({ hosts, pools }) => {
   let gpu = 0;
   for (const host of hosts) {
     for (let i = 0; i < host.gpus.length; i += 1, gpu += 1) {
-      const named = pools?.names.length ? localName(pools.names[pools.of[gpu] ?? -1] || "no pool") : "";
+      const named = pools?.names.length ? localName(pools.names[pools.of[gpu] ?? -1] || ABSENT.pool) : "";
       const pool = [clusterOf(host.name), named].filter(Boolean).join(" · ");
       const blocks = byPool.get(pool) ?? [];
       byPool.set(pool, blocks);

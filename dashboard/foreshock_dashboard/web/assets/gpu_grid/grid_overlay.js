@@ -1,7 +1,8 @@
 // What lies over the heat map of the GPU grid: names, numbers in large cells, bars of GPU wait, faults, and the cursor.
 import { cssToken, put, s } from "#web/assets/dom.js";
 import { needsDarkInk, parseColor, rampColors, rampScale } from "#web/assets/gpu_grid/color_ramp.js";
-import { decodeRatio, FAULTS, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
+import { decodeRatio, FAULT_SIGNS, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
+import { GPU_FAULTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/gpu_grid/gpu_grid_layout.js").GpuGridLayout} GpuGridLayout */
 /** @typedef {import("#web/assets/gpu_grid/grid_values.js").GridView} GridView */
@@ -11,7 +12,7 @@ export const MIN_WAIT_RATIO = 0.1;
 const MIN_FIGURE_CELL = 30;
 const MIN_BAR_CELL = 10;
 const FAULT_SIZE = 7;
-const LOST_TEXT = `${FAULTS.lost.sign} ${FAULTS.lost.word}`;
+const LOST_TEXT = `${FAULT_SIGNS.lost} ${GPU_FAULTS.lost}`;
 
 /**
  * @param {number | undefined} byte

@@ -1,14 +1,11 @@
 // Values of the GPU grid: bytes on the wire, numbers in a unit, and their text.
 import { formatPercent } from "#web/assets/format.js";
+import { ABSENT } from "#web/assets/words.js";
 
 /** @typedef {"lost" | "failing" | "throttled"} GpuFault */
 
-/** The shape and the word of each fault, the gravest first. @type {Record<GpuFault, { sign: string, word: string }>} */
-export const FAULTS = {
-  lost: { sign: "✕", word: "lost" },
-  failing: { sign: "!", word: "failing" },
-  throttled: { sign: "▼", word: "throttled" },
-};
+/** The shape of each fault, the gravest first. @type {Record<GpuFault, string>} */
+export const FAULT_SIGNS = { lost: "✕", failing: "!", throttled: "▼" };
 
 /**
  * What the grid shows. Arrays and sets are by index of a GPU.
@@ -49,7 +46,7 @@ export const decodeRatio = (byte) => (hasData(byte) ? byte / FULL_BYTE : null);
  * @param {string} unit
  */
 export const formatGridValue = (value, unit) => {
-  if (value === null) return "no data";
+  if (value === null) return ABSENT.data;
   if (unit === "ratio") return formatPercent(value);
   if (unit === "B/s") return `${(value / 1e9).toFixed(1)} GB/s`;
   return unit === "count" ? value.toFixed(0) : `${value.toFixed(0)} ${unit}`;

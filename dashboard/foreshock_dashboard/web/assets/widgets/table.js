@@ -1,7 +1,8 @@
 // A table whose order is a parameter of the address: a click on a column's head sorts by it.
 import { hrefWith, navigate, param } from "#web/assets/address.js";
 import { closest, h, put, scrollTable } from "#web/assets/dom.js";
-import { clusterOf, NOT_KNOWN } from "#web/assets/format.js";
+import { clusterOf, filled, NOT_KNOWN } from "#web/assets/format.js";
+import { SHELL_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 
@@ -191,7 +192,9 @@ export const drawTable = (body, table) => {
       headCells(spec, order),
       shown.map((row) => bodyRow(spec, row)),
     ),
-    shown.length < rows.length ? h("p", { class: "note" }, `The first ${shown.length} of ${rows.length}.`) : null,
+    shown.length < rows.length
+      ? h("p", { class: "note" }, filled(SHELL_TEXTS.first_rows, { shown: shown.length, count: rows.length }))
+      : null,
     spec.note ?? null,
   );
 };

@@ -1,6 +1,7 @@
 // The time range that is looked at: the parameters from, to and refresh of the address, in Grafana's grammar.
 import { hrefWith, navigate, ofCluster, searchParams } from "#web/assets/address.js";
 import { hubTime, live } from "#web/assets/state.js";
+import { RANGE_FAULTS } from "#web/assets/words.js";
 
 export const DEFAULT_FROM = "now-30m";
 const DEFAULT_SECONDS = 1800;
@@ -46,13 +47,13 @@ export const rangeFault = (from, to, now) => {
     ["to", to],
   ])) {
     if (text && !RELATIVE_TIME.test(text) && !DATE_TIME.test(text) && !UNIX_TIME.test(text)) {
-      return [name, "is not a valid time. Use now-6h, now/d, 2026-11-26T03:00:00Z, or Unix milliseconds"];
+      return [name, RANGE_FAULTS.time];
     }
   }
   if (!from || !now) return null;
   const seconds = Math.min(parseTime(to || "now", now), now) - parseTime(from, now);
-  if (seconds < MIN_SECONDS) return ["from", "is less than a minute before to. Use a longer range"];
-  return seconds > MAX_SECONDS ? ["from", "is more than 360 days before to. Use a shorter range"] : null;
+  if (seconds < MIN_SECONDS) return ["from", RANGE_FAULTS.short];
+  return seconds > MAX_SECONDS ? ["from", RANGE_FAULTS.long] : null;
 };
 
 /**
@@ -61,9 +62,7 @@ export const rangeFault = (from, to, now) => {
  * @returns {Fault | null}
  */
 export const refreshFault = (refresh) =>
-  refresh && refresh !== "off" && !REFRESH_INTERVAL.test(refresh)
-    ? ["refresh", "is not a valid interval. Use 5s, 1m, or off"]
-    : null;
+  refresh && refresh !== "off" && !REFRESH_INTERVAL.test(refresh) ? ["refresh", RANGE_FAULTS.interval] : null;
 
 /**
  * Seconds between two requests for values; 0 for none. Every second where the text gives nothing else.

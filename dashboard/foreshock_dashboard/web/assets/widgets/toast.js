@@ -1,5 +1,6 @@
 // A line at the page's edge that says what happened, and copying to the clipboard.
 import { byId, h } from "#web/assets/dom.js";
+import { SHELL_TEXTS } from "#web/assets/words.js";
 
 const SHOWN_MS = 6000;
 let hideTimer = 0;
@@ -26,12 +27,11 @@ export const toast = (text) => {
 /**
  * Copy text. Without TLS there is no clipboard: the text is then shown, to be copied by hand.
  * @param {string} text
- * @param {string | null} name of what is copied
  */
-export const copy = async (text, name) => {
+export const copy = async (text) => {
   try {
     await navigator.clipboard.writeText(text);
-    toast(`${name} copied.`);
+    toast(SHELL_TEXTS.copied);
   } catch {
     toast(text);
   }

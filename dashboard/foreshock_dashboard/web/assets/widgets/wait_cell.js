@@ -1,24 +1,18 @@
 // A cell in a matrix of GPU wait: the share of time that one service waits on another, an upper bound.
 import { h } from "#web/assets/dom.js";
-import { formatPercent, inWords, isNumber, plural } from "#web/assets/format.js";
+import { filled, formatPercent, inWords, isNumber, plural } from "#web/assets/format.js";
+import { ABSENT, GPU_TEXTS, INCIDENT_MARKS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/timeline/incident.js").IncidentStatus} IncidentStatus */
-
-/** @type {Record<IncidentStatus, string>} */
-const STATUS_WORDS = {
-  critical: "critical incident",
-  warning: "early warning",
-  recovering: "recovering incident",
-};
 
 /**
  * Entries of a legend for the marks of open incidents.
  * @param {ReadonlySet<IncidentStatus | null>} statuses that are in the picture
  */
 export const incidentKeys = (statuses) =>
-  /** @type {IncidentStatus[]} */ (Object.keys(STATUS_WORDS))
+  /** @type {IncidentStatus[]} */ (Object.keys(INCIDENT_MARKS))
     .filter((status) => statuses.has(status))
-    .map((status) => h("span", { class: `key marked ${status}` }, STATUS_WORDS[status]));
+    .map((status) => h("span", { class: `key marked ${status}` }, INCIDENT_MARKS[status]));
 
 /** The corner of a matrix: what its rows and columns are. */
 export const MATRIX_AXES = "Row waits on column";
@@ -43,9 +37,9 @@ const heatPercent = (ratio) => Math.round(Math.min((ratio ?? 0) / FULL_HEAT_RATI
  */
 export const waitCell = ({ victim, aggressor, ratio, gpus, status, href, isOpen = false }) => {
   const count = plural(gpus, "GPU");
-  const wait = isNumber(ratio) ? `up to ${formatPercent(ratio)} of the time` : "(no data)";
+  const wait = isNumber(ratio) ? filled(GPU_TEXTS.up_to, { share: formatPercent(ratio) }) : `(${ABSENT.data})`;
   const pair = inWords(`${victim} waits on ${aggressor}`);
-  const label = `${pair} ${wait}, ${count}${status ? `, ${STATUS_WORDS[status]}` : ""}`;
+  const label = `${pair} ${wait}, ${count}${status ? `, ${INCIDENT_MARKS[status]}` : ""}`;
   const kinds = ["wait", status, isOpen && "open"];
   return h(
     "td",
@@ -53,7 +47,7 @@ export const waitCell = ({ victim, aggressor, ratio, gpus, status, href, isOpen 
     h(
       "a",
       { href, "data-go": true, title: label, "aria-label": label, "aria-current": isOpen ? "true" : null },
-      isNumber(ratio) ? formatPercent(ratio) : "no data",
+      isNumber(ratio) ? formatPercent(ratio) : ABSENT.data,
       h("small", null, count),
     ),
   );

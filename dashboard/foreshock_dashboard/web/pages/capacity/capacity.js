@@ -2,7 +2,16 @@
 import { hrefWith, link, navigate, param, serviceLink } from "#web/assets/address.js";
 import { exactTime, formatMoment } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
-import { formatLoad, formatPercent, formatValue, inWords, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
+import {
+  filled,
+  formatLoad,
+  formatPercent,
+  formatValue,
+  inWords,
+  isNumber,
+  NOT_KNOWN,
+  plural,
+} from "#web/assets/format.js";
 import { hubTime } from "#web/assets/state.js";
 import { linked } from "#web/assets/timeline/cause.js";
 import { drawTable } from "#web/assets/widgets/table.js";
@@ -185,7 +194,7 @@ const unlimitedNote = (services) => {
   const names = `${services.slice(0, MAX_NAMED).map(inWords).join(", ")}${rest > 0 ? ` and ${rest} more` : ""}`;
   const count = plural(services.length, "service");
   return services.length
-    ? h("p", { class: "note" }, `Not listed: ${count} without a model server or learned limit (${names}).`)
+    ? h("p", { class: "note" }, filled(CAPACITY_TEXTS.not_listed, { services: count, names }))
     : null;
 };
 
@@ -200,7 +209,7 @@ const drawWithoutForecast = (data) => {
   requireId("headroom-panel").hidden = !current.length && !unlimited.length;
   put(byId("chosen"));
   drawWhatIf(data);
-  const rest = hidden ? h("p", { class: "note" }, `${plural(hidden, "service")} with more headroom not shown.`) : null;
+  const rest = hidden ? h("p", { class: "note" }, `${plural(hidden, "service")} with more headroom not shown`) : null;
   const notes = [rest, unlimitedNote(unlimited)];
   if (current.length) {
     drawTable(byId("headroom"), {
@@ -208,14 +217,15 @@ const drawWithoutForecast = (data) => {
       label: "Headroom",
       columns: CURRENT_COLUMNS,
       rows: current,
-      note: [h("p", { class: "note minor" }, "Bar: load. Tick: safe limit."), notes],
+      note: [h("p", { class: "note minor" }, "bar: load, tick: safe limit"), notes],
     });
   } else put(byId("headroom"), notes);
   setPanel("headroom", "ready");
 };
 
 /** @param {number | null} seconds until the end */
-const timeLeft = (seconds) => (isNumber(seconds) && seconds <= 0 ? "expired" : `${formatValue(seconds, "s")} left`);
+const timeLeft = (seconds) =>
+  isNumber(seconds) && seconds <= 0 ? CAPACITY_TEXTS.expired : `${formatValue(seconds, "s")} left`;
 
 /**
  * @param {number} growth per second

@@ -16,7 +16,8 @@ from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.render.capacity_text import no_forecast
 from foreshock_dashboard.render.units import significant
-from foreshock_dashboard.render.words.capacity import LOAD_UNITS
+from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines, stamp
 from foreshock_dashboard.web.pages.capacity.what_if import WhatIf
@@ -68,7 +69,7 @@ def _load(hub: HubView, view: View, look: Look) -> Json:
     rows = headrooms(forecast, hub.now())
     row = next((row for row in rows if _is_chosen(row, view)), rows[0] if rows and not view.get("service") else None)
     if not view.live or row is None:
-        return blank(no_forecast(forecast) or "No forecast of this service.", look)
+        return blank(no_forecast(forecast) or CAPACITY_TEXTS["no_forecast"], look)
     return figure(row, look)
 
 
@@ -122,7 +123,7 @@ def figure(row: Headroom, look: Look) -> Json:
         marks=[Mark(load.start, "now", "muted")],
         threshold=Threshold(load.safe, shown) if math.isfinite(load.safe) else None,
         top=float(np.nanmax(high)) if np.isfinite(high).any() else None,
-        empty="No data on this load.",
+        empty=EMPTY["chart"],
     )
     if drawn["data"]:
         drawn["data"] = [*_band(new, low, high, look), *drawn["data"]]

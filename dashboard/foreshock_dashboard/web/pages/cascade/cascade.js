@@ -3,6 +3,7 @@ import { hrefWith, link, navigate, pageHref, serviceHref, serviceLink } from "#w
 import { timeElement } from "#web/assets/clock.js";
 import { byId, fact, h, put, s, scrollTable, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import {
+  filled,
   formatDuration,
   formatInterval,
   formatMedian,
@@ -27,7 +28,7 @@ import { responseLine } from "#web/assets/timeline/response.js";
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { EMPTY, NOW_TEXTS } from "#web/assets/words.js";
+import { BREACH_TEXTS, CASCADE_TEXTS, CONDITIONS, EMPTY, NOW_TEXTS, STATES } from "#web/assets/words.js";
 import { drawServiceMap, propagationPath } from "#web/pages/cascade/service_map.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
@@ -57,7 +58,7 @@ const SCALE_MARGIN = 4;
 const incidentItem = (incident, data, now) => {
   const isSelected = data.selected.some(({ id }) => id === incident.id);
   const age = incident.resolved
-    ? `resolved ${formatDuration(now - incident.resolved)} ago`
+    ? `${STATES.resolved} ${formatDuration(now - incident.resolved)} ago`
     : ["first anomaly ", timeElement(incident.since, now), ` (${formatDuration(now - incident.since)} ago)`];
   const href = hrefWith({ incident: incident.id, ...incidentRange(incident) });
   return h(
@@ -133,7 +134,7 @@ const causeAndActions = (incident, { suspected, at_risk: atRisk }) =>
 /** @param {CascadeData} data */
 const noIncidentText = ({ error, ready, learning, open_incidents: open }) => {
   if (error && !ready) return null;
-  if (!learning.done) return h("p", { class: "muted" }, "Building baseline: incidents are detected once it is ready.");
+  if (!learning.done) return h("p", { class: "muted" }, EMPTY.learning);
   if (!open.length) return h("p", { class: "muted" }, `${EMPTY.incidents} Current state:`);
   const links = open.map((incident) => [
     " ",
@@ -141,7 +142,7 @@ const noIncidentText = ({ error, ready, learning, open_incidents: open }) => {
     " ",
     link(hrefWith({ incident: incident.id }), `${inWords(incident.service)}: ${causeText(incident)}`),
   ]);
-  return h("p", null, "No affected services. Open:", links);
+  return h("p", null, EMPTY.other_incidents, links);
 };
 
 /**
@@ -158,11 +159,10 @@ const drawIncidents = (data, now) => {
       incidents.map((incident) => incidentItem(incident, data, now)),
       id ? h("li", null, link(hrefWith({ incident: null }), "All open incidents")) : null,
     );
-  const unknownText = `No incident ${id} at this time: it may have resolved over an hour ago. Choose another time.`;
   put(
     byId("chooser"),
     incidents.length ? list() : noIncidentText(data),
-    id && !selected ? h("p", { class: "lost" }, unknownText) : null,
+    id && !selected ? h("p", { class: "lost" }, filled(EMPTY.unknown_incident, { id })) : null,
     selected ? incidentTools(selected) : null,
     selected ? responseLine(selected.id, now) : null,
     selected ? story(selected, data) : null,
@@ -216,7 +216,7 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
       { class: "rows breaches" },
       [
         h("th", { scope: "col" }, "Service"),
-        h("th", { scope: "col" }, "SLO breach"),
+        h("th", { scope: "col" }, CONDITIONS.slo_breach),
         isForecast && [
           h("th", { scope: "col" }, "80% interval"),
           h("th", { scope: "col", class: "minor" }, breachScale()),
@@ -225,10 +225,10 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
       breaches.map(({ service, probability, seconds }) =>
         h(
           "tr",
-          { title: isNumber(probability) ? `Breach probability (10 min): ${formatPercent(probability)}` : null },
+          { title: isNumber(probability) ? `Probability within 10 min: ${formatPercent(probability)}` : null },
           h("th", { scope: "row" }, serviceLink(service)),
           seconds.p50 === 0
-            ? [h("td", { class: "bad", colspan: isForecast ? 3 : 1 }, "■ in breach")]
+            ? [h("td", { class: "bad", colspan: isForecast ? 3 : 1 }, `■ ${BREACH_TEXTS.now}`)]
             : [
                 h("td", null, h("b", null, formatMedian(seconds.p50))),
                 h("td", null, formatInterval(seconds.p10, seconds.p90)),
@@ -237,7 +237,7 @@ const drawBreaches = ({ breaches, unknown_reason: unknownReason }) => {
         ),
       ),
     ),
-    isForecast ? h("p", { class: "legend minor" }, "Bar: 80% interval. Tick: median.") : null,
+    isForecast ? h("p", { class: "legend minor" }, "bar: 80% interval, tick: median") : null,
   );
   setPanel("breaches", "ready");
 };
@@ -260,7 +260,7 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
     rows: signals,
     maxRows: MAX_SIGNALS,
     note: isNumber(recoveredSince)
-      ? h("p", { class: "note" }, "Older anomalies, from ", timeElement(recoveredSince, now), ", are over.")
+      ? h("p", { class: "note" }, CASCADE_TEXTS.older, timeElement(recoveredSince, now))
       : null,
     columns: [
       { key: "signal", name: "Signal", text: true, cell: signalCell },

@@ -17,6 +17,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import percent
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
 from foreshock_dashboard.web.pages.cascade.data import capacity_service
@@ -89,7 +90,7 @@ def replicas(hub: HubView, view: View, look: Look) -> Json:
     """The replicas of a service, as on its page."""
     world, service, span, marks, _ = _capacity(hub, view)
     if world is None or service is None:
-        return blank("No data on replicas.", look)
+        return blank(EMPTY["chart"], look)
     return service_charts.replicas(world, service, look, span, marks)
 
 
@@ -97,11 +98,11 @@ def load(hub: HubView, view: View, look: Look) -> Json:
     """The load of a service as a share of the capacity of its ready replicas, up to `MAX_LOAD`, with its safe limit."""
     world, service, span, marks, snapshot = _capacity(hub, view)
     if world is None or service is None:
-        return blank("No data on load.", look)
-    series, why = [], f"No data on load: {in_words(service)} has no model server."
+        return blank(EMPTY["chart"], look)
+    series, why = [], EMPTY["model_servers"].format(service=in_words(service))
     servers = model_servers(world)
     if service in servers.services:
-        why = f"Load of {in_words(service)} unknown: too few samples of its model servers."
+        why = EMPTY["server_load"].format(service=in_words(service))
         values = load_ratios(world, np.arange(len(world.times)), snapshot)[servers.services.index(service)]
         cut_off = bool((values > MAX_LOAD).any())
         name = f"load (clipped at {MAX_LOAD:.0f}x capacity)" if cut_off else "load"

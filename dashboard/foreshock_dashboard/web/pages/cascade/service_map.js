@@ -15,7 +15,7 @@ import {
 } from "#web/assets/format.js";
 import { causeText } from "#web/assets/timeline/incident.js";
 import { healthState, SUSPECT_SIGN, stateOf } from "#web/assets/timeline/signs.js";
-import { EMPTY } from "#web/assets/words.js";
+import { ABSENT, CASCADE_TEXTS, EMPTY, ROLES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").MapEdge} MapEdge */
 /** @typedef {import("#web/assets/payload.d.ts").ServiceMap["nodes"][number]} MapNode */
@@ -36,7 +36,6 @@ const MIN_PICTURE_WIDTH = 600;
 const ERROR_RATE_CRITICAL = 0.05;
 const ERROR_RATE_WARNING = 0.01;
 const MANY_ATTEMPTS = 1.2;
-const VIA_WORDS = { gpu: "GPU contention", load: "load", call: "degraded dependency", forecast: "SLO breach" };
 /** @typedef {ReturnType<typeof stateOf>["state"]} State */
 /** @type {readonly State[]} */
 const STATE_ORDER = ["critical", "warning", "suspect", "recovering", "ok", "idle", "unknown"];
@@ -65,14 +64,14 @@ const edgeClass = (value) => {
 const edgeText = ({ client, server }, value) => {
   const [, , rate, errorRate, p95, attempts] = value ?? [];
   const call = inWords(`${client} → ${server}`);
-  if (!isNumber(rate)) return `${call}: no data`;
-  const retries = isNumber(attempts) ? `${retriesText(attempts, "")} retries per call` : "retries unknown";
+  if (!isNumber(rate)) return `${call}: ${ABSENT.data}`;
+  const retries = isNumber(attempts) ? `${retriesText(attempts, "")} retries per call` : ABSENT.retries;
   const errors = `error rate ${formatPercent(errorRate)}`;
   return `${call}: ${formatRate(rate)}, ${errors}, p95 ${formatSeconds(p95)}, ${retries}`;
 };
 
 /** @param {PropagationStep} step */
-const stepText = ({ from, to, via }) => `${inWords(`${from} → ${to}`)}: ${VIA_WORDS[via]}`;
+const stepText = ({ from, to, via }) => `${inWords(`${from} → ${to}`)}: ${CASCADE_TEXTS[via]}`;
 
 /**
  * Draw the map's panel.
@@ -110,7 +109,7 @@ export const propagationPath = (data) => {
       "li",
       { title: stepText(step) },
       inWords(`${step.from} → ${step.to} `),
-      h("span", { class: "muted" }, VIA_WORDS[step.via]),
+      h("span", { class: "muted" }, CASCADE_TEXTS[step.via]),
     );
   const title = (/** @type {string} */ id) => {
     const incident = data.selected.find((selected) => selected.id === id);
@@ -158,13 +157,13 @@ const legend = (data, { map }, hidden) => {
       .map(({ state, word, sign }) => healthState(state, generalWord(word), sign)),
     propagation.some(({ via }) => via !== "gpu") ? h("span", { class: "key propagation" }, "propagation") : null,
     propagation.some(({ via }) => via === "gpu")
-      ? h("span", { class: "key propagation gpu" }, "propagation by GPU contention")
+      ? h("span", { class: "key propagation gpu" }, `propagation by ${CASCADE_TEXTS.gpu}`)
       : null,
     forecast.length ? h("span", { class: "key propagation forecast" }, "expected propagation") : null,
     map.edges.length ? h("span", { class: "key call" }, "calls (width: request rate)") : null,
     otherWaits(data, map.nodes).length ? h("span", { class: "key gpu-wait" }, "GPU wait (width: share of time)") : null,
     states.every(({ sign }) => sign !== SUSPECT_SIGN) && services.some(({ suspect }) => suspect)
-      ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), " suspected cause")
+      ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), ` ${ROLES.suspect}`)
       : null,
     services.some(({ order }) => order)
       ? h("span", null, h("span", { class: "order-key", "aria-hidden": "true" }, "1"), " order of first anomaly")
@@ -202,7 +201,7 @@ const tables = (data, topology) => {
       "tr",
       null,
       h("th", { scope: "row" }, inWords(`${client} → ${server}`)),
-      h("td", null, isNumber(rate) ? formatRate(rate) : "no data"),
+      h("td", null, isNumber(rate) ? formatRate(rate) : ABSENT.data),
       h("td", null, formatPercent(errorRate)),
       h("td", null, formatSeconds(p95)),
       h("td", { class: "minor" }, retriesText(attempts, NOT_KNOWN)),
@@ -381,7 +380,7 @@ class MapPicture {
       ? `, ${formatRate(service.rate)}, p95 ${formatSeconds(service.p95)}, errors ${formatPercent(service.error_rate)}`
       : "";
     const order = service?.order ? `${service.order} in order of first anomaly, ` : "";
-    const role = isSuspect ? "suspected cause, " : order;
+    const role = isSuspect ? `${ROLES.suspect}, ` : order;
     const name = `${inWords(node.id)}: ${sign === SUSPECT_SIGN ? "" : role}${word}${values}`;
     const hasFlag = isSuspect && sign !== SUSPECT_SIGN;
     const label = truncate(this.label(node.id), Math.floor((this.boxWidth - (hasFlag ? 54 : 36)) / 7.6));

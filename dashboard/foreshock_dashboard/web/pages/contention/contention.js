@@ -14,6 +14,8 @@ import {
   setPanelsWithoutData,
 } from "#web/assets/dom.js";
 import {
+  capitalized,
+  filled,
   formatPercent,
   inWords,
   isNumber,
@@ -29,7 +31,7 @@ import { courseOf, incidentHref, incidentStatus, worstStatus } from "#web/assets
 import { allocatedText } from "#web/assets/widgets/allocated.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { MIN_WAIT_RATIO } from "#web/assets/widgets/wait_cell.js";
-import { EMPTY } from "#web/assets/words.js";
+import { ABSENT, CONNECTION_TEXTS, EMPTY, GPU_TEXTS } from "#web/assets/words.js";
 import { drawLimits } from "#web/pages/contention/limits.js";
 import { closePair, drawPairChanges, drawPairGpus, drawPairTraces } from "#web/pages/contention/pair.js";
 import { drawWaitMatrix, statusOf } from "#web/pages/contention/wait_matrix.js";
@@ -83,7 +85,7 @@ const pairFacts = ({ victim, aggressor, ratio, incident }, now) => [
     ratio !== null ? h("span", null, "GPU wait ", h("b", null, formatPercent(ratio)), " of the time") : null,
     incident
       ? [h("span", null, courseOf(incident, now)), link(incidentHref(incident.id), "Incident")]
-      : h("span", null, "No open incident"),
+      : h("span", null, capitalized(ABSENT.incident)),
     serviceLink(victim),
     serviceLink(aggressor),
     h("button", { type: "button", class: "quiet", id: "pair-close" }, "Close pair"),
@@ -106,7 +108,7 @@ const drawVerdict = (data, now) => {
 
 /** @param {GpuTime} row */
 const timeBar = (row) => {
-  if (!isNumber(row.idle)) return "no data";
+  if (!isNumber(row.idle)) return ABSENT.data;
   const text = PARTS.filter((part) => isNumber(row[part])).map(
     (part) => `${PART_NAMES[part]} ${formatPercent(row[part])}`,
   );
@@ -151,14 +153,14 @@ const gpuServices = ({ services, allocated }, label) => [
 ];
 
 /** @param {ContentionData} data */
-const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
+const drawRankedGpus = ({ gpus }) => {
   if (!gpus.length) {
     setPanelEmpty("ranked", EMPTY.gpus);
     return;
   }
   const contended = gpus.filter((row) => (row.contended ?? 0) >= MIN_CONTENDED_RATIO);
   if (!contended.length && gpus.some((row) => isNumber(row.contended))) {
-    setPanelEmpty("ranked", gpuCount === 1 ? "The GPU is not contended." : `None of ${gpuCount} GPUs is contended.`);
+    setPanelEmpty("ranked", EMPTY.contended);
     return;
   }
   const rows = contended.length ? contended : gpus;
@@ -184,7 +186,7 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
       {
         key: "services",
         name: "Services",
-        hint: "Busy: share of time on the GPU. Waits: share of time waiting for it.",
+        hint: "busy: share of time on the GPU, waits: share of time waiting for it",
         fixed: true,
         text: true,
         minor: true,
@@ -195,10 +197,8 @@ const drawRankedGpus = ({ gpus, gpu_count: gpuCount }) => {
     note: h(
       "p",
       { class: "note" },
-      contended.length
-        ? "On a full GPU, each service waits while the others run: the noisy neighbor waits too. "
-        : null,
-      "GPU wait: 30 s averages. Busy, contended: 1 min. ",
+      contended.length ? `${GPU_TEXTS.waits_too} ` : null,
+      `${GPU_TEXTS.averages} `,
       link(pageHref("/fleet", { metric: "contended" }), "All GPUs"),
     ),
   });
@@ -250,7 +250,11 @@ const hasTierTable = ({ tiers, pools, shared, configured }) =>
 /** @param {Tiers} tiers */
 const sharedTiersNote = ({ shared, configured }) =>
   shared
-    ? h("p", { class: "note" }, `${plural(shared, "GPU")} shared by several ${configured ? "tiers" : "namespaces"}.`)
+    ? h(
+        "p",
+        { class: "note" },
+        filled(GPU_TEXTS.shared_tiers, { gpus: plural(shared, "GPU"), groups: configured ? "tiers" : "namespaces" }),
+      )
     : null;
 
 /** @param {[gpus: number, shared: number] | null | undefined} cell */
@@ -275,7 +279,7 @@ const drawTiers = ({ tiers, pair }) => {
         h(
           "tr",
           null,
-          h("th", { scope: "row" }, inWords(name) || "no tier"),
+          h("th", { scope: "row" }, inWords(name) || ABSENT.tier),
           cells[i]?.map((cell) => h("td", null, tierCell(cell))),
         ),
       ),
@@ -301,7 +305,10 @@ export const contention = {
   },
   update: (/** @type {ContentionData} */ data) => {
     if (!data.ready) {
-      put(byId("headline"), data.error ? "foreshock cannot read its source." : "Waiting for the first evaluation.");
+      put(
+        byId("headline"),
+        data.error ? filled(CONNECTION_TEXTS.unreadable, { error: data.error }) : EMPTY.first_evaluation,
+      );
       requireId("verdict").dataset.state = data.error ? "error" : "empty";
       setPanelsWithoutData(["waits", "ranked", "gpu-time"], data.error);
       for (const name of ["tiers", "limits"]) requireId(`${name}-panel`).hidden = true;

@@ -14,14 +14,12 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import Text, in_sentence, in_words, joined_text, text
-from foreshock_dashboard.render.clause import time as unix
-from foreshock_dashboard.render.incident_summary import cause_name
-from foreshock_dashboard.render.units import counted, percent
-from foreshock_dashboard.render.words.panels import EMPTY
+from foreshock_dashboard.render.clause import Text, in_words, joined_text, text
+from foreshock_dashboard.render.verdict.pair_sentence import no_contention, other_cause, wait_clauses
+from foreshock_dashboard.render.words.panels import ABSENT, EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.pages.contention.limits import LimitReader, Limits
-from foreshock_dashboard.web.pages.contention.pair import PairDetail, gpus_text, pair_detail
+from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
 from foreshock_dashboard.web.panels.vitals import gpu_wait_tile
 from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
@@ -178,7 +176,7 @@ def contention(
         "ready": True,
         "headline": joined_text(said),
         "headline_clauses": clauses(said),
-        "detail_clauses": clauses(other_cause(current, worst)) if worst else [],
+        "detail_clauses": clauses(_not_the_cause(current, worst)) if worst else [],
         "services": names,
         "victims": [index[str(service)] for service in worst_first(listed, "victim", serving)],
         "aggressors": [index[str(service)] for service in worst_first(listed, "aggressor", serving)],
@@ -243,23 +241,22 @@ def headline(snapshot: Snapshot, world: World, pairs_: Sequence[Pair], worst: Pa
     if all(pair.ratio is None for pair in pairs_):
         return text(EMPTY["gpu_wait"])
     if worst is None:
-        return text(f"No GPU contention: {counted(len(pairs_), 'pair')} of services share GPUs without waiting.")
-    idle = "" if worst.victim in serving_services(world) else " (no requests)"
+        return no_contention(len(pairs_))
     item = _incident_of(worst, open_incidents(snapshot))
     row = next((row for row in item.evidence if row.entity == _entity(worst)), None) if item else None
     baseline = row.baseline if row else _baseline(snapshot, world, worst)
-    known = "" if baseline is None else f"baseline {percent(baseline)}, "
-    share = f" {percent(worst.ratio or 0.0)} of the time ({known}{gpus_text(worst)})"
-    since = text(" since ", unix(row.since)) if row else ()
-    return text(worst.victim, f"{idle} waits on ", worst.aggressor, share, *since, ".")
+    return wait_clauses(
+        *(worst.victim, worst.aggressor, worst.ratio or 0.0, len(worst.measured_gpus)),
+        baseline=baseline,
+        is_serving=worst.victim in serving_services(world),
+        since=row.since if row else None,
+    )
 
 
-def other_cause(incidents: Sequence[Incident], pair: Pair) -> Text:
+def _not_the_cause(incidents: Sequence[Incident], pair: Pair) -> Text:
     """That a wait is not the cause of the open incident of its service; empty where it is, or without one."""
     own = next((item for item in incidents if pair.victim in item.services), None)
-    if own is None or _incident_of(pair, incidents):
-        return ()
-    return text(f"Not the suspected cause of the open incident ({in_sentence(cause_name(own))}).")
+    return () if own is None or _incident_of(pair, incidents) else other_cause(own)
 
 
 def _incident_of(pair: Pair, incidents: Sequence[Incident]) -> Incident | None:
@@ -303,7 +300,7 @@ def groups(world: World, time: GpuTime) -> Groups:
     by_pool = any(world.pool)
     rows: dict[str, list[int]] = {}
     for i, gpu in enumerate(world.gpus):
-        rows.setdefault((world.pool[i] or "no pool") if by_pool else gpu.host, []).append(i)
+        rows.setdefault((world.pool[i] or ABSENT["pool"]) if by_pool else gpu.host, []).append(i)
     groups = [GroupRow(name, len(members), *_shares(time, members)) for name, members in rows.items()]
     groups.sort(key=lambda group: (-(group.contended or 0.0), group.name))
     return Groups("pool" if by_pool else "host", groups[:MAX_GROUPS], total=len(groups))

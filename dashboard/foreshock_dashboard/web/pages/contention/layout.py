@@ -14,10 +14,13 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.clause import in_words
+from foreshock_dashboard.render.verdict.pair_sentence import no_shared_gpu
+from foreshock_dashboard.render.words.incidents import CAUSES
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, blank, lines
-from foreshock_dashboard.web.pages.contention.pair import find_service, no_shared_gpu
+from foreshock_dashboard.web.pages.contention.pair import find_service
 from foreshock_dashboard.web.panels.service_charts import change_marks
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel, verdict
 from foreshock_dashboard.web.state.conditions import open_incidents
@@ -41,9 +44,9 @@ def layout() -> Component:
     """The headline and the open pair, the matrix, then GPU time by pool and by GPU, and tiers."""
     return page_of(
         "contention",
-        "GPU contention",
+        CAUSES["gpu_contention"],
         [
-            verdict("verdict", "GPU contention", "headline", html.Div(id="pair-facts")),
+            verdict("verdict", CAUSES["gpu_contention"], "headline", html.Div(id="pair-facts")),
             html.Div(
                 [
                     chart("pair-wait", "GPU wait (upper bound)", "% of time", height=180),
@@ -111,14 +114,13 @@ class _Series(NamedTuple):
 
     lines: Sequence[Line]
     unit: str
-    empty: str = ""
     top: float | None = None
 
 
 def _wait(pair: _Pair) -> _Series | str:
     """Share of time that the victim waits: on the aggressor, and on any service; mean over the GPUs they share."""
     if not pair.gpus:
-        return no_shared_gpu(pair.victim, pair.aggressor, " in this range")
+        return no_shared_gpu(pair.victim, pair.aggressor)
     world = pair.world
     both = pair.victim, pair.aggressor
     rows = [i for i, key in enumerate(world.gpu_wait_pairs) if key[1:] == both and key.gpu in pair.gpus]
@@ -127,7 +129,7 @@ def _wait(pair: _Pair) -> _Series | str:
         Line(f"on {in_words(pair.aggressor)}", nan_mean(world.gpu_wait_by[rows], axis=0), "data", fill=True),
         Line("on any service", total, "muted", dash="dot"),
     ]
-    return _Series(series, "ratio", "No data on GPU wait in this range.", 0.1)
+    return _Series(series, "ratio", 0.1)
 
 
 def _latency(pair: _Pair) -> _Series | str:
@@ -139,24 +141,24 @@ def _latency(pair: _Pair) -> _Series | str:
         if np.isfinite(per_token).any():
             return _Series([Line(f"{name}: time per output token, mean", per_token, "data")], "s")
     if victim not in world.services:
-        return f"{name} serves no requests: no latency."
+        return EMPTY["service_traffic"].format(service=name)
     row = world.services.index(victim)
     series = [
         Line(f"{name} p95", world.red.p95[row], "data"),
         Line(f"{name} p50", world.red.p50[row], "muted", dash="dot"),
     ]
-    return _Series(series, "s", f"{name} had no requests in this range.")
+    return _Series(series, "s")
 
 
 def _usage(pair: _Pair) -> _Series | str:
     """Share of time that each of the two is busy, and contended; mean over the GPUs they share."""
     if not pair.gpus:
-        return no_shared_gpu(pair.victim, pair.aggressor, " in this range")
+        return no_shared_gpu(pair.victim, pair.aggressor)
     world, both = pair.world, (pair.victim, pair.aggressor)
     series = [Line(in_words(service), nan_mean(world.busy[pair.tenants(service)], axis=0)) for service in both]
     contended = world.contended[[i for i, gpu in enumerate(world.gpus) if gpu in pair.gpus]]
     series.append(Line("contended", nan_mean(contended, axis=0), "text", dash="dot"))
-    return _Series(series, "ratio", "No data on GPU use in this range.", 1.0)
+    return _Series(series, "ratio", 1.0)
 
 
 def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
@@ -165,10 +167,10 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
             return blank("", look)
         world = hub.over(view.start, view.end)
         if world is None:
-            return blank("No data in this range.", look)
+            return blank(EMPTY["chart"], look)
         victim, aggressor = (find_service(view.get(side), world.services) for side in ("victim", "aggressor"))
         if victim is None or aggressor is None:
-            return blank("The service does not exist in this range.", look)
+            return blank(EMPTY["service_chart"], look)
         snapshot = snapshot_at(hub, view)
         marks = [
             Mark(item.since, "first anomaly", "warn")
@@ -182,10 +184,10 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
         series = series_of(_Pair(world, victim, aggressor, gpus))
         if isinstance(series, str):
             return blank(series, look)
-        drawn, unit, empty, top = series
+        drawn, unit, top = series
         span = (view.start, view.end)
         return lines(
-            world.times, drawn, look, unit=unit, span=span, marks=marks, empty=empty, top=top, legend=True,
+            world.times, drawn, look, unit=unit, span=span, marks=marks, top=top, legend=True,
             row=LEGEND_ROW_LENGTH,
         )  # fmt: skip
 
@@ -193,4 +195,4 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
 
 
 CHARTS = (_chart("pair-wait", _wait), _chart("pair-latency", _latency), _chart("pair-use", _usage))
-PAGE = Page("/contention", "Contention", "GPU contention", layout, key="c", charts=CHARTS)
+PAGE = Page("/contention", "Contention", CAUSES["gpu_contention"], layout, key="c", charts=CHARTS)

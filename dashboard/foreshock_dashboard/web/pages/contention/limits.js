@@ -1,8 +1,9 @@
 // Resources besides SM time at whose limit services wait; shown only if there are some.
 import { gpuHref, link, pageHref, serviceHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, setPanel } from "#web/assets/dom.js";
-import { formatPercent, localName, NOT_KNOWN, shortLabels, truncate } from "#web/assets/format.js";
+import { filled, formatPercent, localName, NOT_KNOWN, shortLabels, truncate } from "#web/assets/format.js";
 import { drawTable } from "#web/assets/widgets/table.js";
+import { CONNECTION_TEXTS, GPU_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
 /** @typedef {import("#web/pages/contention/payload.d.ts").LimitRow} LimitRow */
@@ -20,7 +21,7 @@ const placeLink = ({ place, resource }) =>
 export const drawLimits = ({ limits: { rows, hidden, error } }) => {
   requireId("limits-panel").hidden = !rows.length && !error;
   if (error) {
-    setPanel("limits", "error", `Cannot be read: ${error}`);
+    setPanel("limits", "error", filled(CONNECTION_TEXTS.unreadable, { error }));
     return;
   }
   if (!rows.length) {
@@ -59,7 +60,7 @@ export const drawLimits = ({ limits: { rows, hidden, error } }) => {
         key: "saturated_ratio",
         name: "At its limit",
         minor: true,
-        hint: "Share of time that the resource was at its limit (measured)",
+        hint: "Share of time with the resource at its limit (measured)",
         cell: ({ saturated_ratio: saturated }) => formatPercent(saturated),
       },
       { key: "place", name: "Where", text: true, minor: true, cell: placeLink },
@@ -73,13 +74,7 @@ export const drawLimits = ({ limits: { rows, hidden, error } }) => {
       },
       { key: "step", name: "First step", fixed: true, text: true, minor: true, kind: () => "wide-cell" },
     ],
-    note: h(
-      "p",
-      { class: "note" },
-      "Time lost is an upper bound, because the use by each service is not measured. ",
-      "Do not add resources or GPU wait: they overlap. ",
-      hidden ? `${hidden} more in /api/contention.` : null,
-    ),
+    note: h("p", { class: "note" }, `${GPU_TEXTS.limits} `, hidden ? `${hidden} more in /api/contention` : null),
   });
   setPanel("limits", "ready");
 };

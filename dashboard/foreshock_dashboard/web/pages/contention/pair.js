@@ -4,6 +4,7 @@ import { formatTimestamp } from "#web/assets/clock.js";
 import { byId, h, put, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { errorMessage, fetchJson } from "#web/assets/fetch_json.js";
 import {
+  filled,
   formatPercent,
   formatSeconds,
   inWords,
@@ -16,6 +17,7 @@ import { live } from "#web/assets/state.js";
 import { changeList } from "#web/assets/timeline/changes.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
+import { CONNECTION_TEXTS, EMPTY, TRACE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").OpenPair} OpenPair */
 /** @typedef {import("#web/pages/contention/payload.d.ts").WaitingTrace} WaitingTrace */
@@ -25,8 +27,6 @@ const MAX_GPUS = 16;
 const MAX_TRACES = 6;
 /** GPU work this much longer than its trace continued after the client had an answer or timed out. */
 const OUTLASTING_RATIO = 1.01;
-
-const OUTLASTING_NOTE = "GPU work that outlasts the client's duration counts as wait, too. ";
 
 /** The pair and range whose traces were requested last, and when. */
 let requested = { key: "", at: 0 };
@@ -117,7 +117,7 @@ export const drawPairTraces = async (pair) => {
     const body = await fetchJson(`/api/pages/contention/traces?${query}`);
     if (key === requested.key) drawTraces(body.traces, body.examined, pair);
   } catch (error) {
-    const message = errorMessage(error, "The list timed out. Choose a shorter range.");
+    const message = errorMessage(error, CONNECTION_TEXTS.timed_out);
     if (key === requested.key) setPanel("pair-traces", "error", message);
   }
 };
@@ -138,9 +138,7 @@ const waitText = ({ aggressor_wait_seconds: wait, gpu_seconds: gpuSeconds }) => 
 /** @param {WaitingTrace} trace */
 const durationCell = (trace) => [
   formatSeconds(trace.duration_seconds),
-  isOutlasted(trace)
-    ? h("small", { class: "muted minor", title: "The client had an answer or timed out; GPU work continued." }, " *")
-    : null,
+  isOutlasted(trace) ? h("small", { class: "muted minor", title: TRACE_TEXTS.outlasting }, " *") : null,
 ];
 
 /**
@@ -151,8 +149,11 @@ const durationCell = (trace) => [
 const drawTraces = (traces, examined, { victim, aggressor }) => {
   if (!byId("pair-traces")) return;
   if (!traces.length) {
-    const none = `None of the ${examined} slowest traces of ${inWords(victim)} ran on a shared GPU.`;
-    setPanelEmpty("pair-traces", examined ? none : `No traces of ${inWords(victim)} in this time range.`);
+    const service = inWords(victim);
+    const none = examined
+      ? filled(EMPTY.shared_traces, { count: examined, service })
+      : filled(EMPTY.service_traces, { service });
+    setPanelEmpty("pair-traces", none);
     return;
   }
   const shown = traces.slice(0, MAX_TRACES);
@@ -192,8 +193,8 @@ const drawTraces = (traces, examined, { victim, aggressor }) => {
     note: h(
       "p",
       { class: "note" },
-      `From the ${examined} slowest traces. `,
-      shown.some(isOutlasted) ? `* ${OUTLASTING_NOTE}` : null,
+      `${filled(TRACE_TEXTS.examined, { count: examined })} `,
+      shown.some(isOutlasted) ? `* ${TRACE_TEXTS.outlasting_counts} ` : null,
       link(pageHref("/traces", { service: victim, order: "gpu_wait" }), "All by GPU wait"),
     ),
   });

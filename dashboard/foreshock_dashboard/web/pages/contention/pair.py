@@ -11,10 +11,11 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import no_changes
-from foreshock_dashboard.render.clause import Text, in_words, joined_text, place, text
+from foreshock_dashboard.render.clause import Text, in_words, joined_text, text
 from foreshock_dashboard.render.incident_summary import headline_clauses, suspicion_clauses
-from foreshock_dashboard.render.units import counted, duration, percent
-from foreshock_dashboard.web.state.change_json import CHANGES_SECONDS, ChangeMark, change_mark_rows
+from foreshock_dashboard.render.verdict.pair_sentence import latency_text, no_shared_gpu, pair_clauses
+from foreshock_dashboard.render.words.panels import EMPTY
+from foreshock_dashboard.web.state.change_json import CHANGES_DURING, CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, action, clauses
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, number_of_time
@@ -97,12 +98,14 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
     incident, gpus = None, []
     if world is None or pair is None:
         unknown = [text for text, service in zip((victim, aggressor), services, strict=True) if service is None]
-        why = f"Unknown service {in_words(unknown[0])}." if unknown else ""
+        why = EMPTY["unknown_service"].format(service=in_words(unknown[0])) if unknown else ""
         summary = text(why) if why else text(no_shared_gpu(victim_name, aggressor_name))
     else:
         current = open_incidents(snapshot)
         incident = next((item for item in current if (item.service, item.stated_suspect.service) == services), None)
-        summary = headline_clauses(incident) if incident else _sentence(world, pair)
+        wait = 0.0 if pair.ratio is not None and pair.ratio < MIN_WAIT_RATIO else pair.ratio
+        said = pair_clauses(pair.victim, pair.aggressor, wait, len(pair.measured_gpus), _latency(world, pair.victim))
+        summary = headline_clauses(incident) if incident else said
         busy = {(row.gpu, row.service): value for row, value in zip(world.tenants, last(world.busy), strict=True)}
         gpus = [
             PairGpu(gpu.label, ratio, busy.get((gpu, pair.victim)), busy.get((gpu, pair.aggressor)))
@@ -112,7 +115,7 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
     both = {service for service in services if service}
     changes = change_mark_rows(world.changes, world.time - CHANGES_SECONDS, world.time, both) if world else []
     untracked = sorted(str(service) for service in both if world and service not in world.change_tracked)
-    none = no_changes(untracked, len(both), "last 3 h")
+    none = no_changes(untracked, len(both), CHANGES_DURING)
     return PairDetail(
         victim_name, aggressor_name, ratio, gpus, joined_text(summary), clauses(summary), opened, changes, none
     )
@@ -126,35 +129,11 @@ def _incident(item: Incident) -> PairIncident:
     return PairIncident(item.id, item.severity, item.state, since, opened, paged, *certainty, suspicion, actions)
 
 
-def no_shared_gpu(victim: str | Service, aggressor: str | Service, when: str = "") -> str:
-    """That two services share no GPU. when: ` in this range`."""
-    return joined_text(text(place(str(victim)), " and ", place(str(aggressor)), f" share no GPU{when}."))
-
-
-def gpus_text(pair: Pair) -> str:
-    """Which GPUs a wait is of: `1 GPU`, `mean of 4 GPUs`."""
-    count = len(pair.measured_gpus)
-    return f"mean of {count} GPUs" if count > 1 else counted(count, "GPU")
-
-
-def _sentence(world: World, pair: Pair) -> Text:
-    gpus = counted(len(pair.measured_gpus), "GPU")
-    if pair.ratio is None:
-        return text("No data on GPU wait of ", pair.victim, " on ", pair.aggressor, f" ({gpus} shared).")
-    latency = _latency_text(world, pair.victim)
-    if pair.ratio < MIN_WAIT_RATIO:
-        return text(pair.victim, " does not wait on ", pair.aggressor, f" ({gpus} shared).{latency}")
-    wait = f" {percent(pair.ratio)} of the time ({gpus_text(pair)}).{latency}"
-    return text(pair.victim, " waits on ", pair.aggressor, wait)
-
-
-def _latency_text(world: World, victim: Service) -> str:
+def _latency(world: World, victim: Service) -> Text:
     """The p95 of the affected service, and its median over the World's times; empty for no data."""
     if victim not in world.services:
-        return ""
+        return ()
     row = world.services.index(victim)
     values = world.red.p95[row : row + 1]
     (current,) = last_median(values)
-    if current is None:
-        return ""
-    return f" p95 {duration(current)} (median {duration(float(np.nanmedian(values)))})."
+    return () if current is None else latency_text(current, float(np.nanmedian(values)))

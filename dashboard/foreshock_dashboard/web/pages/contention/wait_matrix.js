@@ -1,9 +1,9 @@
 // The matrix of GPU wait: services that wait as rows, the services that they wait on as columns.
 import { hrefWith, param } from "#web/assets/address.js";
 import { byId, h, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { formatPercent, inWords, shortLabels, truncate } from "#web/assets/format.js";
+import { filled, formatPercent, inWords, shortLabels, truncate } from "#web/assets/format.js";
 import { incidentKeys, MATRIX_AXES, MIN_WAIT_RATIO, waitCell } from "#web/assets/widgets/wait_cell.js";
-import { EMPTY } from "#web/assets/words.js";
+import { ABSENT, EMPTY, GPU_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/contention/payload.d.ts").ContentionData} ContentionData */
 /** @typedef {import("#web/pages/contention/payload.d.ts").PairRole} PairRole */
@@ -76,7 +76,7 @@ const choice = (name, value, isPressed, text) =>
  */
 export const drawWaitMatrix = (data) => {
   if (!data.pairs.length) {
-    const missing = data.missing.length ? ` Missing metrics: ${data.missing.join(", ")}.` : "";
+    const missing = data.missing.length ? ` ${filled(GPU_TEXTS.missing, { names: data.missing.join(", ") })}` : "";
     setPanelEmpty("waits", EMPTY.pairs + missing);
     return;
   }
@@ -138,9 +138,9 @@ const matrix = ({ services, batch }, pairs, rows, columns, order) => {
     );
   };
   const cell = (/** @type {number} */ victim, /** @type {number} */ aggressor) => {
-    if (victim === aggressor) return h("td", { class: "none self" });
+    if (victim === aggressor) return h("td", { class: "self none" });
     const pair = byIds.get(`${victim} ${aggressor}`);
-    return pair ? pairCell(pair, services) : h("td", { class: "none", title: "No shared GPU, or no wait" });
+    return pair ? pairCell(pair, services) : h("td", { class: "none", title: GPU_TEXTS.no_wait });
   };
   return scrollTable(
     "GPU wait by service pair",
@@ -154,7 +154,7 @@ const matrix = ({ services, batch }, pairs, rows, columns, order) => {
           "th",
           { scope: "row" },
           sortButton("row", victim),
-          batch.includes(victim) ? h("small", null, "no requests") : null,
+          batch.includes(victim) ? h("small", null, ABSENT.requests) : null,
         ),
         columns.map((aggressor) => cell(victim, aggressor)),
       ),
@@ -187,10 +187,10 @@ const note = ({ hidden, batch }, pairs, victims, aggressors) => {
     "p",
     { class: "legend" },
     incidentKeys(statuses),
-    h("span", null, "30 s average over the shared GPUs, an upper bound."),
+    h("span", null, GPU_TEXTS.bound),
     pairs.some(([victim]) => batch.includes(victim))
-      ? h("span", null, "Waits of services without requests raise no alerts.")
-      : h("span", null, "Rows: services with requests."),
-    isCut ? h("span", null, `${rows} x ${columns} shown; the CSV has all pairs.`) : null,
+      ? h("span", null, GPU_TEXTS.batch)
+      : h("span", null, "rows: services with requests"),
+    isCut ? h("span", null, filled(GPU_TEXTS.cut, { rows, columns })) : null,
   );
 };

@@ -12,7 +12,7 @@ import {
 } from "#web/assets/format.js";
 import { linked } from "#web/assets/timeline/cause.js";
 import { drawTable } from "#web/assets/widgets/table.js";
-import { COST_TEXTS, GROUPINGS, HOLDINGS, SPLIT_NAMES } from "#web/assets/words.js";
+import { ABSENT, GROUPINGS, HOLDINGS, SPLIT_NAMES } from "#web/assets/words.js";
 import { formatFigure, formatHours, formatMoney } from "#web/pages/cost/cost_format.js";
 import { drawIdleGpus } from "#web/pages/cost/idle_gpus.js";
 
@@ -136,8 +136,8 @@ const poolName = (pool) => (localName(pool) ? inWords(pool) : "");
 const holderName = ({ name, holding }, by) => {
   if (holding !== "service") return HOLDINGS[holding];
   if (by === "service") return inWords(name);
-  if (by === "pool") return poolName(name) || COST_TEXTS.no_pool;
-  return name ? inWords(name) : COST_TEXTS[by === "owner" ? "no_owner" : "no_namespace"];
+  if (by === "pool") return poolName(name) || ABSENT.pool;
+  return name ? inWords(name) : ABSENT[by === "owner" ? "owner" : "namespace"];
 };
 
 /** @param {CostRow} row @param {string} by */
@@ -226,7 +226,7 @@ const timeColumns = ({ currency = "", by = "service", rows = [] }) => {
     {
       key: "energy_kwh",
       name: "Energy (kWh)",
-      hint: "estimate: that of a shared GPU is divided by busy time",
+      hint: "estimate: a shared GPU divided by busy time",
       minor: true,
       cell: ({ energy_kwh: energy }) => formatEnergy(energy),
     },
@@ -261,7 +261,7 @@ const drawTime = (data) => {
     columns: timeColumns(data),
     rows,
     cluster: ({ name, pool }) => name || pool,
-    note: hidden ? `${hidden} more in /api/cost.` : null,
+    note: hidden ? `${hidden} more in /api/cost` : null,
   });
   setPanel("gpu-time", "ready");
 };

@@ -82,11 +82,7 @@ const columnsOf = ({ currency = "", covered = "", unused = [], idle_rows: betwee
             "span",
             { class: "command" },
             h("code", { title: command }, command),
-            h(
-              "button",
-              { type: "button", class: "quiet small", "data-copy": command, "data-copy-name": "command" },
-              "Copy",
-            ),
+            h("button", { type: "button", class: "quiet small", "data-copy": command }, "Copy"),
           )
         : null,
     ],
@@ -132,7 +128,7 @@ export const drawIdleGpus = (data) => {
     label: "Idle GPUs",
     columns: columnsOf(data),
     rows,
-    note: hidden ? `${hidden} more in /api/cost.` : null,
+    note: hidden ? `${hidden} more in /api/cost` : null,
   });
   setPanel("unused", "ready");
 };

@@ -1,12 +1,13 @@
 // The Fleet page: the number of GPUs in each state, the grid, the open GPU, and the inventory.
 import { hrefWith, link, navigate, pageHref, param, serviceHref, withParams } from "#web/assets/address.js";
 import { byId, closest, h, put, requireId, setPanel, setPanelsWithoutData } from "#web/assets/dom.js";
-import { inWords, isNumber, localName, NOT_KNOWN, plural } from "#web/assets/format.js";
-import { gpuGrid, NO_GPUS } from "#web/assets/gpu_grid/gpu_grid.js";
-import { decodeBytes, FAULTS } from "#web/assets/gpu_grid/grid_values.js";
+import { capitalized, filled, inWords, isNumber, localName, NOT_KNOWN, plural } from "#web/assets/format.js";
+import { gpuGrid } from "#web/assets/gpu_grid/gpu_grid.js";
+import { decodeBytes, FAULT_SIGNS } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
 import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
 import { drawTable } from "#web/assets/widgets/table.js";
+import { ABSENT, EMPTY, GPU_COUNTS, GPU_FAULTS, GPU_TEXTS } from "#web/assets/words.js";
 import { formatGpuValue, METRIC_NAMES, METRICS } from "#web/pages/fleet/gpu_metrics.js";
 import { drawOpenGpu } from "#web/pages/fleet/open_gpu.js";
 
@@ -60,11 +61,11 @@ const drawCounts = ({ counts, incidents }) =>
       h("b", null, counts.gpus.toLocaleString("en")),
       ` GPUs on ${counts.hosts.toLocaleString("en")} hosts`,
     ),
-    countFact(counts.contended, "contended", { metric: "contended" }),
-    countFact(counts.throttled, "throttled (thermal, power)", { metric: "throttled", kind: "poor" }),
-    countFact(counts.errors, "with errors (15 min)", { metric: "errors", kind: "bad" }),
-    countFact(counts.lost, "lost (off the bus)", { kind: "bad" }),
-    countFact(counts.no_data, "without data", { kind: "poor" }),
+    countFact(counts.contended, GPU_COUNTS.contended, { metric: "contended" }),
+    countFact(counts.throttled, GPU_COUNTS.throttled, { metric: "throttled", kind: "poor" }),
+    countFact(counts.errors, GPU_COUNTS.errors, { metric: "errors", kind: "bad" }),
+    countFact(counts.lost, GPU_COUNTS.lost, { kind: "bad" }),
+    countFact(counts.no_data, GPU_COUNTS.no_data, { kind: "poor" }),
     incidents.map(incidentFact),
   );
 
@@ -82,7 +83,7 @@ const metricSwitch = ({ metrics, metric }) =>
           "data-metric": name,
           "aria-pressed": String(name === metric),
           disabled: !available && name !== metric,
-          title: available ? null : "No data",
+          title: available ? null : capitalized(ABSENT.data),
         },
         title,
       ),
@@ -122,7 +123,7 @@ const drawGrid = (data, topology) => {
 const users = (services, allocated) => {
   const shown = [
     ...services.map((service) => link(serviceHref(service), localName(service))),
-    ...allocated.map((pod) => `${pod} (no process seen)`),
+    ...allocated.map((pod) => `${pod} (${GPU_TEXTS.no_process})`),
   ];
   const rest = shown.length - MAX_USERS;
   return [shown.slice(0, MAX_USERS).map((user, i) => [i ? ", " : "", user]), rest > 0 ? ` and ${rest} more` : null];
@@ -168,7 +169,7 @@ const metricColumn = (metric) => ({
 /** @param {InventoryRow} row */
 const faultMark = ({ fault }) =>
   fault
-    ? h("span", { class: fault === "throttled" ? "poor" : "bad" }, ` ${FAULTS[fault].sign} ${FAULTS[fault].word}`)
+    ? h("span", { class: fault === "throttled" ? "poor" : "bad" }, ` ${FAULT_SIGNS[fault]} ${GPU_FAULTS[fault]}`)
     : null;
 
 /**
@@ -188,7 +189,7 @@ const inventoryHint = ({ rows, matches, counts }) => {
   const [model] = models;
   return [
     `${matches.toLocaleString("en")} of ${counts.gpus.toLocaleString("en")} GPUs`,
-    matches > rows.length ? `first ${rows.length} shown, the CSV has all` : "",
+    matches > rows.length ? `first ${rows.length} shown, all in the CSV` : "",
     models.size === 1 && model ? model : "",
   ]
     .filter(Boolean)
@@ -214,11 +215,7 @@ const drawInventory = (data) => {
     remote: true,
     by: "-contended",
     current: (row) => row.gpu === data.open?.gpu,
-    note: h(
-      "p",
-      { class: "note" },
-      rows.length ? "Busy, contended, power: 1 min averages." : `No GPU matches ${filter}.`,
-    ),
+    note: h("p", { class: "note" }, rows.length ? GPU_TEXTS.averages : filled(GPU_TEXTS.no_match, { filter })),
     columns: [
       {
         key: "gpu",
@@ -241,7 +238,7 @@ const drawInventory = (data) => {
     ],
   });
   if (rows.length || filter) setPanel("inventory", "ready");
-  else setPanel("inventory", "empty", NO_GPUS);
+  else setPanel("inventory", "empty", EMPTY.gpus);
 };
 
 document.addEventListener("click", (event) => {

@@ -18,7 +18,12 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
-from foreshock_dashboard.render.units import counted, percent
+from foreshock_dashboard.render.verdict.gpu_sentence import (
+    HardwareErrors,
+    hardware_faults,
+    hardware_sentence,
+    idle_sms_sentence,
+)
 from foreshock_dashboard.web.pages.fleet.data import (
     ERROR_WINDOW_SECONDS,
     METRICS,
@@ -236,13 +241,10 @@ def gpu_detail(
 
 
 def idle_sms(label: str, busy: float, sm: float) -> str:
-    """A sentence on a GPU that is busy while its SMs are idle, else ""; shares 0…1, NaN where unknown.
-
-    A GPU is busy while any kernel runs, even on a single SM.
-    """
+    """A sentence on a GPU that is busy while its SMs are idle, else ""; shares 0…1, NaN where unknown."""
     if not (busy >= MIN_BUSY_RATIO and sm <= MAX_IDLE_SM_RATIO):
         return ""
-    return f"{label} is busy {percent(busy)} of the time, but only {percent(sm)} of its SMs have work."
+    return idle_sms_sentence(label, busy, sm)
 
 
 def hardware_health(world: World, row: int, health: HardwareHealth) -> tuple[str, bool | None]:
@@ -250,32 +252,29 @@ def hardware_health(world: World, row: int, health: HardwareHealth) -> tuple[str
 
     Only the GPU's own errors and throttling count: a service that is slow on a healthy GPU has another cause.
     """
-    faults = []
-    if lost_flags(world)[row] > 0:
-        faults.append("lost, GPU has fallen off the bus")
-    faults += [f"XID {xid.number} ({xid.info.name})" for xid in health.xids if xid.info.severity != "application"]
-    if health.uncorrected > 0:
-        faults.append(f"{counted(health.uncorrected, 'uncorrectable ECC error')}")
-    if health.remap_failed > 0:
-        faults.append("row remapping failed (replace the GPU)")
-    elif health.remap_pending > 0:
-        faults.append("row remapping pending (needs a GPU reset)")
-    if health.links_up < health.links:
-        faults.append(f"{health.links - health.links_up:.0f} of {health.links:.0f} NVLinks down")
     errors = float(error_counts(world)[row])
-    if not faults and errors > 0:
-        faults.append(f"{counted(errors, 'error')} in {ERROR_WINDOW_SECONDS / 60:.0f} min")
-    throttled = float(newest(world.hardware.throttled)[row]) if world.hardware else math.nan
-    throttling = f"Throttled {percent(throttled)} of the time." if throttled >= MIN_THROTTLED_RATIO else ""
-    if faults or throttling:
-        sentences = [f"Hardware fault: {'; '.join(faults)}."] if faults else []
-        return " ".join([*sentences, throttling]).strip(), True
+    faults = hardware_faults(
+        HardwareErrors(
+            lost=bool(lost_flags(world)[row] > 0),
+            xids=[(xid.number, xid.info.name) for xid in health.xids if xid.info.severity != "application"],
+            uncorrectable=health.uncorrected,
+            remap_failed=health.remap_failed > 0,
+            remap_pending=health.remap_pending > 0,
+            links=health.links,
+            links_down=health.links - health.links_up,
+            other=errors,
+            minutes=ERROR_WINDOW_SECONDS / 60,
+        )
+    )
     hardware = world.hardware
-    newest_health = (hardware.throttled, hardware.errors, hardware.lost) if hardware else ()
-    values = (*(float(newest(v)[row]) for v in newest_health), errors, health.corrected, health.uncorrected)
-    if not any(map(math.isfinite, values)) and not health.xids:
-        return "Hardware health unknown: no data on errors or throttling.", None
-    return "Hardware healthy: no errors, no throttling.", False
+    newest_health = (
+        [float(newest(v)[row]) for v in (hardware.throttled, hardware.errors, hardware.lost)] if hardware else []
+    )
+    throttled = newest_health[0] if newest_health and newest_health[0] >= MIN_THROTTLED_RATIO else math.nan
+    values = (*newest_health, errors, health.corrected, health.uncorrected)
+    is_known = any(map(math.isfinite, values)) or bool(health.xids)
+    is_faulty = bool(faults) or math.isfinite(throttled)
+    return hardware_sentence(faults, throttled, is_known=is_known), is_faulty if is_faulty or is_known else None
 
 
 def _services(world: World, gpu: Gpu, mps: Mps | None) -> list[GpuService]:

@@ -12,6 +12,7 @@ from dash.development.base_component import Component
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import MAX_LINES, Line, blank, lines
 from foreshock_dashboard.web.pages.fleet.gpu import gpu_row
@@ -60,7 +61,6 @@ class _Series(NamedTuple):
 
     lines: Sequence[Line]
     unit: str
-    empty: str
     top: float | None = None
     legend: bool = False
 
@@ -72,21 +72,21 @@ def _usage(world: World, row: int) -> _Series:
     services = [Line(str(world.tenants[i].service), world.busy[i], dash="dot") for i in rows[: MAX_LINES - 2]]
     contended = Line("contended", np.minimum(world.contended[row], world.utilization[row]), "data", fill=True)
     series = [Line("busy", world.utilization[row], "text"), contended, *services]
-    return _Series(series, "ratio", "No data on GPU time in this range.", 1.0)
+    return _Series(series, "ratio", 1.0)
 
 
 def _memory(world: World, row: int) -> _Series:
     used = Line("used", world.memory_used[row] / GIBIBYTE, "data", fill=True)
     total = Line("total", world.memory_total[row] / GIBIBYTE, "muted", dash="dot")
-    return _Series([used, total], "gibibytes", "No data on memory in this range.")
+    return _Series([used, total], "gibibytes")
 
 
 def _power(world: World, row: int) -> _Series:
-    return _Series(_beside_median(world.power, row), "watts", "No data on power in this range.")
+    return _Series(_beside_median(world.power, row), "watts")
 
 
 def _temperature(world: World, row: int) -> _Series:
-    return _Series(_beside_median(world.temperature, row), "celsius", "No data on temperature in this range.")
+    return _Series(_beside_median(world.temperature, row), "celsius")
 
 
 def _throttling(world: World, row: int) -> _Series:
@@ -95,14 +95,14 @@ def _throttling(world: World, row: int) -> _Series:
     if hardware := world.hardware:
         series.append(Line("throttled", hardware.throttled[row], "warn", fill=True))
         series.append(Line("clock", hardware.clock[row], "muted", dash="dot"))
-    return _Series(series, "ratio", "No data on throttling or clocks in this range.", 1.0, legend=True)
+    return _Series(series, "ratio", 1.0, legend=True)
 
 
 def _errors(world: World, row: int) -> _Series:
     """Errors per minute, apart from the ratios because these are counts."""
     hardware = world.hardware
     series = [Line("errors per minute", hardware.errors[row] * 60.0, "crit", fill=True)] if hardware else []
-    return _Series(series, "count", "No data on errors in this range.", 1.0)
+    return _Series(series, "count", 1.0)
 
 
 def _beside_median(values: Floats, row: int) -> Sequence[Line]:
@@ -120,12 +120,12 @@ def _chart(name: str, series_of: Callable[[World, int], _Series]) -> Chart:
         world, span = hub.over(view.start, view.end), (view.start, view.end)
         row = gpu_row(world, view.get("gpu")) if world else None
         if world is None or row is None:
-            return blank("No data on this GPU in this range.", look)
-        drawn, unit, empty, top, legend = series_of(world, row)
+            return blank(EMPTY["chart"], look)
+        drawn, unit, top, legend = series_of(world, row)
         gpu = world.gpus[row]
         services = {tenant.service for tenant in world.tenants if tenant.gpu == gpu}
         marks = change_marks(world.changes, services, span, gpu.host)
-        return lines(world.times, drawn, look, unit=unit, span=span, marks=marks, empty=empty, top=top, legend=legend)
+        return lines(world.times, drawn, look, unit=unit, span=span, marks=marks, top=top, legend=legend)
 
     return Chart(name, draw)
 

@@ -2,11 +2,21 @@
 import { link, pageHref, pairHref, serviceHref } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel } from "#web/assets/dom.js";
-import { formatGibibytes, formatPercent, inWords, isNumber, localName, plural, truncate } from "#web/assets/format.js";
+import {
+  filled,
+  formatGibibytes,
+  formatPercent,
+  inWords,
+  isNumber,
+  localName,
+  plural,
+  truncate,
+} from "#web/assets/format.js";
 import { incidentHref, incidentState } from "#web/assets/timeline/incident.js";
 import { HEALTH_SIGNS, hiddenSign } from "#web/assets/timeline/signs.js";
 import { allocatedText } from "#web/assets/widgets/allocated.js";
 import { drawTable } from "#web/assets/widgets/table.js";
+import { EMPTY, GPU_SHARING, GPU_TEXTS } from "#web/assets/words.js";
 import { formatGpuValue, METRIC_NAMES, METRICS } from "#web/pages/fleet/gpu_metrics.js";
 
 /** @typedef {import("#web/pages/fleet/payload.d.ts").FleetData} FleetData */
@@ -18,14 +28,6 @@ const ACTIVITY = [
   ["tensor", "Tensor pipe"],
   ["dram", "DRAM bandwidth"],
 ];
-/** @type {Record<string, string>} */
-const SHARING = {
-  "time-slicing": "shared by time-slicing",
-  mps: "shared by MPS",
-  mig: "divided by MIG",
-  concurrent: "shared concurrently",
-  partitioned: "partitioned",
-};
 /** The health of each state of MPS, as `faulty` of the hardware has it. */
 const MPS_FAULTY = { running: false, server_ended: true, control_daemon_gone: true, unknown: null };
 
@@ -119,7 +121,7 @@ const mpsClients = ({ services }) =>
 /** @param {OpenGpu} gpu */
 const drawGpuServices = ({ services, allocated }) => {
   if (!services.length) {
-    put(byId("gpu-services"), allocated.length ? null : h("p", null, "No services on this GPU."));
+    put(byId("gpu-services"), allocated.length ? null : h("p", null, EMPTY.tenants));
     return;
   }
   drawTable(byId("gpu-services"), {
@@ -164,14 +166,14 @@ export const drawOpenGpu = ({ open: gpu }, now) => {
   if (!gpu) return;
   const hasVendor = gpu.vendor && !gpu.model?.toLowerCase().includes(gpu.vendor.toLowerCase());
   const model = hasVendor ? `${gpu.vendor} ${gpu.model ?? ""}` : gpu.model;
-  const sharing = SHARING[gpu.sharing ?? ""] ?? "";
+  const sharing = GPU_SHARING[/** @type {keyof typeof GPU_SHARING} */ (gpu.sharing)] ?? "";
   const details = [model, sharing, gpu.pool ? `pool ${gpu.pool}` : "", gpu.uuid].filter(Boolean);
   requireId("gpu-title").textContent = gpu.gpu || gpu.name;
   requireId("gpu-hint").textContent = gpu.gpu ? details.join(" · ") : "";
   setPanel("gpu", "ready");
   const close = h("button", { type: "button", class: "quiet", id: "gpu-close" }, "Close");
   if (!gpu.gpu) {
-    put(byId("gpu"), h("p", null, `No GPU ${inWords(gpu.name)}. `), close);
+    put(byId("gpu"), h("p", null, `${filled(GPU_TEXTS.unknown_gpu, { name: inWords(gpu.name) })} `), close);
     return;
   }
   const facts = hardwareFacts(gpu);

@@ -1,4 +1,4 @@
-"""Everything of the Services pages: data, layout, sentence.
+"""Everything of the Services pages: data and layout.
 
 Imports: `analysis`, `model`, `render`, `web.charts`, `web.panels`, `web.shell`, `web.state`.
 """

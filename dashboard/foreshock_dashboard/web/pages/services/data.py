@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from typing import Any, Literal, Required
@@ -15,21 +16,18 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import HEALTH_ORDER, ConditionKind, Floats, Health, Stage
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.change import no_changes
 from foreshock_dashboard.render.clause import in_sentence, joined_text, text
 from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.render.verdict.platform import cluster_summary, slo_summary
+from foreshock_dashboard.render.verdict.service_sentence import ServiceState, service_detail, service_sentence
 from foreshock_dashboard.web.charts.theme import service_color
-from foreshock_dashboard.web.pages.services.sentence import (
-    ServiceState,
-    detail,
-    sentence,
-    worst,
-)
 from foreshock_dashboard.web.panels.gpu_sharing import far_cpus
 from foreshock_dashboard.web.panels.timeline import chosen_incidents, current_history
 from foreshock_dashboard.web.panels.vitals import services_by_cluster, slo_status, sparkline
-from foreshock_dashboard.web.state.change_json import CHANGES_SECONDS, ChangeMark, change_mark_rows
+from foreshock_dashboard.web.state.change_json import CHANGES_DURING, CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import (
+    LIKELY_BREACH_PROBABILITY,
     IncidentStatus,
     ServiceForecast,
     ServiceForecasts,
@@ -162,6 +160,7 @@ class ServicePage(TypedDict, total=False):
     """The payload of one service; for an unknown one `ready` and `service` alone.
 
     incident_status, is_latent: of the worst open incident with a role for the service. far_cpus: at most one sentence.
+    no_changes: what is known where there are none.
     """
 
     ready: Required[bool]
@@ -195,6 +194,7 @@ class ServicePage(TypedDict, total=False):
     capacity: Replicas | None
     incidents: list[IncidentJson]
     changes: list[ChangeMark]
+    no_changes: str
     summary: str
     summary_clauses: list[ClauseJson]
     detail_clauses: list[ClauseJson]
@@ -289,8 +289,20 @@ def service(
     use = _shares(world, service).get(service, _NO_GPU)
     history = current_history(snapshot, world, chosen_incidents(snapshot), histories or HistoryCache())
     stage, condition = history.now().get(service), states(snapshot, history)[service]
-    state = ServiceState(condition.health, stage, rate, error_rate, p95, use["gpus"], forecast)
-    current, summary = worst(snapshot, service), sentence(snapshot, service, state)
+    probability, seconds = (
+        forecast["breach_probability"],
+        forecast["breach_seconds"],
+    )  # an early warning has no probability
+    is_likely = probability is None or probability >= LIKELY_BREACH_PROBABILITY
+    state = ServiceState(
+        *(condition.health, stage, rate, error_rate, p95, use["gpus"]),
+        slo=next((slo for slo in snapshot.forecast.slos if slo.service == service), None),
+        slo_usage=forecast["slo_usage"] or 0.0,
+        breach_seconds=(seconds or 0.0) if is_likely else 0.0,
+        load=_known(forecast["load"]),
+        safe_load=_known(forecast["safe_load"]),
+    )
+    current, summary = _worst(snapshot, service), service_sentence(snapshot, service, state)
     return {
         "ready": True,
         "service": str(service),
@@ -314,14 +326,25 @@ def service(
         "capacity": _capacity(world, service),
         "incidents": [incident(item) for item in snapshot.incidents if service in involved_services(item)],
         "changes": change_mark_rows(world.changes, world.time - CHANGES_SECONDS, world.time, {service}),
+        "no_changes": no_changes([] if service in world.change_tracked else [str(service)], 1, CHANGES_DURING),
         "summary": joined_text(summary),
         "summary_clauses": clauses(summary),
-        "detail_clauses": clauses(detail(snapshot, service, forecast)),
+        "detail_clauses": clauses(service_detail(service, state, current)),
         "actions": list(map(action, current.actions)) if current else [],
         "incident_status": incident_status(current) if current else None,
         "is_latent": current is not None and current.summary.latent,
         "far_cpus": far_cpus(sharing, [tenant for tenant in world.tenants if tenant.service == service]),
     }
+
+
+def _worst(snapshot: Snapshot, service: Service) -> Incident | None:
+    """The worst open incident with a role for the service."""
+    parts = ((item, (item.service, item.stated_suspect.service, *item.affected)) for item in open_incidents(snapshot))
+    return next((item for item, named in parts if service in named), None)
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 _NO_GPU: GpuUse = {"gpus": 0, "shared_gpus": 0, "busy": None, "wait": None}

@@ -12,6 +12,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Mark, blank
 from foreshock_dashboard.web.pages.services.data import involved_services
@@ -76,7 +77,7 @@ def service_page() -> Component:
                         promql=f"sum by (status_code) (rate({spans}_calls_total{{{named}}}[1m]))",
                     ),
                     panel("neighbors", "GPU neighbors", "share of time, upper bound"),
-                    panel("callers", "Callers", "measured by the caller: its timeouts are errors"),
+                    panel("callers", "Callers", "measured by the caller, its timeouts included"),
                     panel("dependencies", "Dependencies", ""),
                     chart("service-queue", "Inference queue", "requests"),
                     chart("service-cache", "KV cache usage", "mean over replicas"),
@@ -100,13 +101,13 @@ def _chart(name: str, draw: Callable[[HubView, View, World, Service, Look], Json
     def drawn(hub: HubView, view: View, look: Look) -> Json:
         world = hub.over(view.start, view.end)
         if world is None:
-            return blank("No data in this time range.", look)
+            return blank(EMPTY["chart"], look)
         try:
             service = service_named(view.rest, world.services)
         except ValueError:
-            return blank("Unknown service.", look)
+            return blank(EMPTY["unknown_service"].format(service=view.rest), look)
         if service is None or service not in world.services:
-            return blank("No data of this service in this time range.", look)
+            return blank(EMPTY["service_chart"], look)
         return draw(hub, view, world, service, look)
 
     return Chart(name, drawn)

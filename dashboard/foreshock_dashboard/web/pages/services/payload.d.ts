@@ -139,4 +139,5 @@ export interface ServiceData extends LivePayload, ServiceValues {
   }[];
   incidents: Incident[];
   changes: ChangeMark[];
+  no_changes: string;
 }

@@ -3,6 +3,7 @@ import { gpuHref, link, onNavigation, pageHref, pairHref } from "#web/assets/add
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setText } from "#web/assets/dom.js";
 import {
+  capitalized,
   formatGibibytes,
   formatLoad,
   formatPercent,
@@ -23,7 +24,7 @@ import { causeText, courseOf, incidentState, outsideLinks } from "#web/assets/ti
 import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
-import { CONDITIONS, EMPTY, NOW_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
+import { CONDITIONS, EMPTY, NOW_TEXTS, SERVICE_HINTS, STATES, TILE_TEXTS } from "#web/assets/words.js";
 import {
   beyondClass,
   breachClass,
@@ -135,14 +136,14 @@ const drawFigures = (data) => {
       ? figure("Load", formatLoad(load), {
           note: isNumber(safeLoad) ? `(safe limit ${formatPercent(safeLoad)})` : "",
           mark: beyondClass(load, safeLoad, load > 1),
-          title: "offered load of its model servers over their capacity",
+          title: SERVICE_HINTS.load,
         })
       : null,
     gpus
       ? figure("GPU wait", formatPercent(wait), {
           note: measured < gpus ? `on ${measured} of ${plural(gpus, "GPU")}` : `on ${plural(gpus, "GPU")}`,
           mark: waitClass(data.wait_status),
-          title: "share of time that it waits on other services on its GPUs, upper bound",
+          title: SERVICE_HINTS.gpu_wait,
         })
       : null,
   );
@@ -208,7 +209,7 @@ const callCell = (call) => {
 
 /** @param {Call} call */
 const callLatency = ({ p95, server_p95: serverP95 }) => {
-  const title = `p95 at the server ${formatSeconds(serverP95)}; the difference is network and queues`;
+  const title = `p95 at the server ${formatSeconds(serverP95)}, difference: network and queues`;
   return h("span", { title: isNumber(serverP95) ? title : null }, formatSeconds(p95));
 };
 
@@ -252,7 +253,7 @@ const drawCalls = (data, { name, label, heading, param, empty }) => {
             : shareCell(value, ERROR_RATE_LIMITS),
       },
       { key: "p95", name: "p95", hint: "at the caller", cell: callLatency },
-      { key: "attempts", name: "Retries/call", hint: "attempts per call beyond the first", cell: retriesCell },
+      { key: "attempts", name: "Retries/call", hint: SERVICE_HINTS.retries, cell: retriesCell },
     ],
   });
 };
@@ -334,7 +335,7 @@ const drawGpus = ({ gpu_list: rows }) =>
  */
 const incidentItem = (incident, now) => {
   const { severity, state, suspect, service, resolved } = incident;
-  const when = resolved ? ["Resolved ", timeElement(resolved, now)] : courseOf(incident, now);
+  const when = resolved ? [`${capitalized(STATES.resolved)} `, timeElement(resolved, now)] : courseOf(incident, now);
   return h(
     "li",
     { "data-severity": severity, class: state === "resolved" ? "over" : null },
@@ -374,8 +375,8 @@ const drawIncidents = ({ incidents }, now) =>
  * @param {ServiceData} data
  * @param {number | null} now
  */
-const drawChanges = ({ changes }, now) =>
-  fillPanel("service-changes", changes.length > 0, "No changes of this service.", changeList(changes, now));
+const drawChanges = ({ changes, no_changes: none }, now) =>
+  fillPanel("service-changes", changes.length > 0, `${none}.`, changeList(changes, now));
 
 /** @param {ServiceData} data */
 const drawLinks = (data) => {

@@ -2,6 +2,7 @@
 import { link, serviceHref } from "#web/assets/address.js";
 import { h } from "#web/assets/dom.js";
 import {
+  capitalized,
   formatLoad,
   formatMedian,
   formatPercent,
@@ -13,7 +14,7 @@ import {
   truncate,
 } from "#web/assets/format.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
-import { BREACH_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
+import { BREACH_TEXTS, SLO_NAMES, TILE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceRow} ServiceRow */
 /** @typedef {import("#web/pages/services/payload.d.ts").ServiceValues} ServiceValues */
@@ -97,8 +98,8 @@ export const serviceCell = ({ id }, maxLength) =>
  */
 export const sloText = ({ slo }) => {
   if (!slo) return "";
-  const name = slo.learned ? "Learned SLO" : "SLO";
-  return `${name}: p95 ${formatSeconds(slo.p95)}, error rate ${formatPercent(slo.error_rate)}`;
+  const name = SLO_NAMES[slo.learned ? "learned" : "set"];
+  return `${capitalized(name)}: p95 ${formatSeconds(slo.p95)}, error rate ${formatPercent(slo.error_rate)}`;
 };
 
 /**
@@ -170,12 +171,12 @@ const isExpected = ({ breach_probability: probability, breach_seconds: seconds }
   isNumber(seconds) && (probability ?? 1) >= LIKELY_PROBABILITY;
 
 /**
- * "in breach", the time of an expected breach, or that none is expected.
+ * That it is in breach, the time of an expected breach, or that none is expected.
  * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
  */
 export const breachText = (values) => {
   const { breach_probability: probability, breach_seconds: seconds } = values;
-  if (seconds === 0) return "in breach";
+  if (seconds === 0) return BREACH_TEXTS.now;
   if (isExpected(values)) return formatMedian(seconds);
   return isNumber(probability) ? BREACH_TEXTS.none : NOT_KNOWN;
 };

@@ -4,7 +4,7 @@ import { formatRate, formatSeconds, inWords, isNumber } from "#web/assets/format
 import { healthState, serviceState, stateOf, suspectTag } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { sparkline } from "#web/assets/widgets/widgets.js";
-import { CONDITIONS, EMPTY, TILE_TEXTS } from "#web/assets/words.js";
+import { CONDITIONS, EMPTY, SERVICE_HINTS, SLO_NAMES, TILE_TEXTS } from "#web/assets/words.js";
 import {
   breachCell,
   breachRank,
@@ -52,7 +52,7 @@ const GPU_WAIT_COLUMN = {
   key: "wait",
   name: "GPU wait",
   minor: true,
-  hint: "share of time that it waits on other services, mean of its shared GPUs, upper bound",
+  hint: SERVICE_HINTS.gpu_wait,
   cell: gpuWaitOnGpusCell,
 };
 
@@ -77,7 +77,7 @@ const servingColumns = (slo) => [
   {
     key: "breach_probability",
     name: "SLO breach forecast",
-    hint: "when the next SLO breach is forecast, by its median",
+    hint: "median time to the next SLO breach",
     value: breachRank,
     cell: breachCell,
   },
@@ -89,7 +89,7 @@ const servingColumns = (slo) => [
     key: "load",
     name: "Load (safe limit)",
     minor: true,
-    hint: "offered load of its model servers over their capacity",
+    hint: SERVICE_HINTS.load,
     cell: loadCell,
   },
   GPU_WAIT_COLUMN,
@@ -97,7 +97,7 @@ const servingColumns = (slo) => [
     key: "attempts",
     name: "Retries/call",
     minor: true,
-    hint: "attempts per call beyond the first",
+    hint: SERVICE_HINTS.retries,
     cell: retriesCell,
   },
 ];
@@ -179,7 +179,7 @@ export const services = {
     }
     const slos = rows.flatMap(({ slo }) => slo ?? []);
     const learned = slos.filter((slo) => slo.learned).length;
-    const columns = servingColumns(learned && learned === slos.length ? "learned SLO" : "SLO");
+    const columns = servingColumns(SLO_NAMES[learned && learned === slos.length ? "learned" : "set"]);
     drawTable(byId("service-list"), {
       id: "services-table",
       label: "Services",

@@ -1,5 +1,7 @@
 // The commands that connect data sources to this hub.
 import { byId, h, put, setPanel, unbrokenWords } from "#web/assets/dom.js";
+import { filled } from "#web/assets/format.js";
+import { CONNECT_NOTES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/status/payload.d.ts").StatusData} StatusData */
 
@@ -39,30 +41,22 @@ export const drawConnect = ({ hub: { sources = {} } }) => {
   const steps = h(
     "dl",
     { class: "steps" },
-    connectStep(
-      "GPU hosts",
-      "foreshock-exporter",
-      "Then list them: foreshock serve --targets HOST,HOST, or let Prometheus scrape port 10877.",
-    ),
+    connectStep("GPU hosts", "foreshock-exporter", CONNECT_NOTES.exporter),
     connectStep(
       "Services",
       `OTEL_EXPORTER_OTLP_ENDPOINT=http://${host}:${httpPort}`,
-      `Any OpenTelemetry SDK or Collector; gRPC on port ${grpcPort}.`,
+      filled(CONNECT_NOTES.otlp, { port: grpcPort }),
     ),
     connectStep(
       "Existing Prometheus",
       "foreshock serve --prometheus-url http://prometheus:9090",
-      "Read metrics from Prometheus instead of the embedded store.",
+      CONNECT_NOTES.prometheus,
     ),
-    connectStep(
-      "Existing Tempo or Jaeger",
-      "foreshock serve --tempo-url http://tempo:3200",
-      "Or --jaeger-url http://jaeger:16686.",
-    ),
+    connectStep("Existing Tempo or Jaeger", "foreshock serve --tempo-url http://tempo:3200", CONNECT_NOTES.traces),
     connectStep(
       "Prometheus alerts",
       `foreshock generate rules --hub-url ${location.origin} --output-dir rules`,
-      "Rules that read this hub's /metrics and link to its pages.",
+      CONNECT_NOTES.rules,
     ),
     methods.length ? h("div", null, h("dt", null, "Access"), h("dd", null, methods.join(", "))) : null,
   );

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Literal
 
 import numpy as np
@@ -16,10 +16,12 @@ from foreshock_dashboard.model.span import TraceQuery, TraceSource
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.model.world_sections import UnjoinedServer
-from foreshock_dashboard.render.clause import Text, joined_text, listed, place, text, time
-from foreshock_dashboard.render.units import counted, minutes_of, name_list
-from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
-from foreshock_dashboard.render.words.signals import HUB_UNKNOWN_WITHOUT
+from foreshock_dashboard.render.clause import Clause, Text, filled, joined_text, listed, place, text, time
+from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
+from foreshock_dashboard.render.words.panels import EMPTY, HISTORY_BEING_READ
+from foreshock_dashboard.render.words.shell import CONNECTION_TEXTS
+from foreshock_dashboard.render.words.signals import HUB_SIGNALS
+from foreshock_dashboard.render.words.status import DATA_STATES, JOIN_REMEDIES, PROBLEMS, STATUS_TEXTS, TRACE_AGES
 from foreshock_dashboard.web.state.freshness import fresh_seconds, freshness, is_stale, serving_services
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number
@@ -108,7 +110,7 @@ class StatusPage(TypedDict):
     hub: Json
 
 
-_UNKNOWN_TRACE: NewestTrace = {"age": None, "note": "unknown"}
+_UNKNOWN_TRACE: NewestTrace = {"age": None, "note": TRACE_AGES["unknown"]}
 
 
 def status(
@@ -159,13 +161,13 @@ def newest_trace(traces: TraceSource, now: float, *, remote: str = "") -> Newest
     remote: the kind of a remote trace store, which is not searched: a slow one would delay the page that reports it.
     """
     if remote:
-        return {"age": None, "note": f"not measured with {remote}"}
+        return {"age": None, "note": TRACE_AGES["remote"].format(kind=remote)}
     try:
         found = traces.search(TraceQuery(now - MAX_TRACE_SECONDS, now, limit=1))
     except SourceError:
         return _UNKNOWN_TRACE
     if not found:
-        return {"age": None, "note": f"none in {MAX_TRACE_SECONDS / 60:.0f} min"}
+        return {"age": None, "note": TRACE_AGES["none"].format(minutes=MAX_TRACE_SECONDS / 60)}
     return {"age": number(max(0.0, now - found[0].start)), "note": ""}
 
 
@@ -176,34 +178,39 @@ def data_health(
     world = snapshot.world
     if world is None:
         if snapshot.error:
-            return _health("critical", text(f"No data: cannot read the source: {snapshot.error}"))
-        return _health("empty", text("Waiting for the first evaluation."))
+            return _health("critical", text(CONNECTION_TEXTS["unreadable"].format(error=snapshot.error)))
+        return _health("empty", text(EMPTY["first_evaluation"]))
     seen, problems = freshness(world), _problems(snapshot, world, hub, ready)
     lag = now - world.time
     past = past or snapshot.bounds is not None
     if snapshot.error and not past:
-        return _health("critical", text("Stale: last update ", time(world.time), f": {snapshot.error}."), problems)
+        return _health("critical", _state("stale", time=time(world.time), error=snapshot.error), problems)
     if seen.no_data and not past:
         if seen.since is None:  # a rate takes two scrapes, so this is how every hub begins
-            return _health("unknown", text(f"No data: no samples from any {seen.no_data} yet."), problems)
-        last = text(f"No data: no fresh samples from any {seen.no_data} since ", time(seen.since), ".")
-        return _health("unknown", last, problems)
+            return _health("unknown", _state("no_samples", kind=seen.no_data), problems)
+        return _health("unknown", _state("no_fresh_samples", kind=seen.no_data, time=time(seen.since)), problems)
     if lag > 2 * fresh_seconds(world.step) and not past:
-        return _health("critical", text(f"Lagging: the newest data is {lag:.0f} s old."), problems)
+        return _health("critical", text(DATA_STATES["lagging"].format(seconds=lag)), problems)
     if snapshot.is_preview:
         return _health("learning", text(HISTORY_BEING_READ), problems)
     if not snapshot.learning.done:
-        progress = f"Building baseline: {minutes_of(*snapshot.learning)}. Alerting is off until then."
-        return _health("learning", text(progress), problems)
+        return _health("learning", _state("learning", progress=minutes_of(*snapshot.learning)), problems)
     if problems:
         first = problems[0]
         brief = first if len(first) <= MAX_PROBLEM_LENGTH else first.partition(": ")[0]
-        return _health("warning", text(f"Degraded: {brief}."), problems)
-    requests = f"{len(serving_services(world))} with requests"
-    reporting = f"{counted(seen.gpus, 'GPU')} and {counted(seen.services, 'service')} ({requests}) reporting"
+        return _health("warning", filled(STATUS_TEXTS["degraded"], problem=brief), problems)
+    reporting = DATA_STATES["reporting"].format(
+        gpus=counted(seen.gpus, "GPU"),
+        services=counted(seen.services, "service"),
+        serving=len(serving_services(world)),
+    )
     if past:
-        return _health("healthy", text("No data loss at ", time(world.time), f": {reporting}."))
-    return _health("healthy", text(f"No data loss: {reporting}."))
+        return _health("healthy", _state("no_loss_then", time=time(world.time), reporting=reporting))
+    return _health("healthy", _state("no_loss", reporting=reporting))
+
+
+def _state(name: str, **values: str | Clause) -> Text:
+    return filled(DATA_STATES[name], **values)
 
 
 def _health(state: State, headline: Text, problems: Sequence[str] = ()) -> DataHealth:
@@ -225,45 +232,48 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
     stale += [str(row.get("instance")) for row in others if row.get("up") is False]
     if stale:
         count = counted(len(world.targets) + len(others), "target")
-        problems.append(f"{len(stale)} of {count} down or stale: {joined_text(listed(list(map(place, stale))))}")
+        names = joined_text(listed(list(map(place, stale))))
+        problems.append(PROBLEMS["targets"].format(count=len(stale), targets=count, names=names))
     if seen.stale_gpus:
-        problems.append(f"{len(seen.stale_gpus):,} of {counted(len(world.gpus), 'GPU')} without fresh data")
+        problems.append(PROBLEMS["gpus"].format(count=len(seen.stale_gpus), gpus=counted(len(world.gpus), "GPU")))
     if seen.stale_services:
         names = joined_text(listed(seen.stale_services))
         few, all_ = len(seen.stale_services), counted(len(world.services), "service")
-        problems.append(f"{few} of {all_} without fresh data: {names}")
+        problems.append(PROBLEMS["services"].format(count=few, services=all_, names=names))
     problems += _without_cluster(snapshot, world)
     problems += [f"job {row['job']}: {row['error']}" for row in _list(hub.get("discovery")) if row.get("error")]
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
-        problems.append(f"store failing: {store['last_error']}")
+        problems.append(PROBLEMS["store"].format(error=store["last_error"]))
     if store.get("expiry_paused"):
         problems.append(str(store["expiry_paused"]))
     if refused := sum(_count(value) for value in _dict(receiver.get("refused_spans")).values()):
-        problems.append(f"{counted(refused, 'span')} refused")
+        problems.append(PROBLEMS["refused"].format(spans=counted(refused, "span")))
     if dropped := _count(store.get("dropped_samples")):
         limit = _count(store.get("series_limit"))
-        remedy = "Scrape fewer series" if limit >= MAX_SERIES else "Raise --memory-limit, or scrape fewer series"
-        problems.append(f"{counted(dropped, 'sample')} dropped (limit {limit:,.0f} series). {remedy}")
+        remedy = PROBLEMS["fewer_series" if limit >= MAX_SERIES else "more_memory"]
+        samples = counted(dropped, "sample")
+        problems.append(PROBLEMS["dropped_samples"].format(samples=samples, limit=limit, remedy=remedy))
     if dropped := _count(store.get("dropped_spans")):
-        problems.append(f"{counted(dropped, 'span')} dropped: invalid times")
+        problems.append(PROBLEMS["dropped_spans"].format(spans=counted(dropped, "span")))
     notifications = _dict(hub.get("notifications"))
-    problems += [f"notifications to {row['name']} failing: {row['error']}" for row in failing_channels(notifications)]
+    failing = PROBLEMS["notifications"]
+    problems += [failing.format(name=row["name"], error=row["error"]) for row in failing_channels(notifications)]
     if notifications.get("error"):
         problems.append(str(notifications["error"]))
     if corrupt := _count(store.get("corrupt")):
-        problems.append(f"{counted(corrupt, 'corrupt store block')} quarantined")
+        problems.append(PROBLEMS["corrupt"].format(blocks=counted(corrupt, "corrupt store block")))
     if problem := _dict(hub.get("shared")).get("problem"):
-        problems.append(f"{problem}. Until then, this hub notifies beside others, and takes no acknowledgments")
+        problems.append(PROBLEMS["shared"].format(problem=problem))
     shard = _dict(hub.get("shard"))
     if shard and not shard["clusters"]:
-        problems.append(f"shard {shard['part']} has no clusters. Assign one with --shard-clusters, or start fewer hubs")
+        problems.append(PROBLEMS["shard"].format(part=shard["part"]))
     journal = _dict(hub.get("journal"))
     problems.extend(str(journal[key]) for key in ("recovery", "last_error") if journal.get(key))
     if spans.get("warning"):
         problems.append(str(spans["warning"]))
     if uncounted := _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total")):
-        problems.append(f"{counted(uncounted, 'span')} stored but not counted in span metrics")
+        problems.append(PROBLEMS["uncounted"].format(spans=counted(uncounted, "span")))
     return problems + (_unmatched_options(_list(hub.get("unmatched"))) if world.services else [])
 
 
@@ -271,19 +281,18 @@ def _without_cluster(snapshot: Snapshot, world: World) -> list[str]:
     """The services, GPU hosts, and targets whose series name no cluster, where others do."""
     if len(clusters_of(snapshot)) < 2:
         return []
-    label = "Set external_labels: cluster"
     objects = (
-        ("service", map(str, world.services), "Set the resource attribute k8s.cluster.name"),
-        ("GPU host", (gpu.host for gpu in world.gpus), label),
-        ("target", (target.instance for target in world.targets), label),
+        ("service", map(str, world.services), PROBLEMS["set_attribute"]),
+        ("GPU host", (gpu.host for gpu in world.gpus), PROBLEMS["set_label"]),
+        ("target", (target.instance for target in world.targets), PROBLEMS["set_label"]),
     )
     problems = []
     for noun, found, remedy in objects:
         names = tuple(dict.fromkeys(found))
         if bare := [name for name in names if not split_cluster(name)[0]]:
-            problems.append(
-                f"{len(bare)} of {counted(len(names), noun)} without a cluster: {name_list(bare)}. {remedy}"
-            )
+            all_ = counted(len(names), noun)
+            problem = PROBLEMS["no_cluster"]
+            problems.append(problem.format(count=len(bare), objects=all_, names=name_list(bare), remedy=remedy))
     return problems
 
 
@@ -294,18 +303,14 @@ def _unmatched_options(rows: Sequence[Json]) -> list[str]:
         meant = f" (did you mean {row['nearest']}?)" if row["nearest"] else ""
         by_option.setdefault(str(row["option"]), []).append(f"{row['service']}{meant}")
     return [
-        f"--{option} has {counted(len(names), 'service')} without data: {name_list(names)}. Correct the spelling, "
-        f"or ignore this until {'it starts' if len(names) == 1 else 'they start'}"
+        PROBLEMS["unmatched"].format(
+            option=option,
+            services=counted(len(names), "service"),
+            names=name_list(names),
+            start=plural(len(names), "it starts", "they start"),
+        )
         for option, names in by_option.items()
     ]
-
-
-_SPANS = "Send OTLP spans to this hub, or use --prometheus-url with span metrics of a Collector or Tempo."
-_EXPORTER = "Run foreshock-exporter on the GPU hosts and list them in --targets."
-_GPU_WAIT = "Run foreshock-exporter on the GPU hosts. No data is normal where no GPU is shared."
-_SERVERS = "Scrape /metrics of vLLM, SGLang, TGI, or Triton with --targets or --prometheus-url."
-_CLUSTER = "Scrape kube-state-metrics with --targets or --prometheus-url."
-_HOSTS = "Run foreshock-exporter or node_exporter on the hosts."
 
 
 def signals(world: World | None) -> list[SignalRow]:
@@ -313,23 +318,23 @@ def signals(world: World | None) -> list[SignalRow]:
     if world is None:
         return []
     servers, capacity, network, hardware = world.model_servers, world.capacity, world.network, world.hardware
-    inference = "queue, KV cache, TTFT, TPOT, load"
-    rows: Sequence[tuple[str, str, Floats | None, str, str]] = (
-        ("Requests", "service", world.red.rate, "request rate, latency, errors, SLOs", _SPANS),
-        ("Calls", "call edge", world.calls.rate, "service map, cascade forecast", _SPANS),
-        ("GPUs", "GPU", world.utilization, "GPU utilization", _EXPORTER),
-        ("GPU use by service", "GPU tenant", world.busy, "GPU use by service", _EXPORTER),
-        ("GPU wait", "pair", world.gpu_wait_by, "noisy neighbors, GPU contention", _GPU_WAIT),
-        ("GPU health", "GPU", hardware.clock if hardware else None, "throttling, XID errors, lost GPUs", _EXPORTER),
-        ("Model servers", "service", servers.running if servers else None, inference, _SERVERS),
-        ("Replicas", "service", capacity.ready if capacity else None, "replicas, scale-up lag", _CLUSTER),
-        ("Quota", "pool", capacity.quota if capacity else None, "GPU quota by pool", _CLUSTER),
-        ("Network", "host", network.used if network else None, "network root causes", _HOSTS),
-    )
+    found: Mapping[str, Floats | None] = {
+        "Requests": world.red.rate,
+        "Calls": world.calls.rate,
+        "GPUs": world.utilization,
+        "GPU use by service": world.busy,
+        "GPU wait": world.gpu_wait_by,
+        "GPU health": hardware.clock if hardware else None,
+        "Model servers": servers.running if servers else None,
+        "Replicas": capacity.ready if capacity else None,
+        "Quota": capacity.quota if capacity else None,
+        "Network": network.used if network else None,
+    }
     listed = []
-    for name, kind, values, features, remedy in rows:
+    for name, values in found.items():
         count = 0 if values is None or not values.size else int(np.isfinite(values).any(axis=1).sum())
-        listed.append(SignalRow(name, kind, count, count > 0, features, HUB_UNKNOWN_WITHOUT[name], remedy))
+        kind, features, unknown, remedy = HUB_SIGNALS[name]
+        listed.append(SignalRow(name, kind, count, count > 0, features, unknown, remedy))
     return listed
 
 
@@ -346,12 +351,9 @@ def _join_remedy(item: UnjoinedServer, scraped: Set[str]) -> str:
     """How to join a server. scraped: the instances that the hub scrapes itself, which its options name."""
     if item.candidates:
         names = joined_text(listed(item.candidates))
-        return f"Possibly part of {names}. Set the labels service_name and service_namespace on its target."
+        return JOIN_REMEDIES["candidates"].format(names=names)
     option = f", or --targets SERVICE={item.instance}" if item.instance in scraped else ""
-    return (
-        f"Set the labels service_name and service_namespace on its target{option}. "
-        "Spans join it by server.address and server.port, or by k8s.pod.name."
-    )
+    return JOIN_REMEDIES["none"].format(option=option)
 
 
 def failing_channels(notifications: Json) -> list[Json]:

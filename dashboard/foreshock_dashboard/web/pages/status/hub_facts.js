@@ -3,6 +3,7 @@ import { timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel } from "#web/assets/dom.js";
 import { formatBytes, formatDuration, formatWhole, isNumber, NOT_KNOWN } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
+import { ABSENT, EMPTY, SPAN_COUNTS, STATUS_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/pages/status/payload.d.ts").StatusData} StatusData */
@@ -12,16 +13,6 @@ const NEARLY_FULL_RATIO = 0.9;
 /** Larger retentions stand for none. */
 const UNBOUNDED_BYTES = 2 ** 49;
 const UNBOUNDED_SECONDS = 1e9;
-/** Names of the hub's counters of spans. @type {Readonly<Record<string, string>>} */
-const SPAN_COUNTS = {
-  foreshock_spans_late_total: "Too late for span metrics",
-  foreshock_spans_early_total: "Start time in the future",
-  foreshock_spans_duplicate_total: "Duplicates",
-  foreshock_spans_clamped_total: "End before start",
-  foreshock_spans_uncounted_total: "Stored, not in span metrics",
-  foreshock_service_graph_dropped_spans_total: "Unpaired (buffer full)",
-  foreshock_span_metrics_overflow_total: "Over the series limit",
-};
 
 /** @param {readonly (Fact | false)[]} facts */
 const factList = (facts) =>
@@ -34,8 +25,6 @@ const factList = (facts) =>
         h("div", null, h("dt", null, name), h("dd", { class: isBad ? "poor" : null }, value)),
       ),
   );
-
-const REPLAYED = "replayed from a recording";
 
 /** @param {StatusData["hub"]} hub */
 const spanFacts = ({ receiver = {}, spans = {} }) => {
@@ -96,7 +85,7 @@ export const storeFacts = ({ journal, memory, shard, shared, sources = {} }, sto
     ["Trace source", quotedName(sources.traces)],
     Boolean(shard) && [
       `Shard ${shard?.part}`,
-      shard?.clusters.map((name) => name || "(no cluster)").join(", ") || "no clusters",
+      shard?.clusters.map((name) => name || `(${ABSENT.cluster})`).join(", ") || ABSENT.cluster,
       !shard?.clusters.length,
     ],
     Boolean(memory) && [
@@ -105,7 +94,7 @@ export const storeFacts = ({ journal, memory, shard, shared, sources = {} }, sto
       (memory?.resident_bytes ?? 0) > NEARLY_FULL_RATIO * (memory?.limit_bytes ?? Infinity),
     ],
     Boolean(memory?.warning) && ["Warning", memory?.warning, true],
-    isReplay && ["Storage", REPLAYED],
+    isReplay && ["Storage", STATUS_TEXTS.replayed],
     !isReplay && ["Disk", `${formatBytes(store.disk_bytes ?? 0)}${limit}`, isNearlyFull],
     !isReplay && [
       "Series",
@@ -138,7 +127,7 @@ export const storeFacts = ({ journal, memory, shard, shared, sources = {} }, sto
 export const drawStore = ({ hub }) => {
   const { store } = hub;
   if (!store || !isNumber(store.disk_bytes)) {
-    setPanel("store", "empty", "No data about the store.");
+    setPanel("store", "empty", EMPTY.store);
     return;
   }
   put(byId("store"), factList(storeFacts(hub, store)));

@@ -4,6 +4,7 @@ import { byId, h, requireId, setPanel } from "#web/assets/dom.js";
 import { formatWhole, isNumber, truncate } from "#web/assets/format.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
+import { AUDIT_ACTIONS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/status/payload.d.ts").AuditEvent} AuditEvent */
 /** @typedef {import("#web/pages/status/payload.d.ts").Receiver} Receiver */
@@ -53,22 +54,16 @@ export const drawNotifications = ({ hub: { notifications } }) => {
   setPanel("notifications", "ready");
 };
 
-/** @type {Readonly<Record<string, string>>} */
-const AUDIT_ACTIONS = {
-  sign_in: "Sign-in",
-  sign_in_failed: "Failed sign-in",
-  sign_out: "Sign-out",
-  denied: "Denied",
-  rate_limited: "Rate limited",
-  download: "Download",
-  change: "Change",
-};
-
 /** @type {import("#web/assets/widgets/table.js").Column<AuditEvent>[]} */
 const AUDIT_COLUMNS = [
   { key: "time", name: "Time", text: true, cell: ({ time }) => timeElement(time, 0) },
   { key: "principal", name: "User", text: true, cell: ({ principal }) => principal || "unknown" },
-  { key: "action", name: "Event", text: true, cell: ({ action }) => AUDIT_ACTIONS[action] ?? action },
+  {
+    key: "action",
+    name: "Event",
+    text: true,
+    cell: ({ action }) => AUDIT_ACTIONS[/** @type {keyof typeof AUDIT_ACTIONS} */ (action)] ?? action,
+  },
   { key: "role", name: "Role", text: true, minor: true },
   { key: "method", name: "Method", text: true, minor: true },
   { key: "address", name: "Address", text: true, minor: true },

@@ -13,6 +13,7 @@ import {
   unbrokenWords,
 } from "#web/assets/dom.js";
 import {
+  filled,
   formatDuration,
   formatSeconds,
   formatWhole,
@@ -21,10 +22,12 @@ import {
   NOT_KNOWN,
   plural,
   truncate,
+  uncapitalized,
 } from "#web/assets/format.js";
 import { healthState } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
+import { CONNECTION_STATES, EMPTY, STATUS_TEXTS, TARGET_STATES } from "#web/assets/words.js";
 import { drawConnect } from "#web/pages/status/connect.js";
 import { drawSpans, drawStore } from "#web/pages/status/hub_facts.js";
 import { drawAudit, drawNotifications } from "#web/pages/status/records.js";
@@ -35,20 +38,18 @@ import { drawAudit, drawNotifications } from "#web/pages/status/records.js";
 /** @typedef {import("#web/pages/status/payload.d.ts").Unjoined} Unjoined */
 
 const MAX_TARGETS = 400;
-const NO_NOTIFICATIONS = "Notifications are off: no alerts are sent. Set --alertmanager-url or --notify-file.";
-const NO_AUTHENTICATION =
-  "Access is unauthenticated. Set --auth-basic-file, --auth-token-file, --auth-header, or --oidc-issuer.";
+
 /** @param {StatusData} data */
 const drawHealth = ({ health: { state, headline, clauses, problems }, simulated, past, hub }) => {
   requireId("status-verdict").dataset.state = state;
   setText(requireId("health"), clausesText(clauses));
-  const others = problems.filter((text) => headline !== `Degraded: ${text}.`);
+  const others = problems.filter((text) => headline !== filled(STATUS_TEXTS.degraded, { problem: text }));
   put(
     byId("problems"),
-    hub.notifications?.channels.length ? null : h("p", { class: "poor" }, unbrokenWords(NO_NOTIFICATIONS)),
-    hub.sources?.authentication?.length ? null : h("p", { class: "poor" }, unbrokenWords(NO_AUTHENTICATION)),
-    simulated ? h("p", null, "The data is simulated.") : null,
-    past ? h("p", null, "Targets and signals are of the selected time. Ingestion and storage are current.") : null,
+    hub.notifications?.channels.length ? null : h("p", { class: "poor" }, unbrokenWords(STATUS_TEXTS.no_notifications)),
+    hub.sources?.authentication?.length ? null : h("p", { class: "poor" }, unbrokenWords(STATUS_TEXTS.no_sign_in)),
+    simulated ? h("p", null, STATUS_TEXTS.simulated) : null,
+    past ? h("p", null, STATUS_TEXTS.past) : null,
     others.length
       ? h(
           "ul",
@@ -61,7 +62,7 @@ const drawHealth = ({ health: { state, headline, clauses, problems }, simulated,
 
 /** @param {StatusData} data */
 const ageFigure = ({ past, data_time: dataTime, data_age: age, step }) => {
-  if (past) return figure("Time", formatTimestamp(dataTime), { note: "in the past" });
+  if (past) return figure("Time", formatTimestamp(dataTime), { note: uncapitalized(CONNECTION_STATES.past) });
   if (!isNumber(age)) return figure("Data age", NOT_KNOWN);
   return figure("Data age", formatDuration(age), { note: step ? `(evaluated every ${formatDuration(step)})` : "" });
 };
@@ -74,7 +75,7 @@ const traceFigure = ({ newest_trace: { age, note } }) =>
 const targetsFigure = ({ targets, hidden, error }) => {
   const up = targets.filter(({ stale }) => !stale).length;
   const all = targets.length + hidden;
-  if (!all) return figure("Targets up", NOT_KNOWN, { note: error ? "unknown" : "none configured" });
+  if (!all) return figure("Targets up", NOT_KNOWN, { note: error ? "unknown" : STATUS_TEXTS.no_targets });
   return figure("Targets up", `${up + hidden}/${all}`, { mark: up < targets.length ? "bad" : "" });
 };
 
@@ -139,13 +140,17 @@ const availableSignals = (signals, all) =>
 /** @param {StatusData} data */
 const drawSignals = ({ signals, missing, error }) => {
   if (!signals.length) {
-    setPanel("signals", error ? "error" : "empty", error || "Waiting for the first evaluation.");
+    setPanel("signals", error ? "error" : "empty", error || EMPTY.first_evaluation);
     return;
   }
   const available = signals.filter((signal) => signal.available);
   const rows = signals.filter((signal) => !signal.available);
   const note = missing.length
-    ? h("p", { class: "note" }, `No samples of ${plural(missing.length, "metric")}: ${missing.join(", ")}.`)
+    ? h(
+        "p",
+        { class: "note" },
+        filled(STATUS_TEXTS.no_samples, { metrics: plural(missing.length, "metric"), names: missing.join(", ") }),
+      )
     : null;
   const below = [available.length ? availableSignals(available, signals.length) : null, note];
   if (rows.length) {
@@ -164,7 +169,7 @@ const drawSignals = ({ signals, missing, error }) => {
 
 /** @param {Target} target */
 const targetState = ({ stale, up }) =>
-  stale ? healthState("critical", up === false ? "down" : "stale") : healthState("ok", "up");
+  stale ? healthState("critical", TARGET_STATES[up === false ? "down" : "stale"]) : healthState("ok", TARGET_STATES.up);
 
 /** @type {import("#web/assets/widgets/table.js").Column<Target>[]} */
 const TARGET_COLUMNS = [
@@ -210,8 +215,7 @@ const targetColumns = (targets) =>
 /** @param {StatusData} data */
 const drawTargets = ({ targets, hidden, error }) => {
   if (!targets.length) {
-    const none = "No scrape targets. Set --targets or --targets-file, or --prometheus-url for an existing Prometheus.";
-    setPanelEmpty("targets", error || none);
+    setPanelEmpty("targets", error || EMPTY.targets);
     if (error) setPanel("targets", "error", error);
     return;
   }
@@ -249,7 +253,6 @@ const UNJOINED_COLUMNS = [
 const drawUnjoined = ({ unjoined }) => {
   requireId("unjoined-panel").hidden = !unjoined.length;
   if (!unjoined.length) return;
-  const why = "These model servers belong to no service with requests, so their queue is shown apart from its latency.";
   drawTable(byId("unjoined"), {
     id: "unjoined-table",
     label: "Unjoined model servers",
@@ -258,7 +261,7 @@ const drawUnjoined = ({ unjoined }) => {
     cluster: ({ service }) => service,
     param: "unjoined",
     by: "",
-    note: h("p", { class: "note" }, why),
+    note: h("p", { class: "note" }, STATUS_TEXTS.unjoined),
   });
   setPanel("unjoined", "ready");
 };

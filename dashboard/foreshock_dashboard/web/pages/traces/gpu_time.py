@@ -26,7 +26,8 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.span import EXPORTER_NAME, OCCUPANCY_NAME, Span, TraceQuery, traffic_spans
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.web.pages.traces.sentences import trace_sentence
+from foreshock_dashboard.render.verdict.trace_sentence import trace_sentence
+from foreshock_dashboard.render.words.panels import ABSENT
 from foreshock_dashboard.world.row import GPU_LABELS, SERVICE_LABELS
 from foreshock_dashboard.world.row_math import service_at
 from foreshock_exporter.gpu.occupancy import TRACE_SECONDS, trace_id
@@ -51,8 +52,6 @@ INCOMPLETE_CACHE_SECONDS = 10.0
 """Wall time for which searches of such minutes, incomplete ones, and failures are cached."""
 LOOK_BACK_SECONDS = 30.0
 """Time before a span that is read too: it shows the processes on the GPU, and that an exporter reports."""
-NO_METRICS, NO_EVALUATION = "no GPU metrics", "no evaluation yet"
-NO_OCCUPANCY = "no GPU occupancy spans"
 T = TypeVar("T")
 
 WINDOW_SECONDS = 59.0
@@ -200,8 +199,9 @@ class GpuTimes:
         lanes = trace_lanes(spans, known, snapshot.world.tenants if snapshot.world is not None else ())
         note = ""
         if settled and not known and not missing:
-            why = f"{NO_METRICS} ({snapshot.error})" if snapshot.error else NO_METRICS
-            note = f"{why if snapshot.world or snapshot.error else NO_EVALUATION}, {NO_OCCUPANCY}"
+            why = ABSENT["gpu_metrics" if snapshot.world or snapshot.error else "evaluation"]
+            error = f" ({snapshot.error})" if snapshot.error else ""
+            note = f"{why}{error}, {ABSENT['occupancy']}"
         return GpuTime(lanes, settled, len(missing), note=note)
 
     def _occupancy_traces(self, minute: int) -> _Read[str]:

@@ -21,6 +21,7 @@ from foreshock_dashboard.model.trace_heatmap import MIN_DURATION_SECONDS, Bins, 
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.units import counted, duration
+from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Mark, blank, draw_marks, escape_label, frame, stamp
 from foreshock_dashboard.web.pages.traces.parameters import TraceParameters
@@ -121,7 +122,7 @@ class _Heatmap:
         query, span, world = _query(hub, view), (view.start, view.end), hub.over(view.start, view.end)
         read = self._read(hub, query)
         inside = [item for item in read.marks if span[0] <= item.start <= span[1]]
-        figure = heat_map(read.heat, inside, look, span, "No traces in this time range.")
+        figure = heat_map(read.heat, inside, look, span, EMPTY["traces"])
         if world is not None and figure["data"]:
             services = {query.service} if query.service else world.services
             incidents = [item for item in open_incidents(snapshot_at(hub, view)) if item.affected]
@@ -324,7 +325,7 @@ def _service_chart(name: str, draw: Callable[[HubView, View, World, Service, Loo
     def drawn(hub: HubView, view: View, look: Look) -> Json:
         query, world = _query(hub, view), hub.over(view.start, view.end)
         if world is None or query.service is None or query.service not in world.services:
-            return blank("No requests in this time range.", look)
+            return blank(EMPTY["traffic"], look)
         return draw(hub, view, world, query.service, look)
 
     return Chart(name, drawn)

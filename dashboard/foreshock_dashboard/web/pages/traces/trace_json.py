@@ -26,11 +26,11 @@ from foreshock_dashboard.model.span import (
     traffic_spans,
 )
 from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.render.verdict.trace_sentence import clock_note
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.traces import lanes_json
 from foreshock_dashboard.web.pages.traces.gpu_time import GpuTime
 from foreshock_dashboard.web.pages.traces.parameters import BY_WAIT, FIRST_PAGE, Order, SpanPage, WaitFilter
-from foreshock_dashboard.web.pages.traces.sentences import clock_note
 from foreshock_dashboard.web.state.numbers import number
 
 MAX_SPAN_BYTES = 16 << 20

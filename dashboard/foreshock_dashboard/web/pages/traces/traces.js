@@ -13,6 +13,7 @@ import { timeElement } from "#web/assets/clock.js";
 import { byId, h, put, requireId, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { errorMessage, fetchJson, HubError } from "#web/assets/fetch_json.js";
 import {
+  filled,
   formatDuration,
   formatPercent,
   formatSeconds,
@@ -25,6 +26,7 @@ import {
 import { healthState } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
+import { CONNECTION_TEXTS, EMPTY, TRACE_TEXTS } from "#web/assets/words.js";
 import { selectSpan, showTrace } from "#web/pages/traces/waterfall/waterfall.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").TraceList} TraceList */
@@ -35,6 +37,7 @@ const RELOAD_MS = 5000;
 const RELOAD_TRACE_MS = 8000;
 /** Seconds after which the GPU wait of a trace is known; web/pages/traces/gpu_time.py has the same. */
 const SETTLED_SECONDS = 20;
+const NOT_READ = filled(TRACE_TEXTS.not_read, { seconds: SETTLED_SECONDS });
 const FILTERS = [
   "service",
   "operation",
@@ -241,7 +244,7 @@ const loadList = async () => {
     // A past list is not requested again by new values.
     if (!isRefused) listTimer = window.setTimeout(loadList, RELOAD_MS);
     if (isRefused || panel.dataset.state === "loading") {
-      setPanel("list", "error", errorMessage(error, "No response from the hub. Retrying."));
+      setPanel("list", "error", errorMessage(error, CONNECTION_TEXTS.retries));
     }
   }
 };
@@ -249,15 +252,14 @@ const loadList = async () => {
 /** @param {TraceRow} trace */
 const waitContent = ({ gpu_wait_seconds: waited, duration_seconds: seconds }) => {
   if (waited === undefined) {
-    const title = `known about ${SETTLED_SECONDS} s after the end of the trace`;
-    return h("span", { class: "muted", title }, "…");
+    return h("span", { class: "muted", title: NOT_READ }, "…");
   }
   if (!isNumber(waited)) {
-    return h("span", { class: "muted", title: "not known to have run on a shared GPU" }, NOT_KNOWN);
+    return h("span", { class: "muted", title: TRACE_TEXTS.no_shared_gpu }, NOT_KNOWN);
   }
   const duration = seconds ?? 0;
   const ratio = duration > 0 ? Math.min(1, waited / duration) : 0;
-  const after = waited > duration ? "; GPU work continued after the caller timed out" : "";
+  const after = waited > duration ? `. ${TRACE_TEXTS.outlasting}` : "";
   const title = `GPU wait up to ${formatSeconds(waited)}${after}`;
   return h("span", { title }, formatPercent(ratio), h("small", { class: "muted minor" }, ` ${formatSeconds(waited)}`));
 };
@@ -282,7 +284,7 @@ const listRows = ({ traces, time }, hasWaits) => {
         "th",
         { scope: "row" },
         link(tracesHref({ trace: id, span: null }), name, `${inWords(service)} ${operation}`),
-        trace.root ? null : h("small", { class: "muted" }, " (root missing)"),
+        trace.root ? null : h("small", { class: "muted" }, ` (${TRACE_TEXTS.root_missing})`),
         h("small", { class: "start muted" }, timeElement(start, time)),
       ),
       h("td", { class: "measure", style: `--share:${share}%` }, formatSeconds(trace.duration_seconds)),
@@ -313,19 +315,13 @@ const listNote = ({ traces, query, candidates }, hasWaits) => {
   const count = traces.length;
   const shown = count >= query.limit ? `First ${plural(count, "trace")}` : plural(count, "trace");
   const bounded = candidates?.limit_reached
-    ? ` GPU wait computed for the ${candidates.examined} slowest only: narrow the time range.`
+    ? ` ${filled(TRACE_TEXTS.slowest_only, { count: candidates.examined })}`
     : "";
   return h(
     "p",
     { class: "note" },
     `${shown}.${bounded} `,
-    hasWaits
-      ? null
-      : [
-          `GPU wait is known ${SETTLED_SECONDS} s after the end of a trace. `,
-          link(tracesHref({ order: "gpu_wait" }), "Longest GPU wait"),
-          ". ",
-        ],
+    hasWaits ? null : [`${NOT_READ} `, link(tracesHref({ order: "gpu_wait" }), "Longest GPU wait"), ". "],
     h("a", { href: `/api/traces?${apiParams()}` }, "JSON"),
     " ",
     h("a", { href: `/api/csv/traces?${apiParams({ waits: "true" })}`, download: "" }, "CSV"),
@@ -338,9 +334,8 @@ const drawList = (body) => {
   const text = queryText(query);
   requireId("list-hint").textContent = [`${ORDER_WORDS[query.order]} first`, text].filter(Boolean).join(", ");
   if (!traces.length) {
-    const filters = text ? ` match ${text}` : "";
-    const remedy = text ? "Clear the filters or widen the range." : "Widen the range or send spans by OTLP.";
-    setPanelEmpty("list", `No traces${filters} in this time range. ${remedy}`);
+    const none = text ? filled(EMPTY.matching_traces, { filters: text }) : EMPTY.traces;
+    setPanelEmpty("list", `${none} ${text ? TRACE_TEXTS.clear_filters : TRACE_TEXTS.send_spans}`);
     return;
   }
   // Of the newest nothing is known yet where many arrive: an empty column would only look broken.
@@ -393,7 +388,7 @@ const showOpenTrace = async (isReload = false) => {
       }, RELOAD_TRACE_MS);
     }
   } catch (error) {
-    const message = errorMessage(error, "No response from the hub. Reload the page.");
+    const message = errorMessage(error, CONNECTION_TEXTS.reload);
     if (wanted === openTrace && !isSame) setPanel("trace", "error", message);
   }
 };

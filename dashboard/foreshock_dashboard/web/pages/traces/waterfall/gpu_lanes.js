@@ -1,8 +1,9 @@
 // What ran on the GPUs of a trace, on the same axis as its spans, and what that means for it.
 import { gpuHref, link, pairHref } from "#web/assets/address.js";
 import { h, headCells, scrollTable } from "#web/assets/dom.js";
-import { formatPercent, formatSeconds, inWords, localName, plural } from "#web/assets/format.js";
+import { filled, formatPercent, formatSeconds, inWords, localName, plural } from "#web/assets/format.js";
 import { serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
+import { ABSENT, TRACE_TEXTS } from "#web/assets/words.js";
 import { placeOf } from "#web/pages/traces/waterfall/time_axis.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").GpuLane} GpuLane */
@@ -69,8 +70,9 @@ const laneTrack = (lane, service, range, label) => {
 /** @param {GpuLane} lane */
 const laneText = (lane) => {
   const { waited_seconds: waited, own_seconds: own, idle_seconds: idle, unshared_seconds: unshared } = lane;
-  if (waited <= 0) return "no GPU wait";
-  return `GPU wait up to ${formatSeconds(waited)} of ${formatSeconds(waited + own + idle + unshared)} on it`;
+  if (waited <= 0) return ABSENT.gpu_wait;
+  const total = formatSeconds(waited + own + idle + unshared);
+  return filled(TRACE_TEXTS.wait_of, { wait: formatSeconds(waited), total });
 };
 
 /**
@@ -138,10 +140,14 @@ export const gpuLanes = (trace, range, label) => {
     h(
       "p",
       { class: "note" },
-      "Bar height: share of the GPU.",
-      isInferred ? " Hatched: inferred from counters, a mean over their scrape interval." : "",
-      leftOut ? ` ${plural(leftOut, "minute")} of GPU samples not read (limit reached).` : "",
-      isSettled === false ? " The last samples are still arriving." : "",
+      [
+        TRACE_TEXTS.bar_height,
+        isInferred ? TRACE_TEXTS.inferred : "",
+        leftOut ? filled(TRACE_TEXTS.samples_not_read, { minutes: plural(leftOut, "minute") }) : "",
+        isSettled === false ? TRACE_TEXTS.not_final : "",
+      ]
+        .filter(Boolean)
+        .join(" "),
     ),
     h("details", { id: "lanes-twin", class: "quiet-fold" }, h("summary", null, "Table"), laneTable(lanes)),
   );
@@ -160,7 +166,7 @@ export const spanGpuFacts = (gpu) => [
   ),
   ["own use", formatSeconds(gpu.own_seconds)],
   ["idle", formatSeconds(gpu.idle_seconds)],
-  ["not shared", formatSeconds(gpu.unshared_seconds)],
+  ["unshared", formatSeconds(gpu.unshared_seconds)],
   ["quality", gpu.quality],
   ["matched by", gpu.matched_by],
   ["resolution", formatSeconds(gpu.resolution_seconds)],

@@ -3,6 +3,7 @@ import { link, serviceHref } from "#web/assets/address.js";
 import { byId, h, put } from "#web/assets/dom.js";
 import { formatSeconds, inWords, isNumber } from "#web/assets/format.js";
 import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import { ABSENT, TRACE_TEXTS } from "#web/assets/words.js";
 import { spanGpuFacts } from "#web/pages/traces/waterfall/gpu_lanes.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").Span} Span */
@@ -45,7 +46,7 @@ const flagsText = (flags) => {
  */
 const eventFacts = ({ events }) =>
   events.flatMap(({ name, offset_seconds: offset, attributes }) => [
-    /** @type {Fact} */ ([name, offset === null ? "no timestamp" : `at ${formatSeconds(offset)}`]),
+    /** @type {Fact} */ ([name, offset === null ? ABSENT.timestamp : `at ${formatSeconds(offset)}`]),
     ...Object.entries(attributes),
   ]);
 
@@ -89,7 +90,7 @@ export const drawSpanDetail = (span) => {
       h("span", null, statusContent(span)),
       h("span", { class: "muted" }, `span ${span.span_id}`),
       link(serviceHref(span.service), "Service page"),
-      span.clamped ? h("span", null, "end before start (clock error): shown as 0 s") : null,
+      span.clamped ? h("span", null, TRACE_TEXTS.clamped) : null,
     ),
     h(
       "div",

@@ -2,6 +2,7 @@
 import { h } from "#web/assets/dom.js";
 import { formatPercent, formatSeconds, inWords, localName } from "#web/assets/format.js";
 import { healthState, serviceColor, serviceDot } from "#web/assets/timeline/signs.js";
+import { TRACE_TEXTS } from "#web/assets/words.js";
 import { joinParts, placeOf } from "#web/pages/traces/waterfall/time_axis.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").SpanGpu} SpanGpu */
@@ -52,7 +53,7 @@ const waitParts = (span, shown) => {
   const lane = waitLane(gpu, shown);
   if (!lane) {
     const length = `${gpu.upper_bound ? "up to " : ""}${formatSeconds(gpu.waited_seconds)}`;
-    const title = `GPU wait ${length}, at an unknown time within the span`;
+    const title = `${TRACE_TEXTS.unplaced}: ${length}`;
     return [barPart("wf-wait", spanStart, Math.min(gpu.waited_seconds, spanSeconds), shown, { title })];
   }
   return lane.intervals
@@ -131,7 +132,7 @@ const spanName = ({ span, level, childCount, isOrphan }, times, isFolded, { labe
     h("b", null, label(span.service)),
     ` ${span.name}`,
     times ? h("b", null, times) : null,
-    isOrphan ? h("small", { class: "muted" }, " (parent missing)") : null,
+    isOrphan ? h("small", { class: "muted" }, ` (${TRACE_TEXTS.parent_missing})`) : null,
   );
 };
 

@@ -1,8 +1,9 @@
 // What took the time of a trace: a sentence, and a bar of its parts.
 import { link, pageHref } from "#web/assets/address.js";
 import { h } from "#web/assets/dom.js";
-import { formatPercent, formatSeconds } from "#web/assets/format.js";
+import { filled, formatPercent, formatSeconds } from "#web/assets/format.js";
 import { serviceColor } from "#web/assets/timeline/signs.js";
+import { ACTIVITIES, TRACE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/traces/payload.d.ts").TimePart} TimePart */
 /** @typedef {import("#web/pages/traces/payload.d.ts").Trace} Trace */
@@ -27,20 +28,19 @@ export const traceSentence = (trace) => {
  * @param {Trace} trace
  */
 const gpuNote = ({ lanes_error: error, lanes_note: note, lanes_settled: isSettled, lanes }) => {
-  if (error) return `GPU wait unknown: ${error}.`;
-  if (isSettled === false) return "GPU wait not final: the last GPU samples are still arriving.";
-  if (note) return [`GPU wait unknown: ${note}. `, link(pageHref("/status"), "Status")];
-  return lanes?.length ? null : "No span ran on a shared GPU.";
+  const unknown = (/** @type {string} */ reason) => filled(TRACE_TEXTS.wait_unknown, { reason });
+  if (error) return unknown(error);
+  if (isSettled === false) return TRACE_TEXTS.not_final;
+  if (note) return [`${unknown(note)} `, link(pageHref("/status"), "Status")];
+  return lanes?.length ? null : TRACE_TEXTS.no_shared_gpu;
 };
 
 /**
  * @param {TimePart} part
  * @param {(service: string) => string} label
  */
-const partName = ({ activity, service }, label) => {
-  if (activity === "failed_calls") return `failed calls in ${label(service)}`;
-  return activity === "queue" ? `queue of ${label(service)}` : label(service);
-};
+const partName = ({ activity, service }, label) =>
+  activity === "work" ? label(service) : `${ACTIVITIES[activity]} ${label(service)}`;
 
 /**
  * The parts of a trace's duration as one bar; null without any.

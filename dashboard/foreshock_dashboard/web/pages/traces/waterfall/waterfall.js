@@ -5,6 +5,7 @@ import { byId, closest, h, put, requireId } from "#web/assets/dom.js";
 import { formatDuration, formatSeconds, plural, shortLabels } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { healthState, serviceDot } from "#web/assets/timeline/signs.js";
+import { ABSENT, TRACE_TEXTS } from "#web/assets/words.js";
 import { gpuLanes } from "#web/pages/traces/waterfall/gpu_lanes.js";
 import { drawSpanDetail } from "#web/pages/traces/waterfall/span_detail.js";
 import { spanRow, waitLane } from "#web/pages/traces/waterfall/span_row.js";
@@ -33,7 +34,6 @@ import { breakdownBar, traceSentence } from "#web/pages/traces/waterfall/time_br
 
 const ROWS_AROUND = 20;
 const MAX_HEIGHT = 560;
-const UNPLACED_WAIT = "GPU wait (its length; its place in the span is unknown)";
 
 /** @type {View | null} */
 let view = null;
@@ -158,7 +158,7 @@ const facts = (trace) => {
     { class: "facts" },
     h("span", null, h("b", null, formatSeconds(trace.duration_seconds))),
     h("span", null, plural(trace.total ?? trace.spans.length, "span")),
-    h("span", null, errors ? healthState("critical", plural(errors, "error")) : "no errors"),
+    h("span", null, errors ? healthState("critical", plural(errors, "error")) : ABSENT.errors),
     h(
       "span",
       null,
@@ -186,7 +186,7 @@ const legend = (shown) => {
     [...services].map(([service, color]) => h("span", null, serviceDot(color), label(service))),
     h("span", { class: "key critical-path" }, "critical path"),
     waits.some((gpu) => waitLane(gpu, shown)) ? h("span", { class: "key wait" }, "GPU wait") : null,
-    waits.some((gpu) => !waitLane(gpu, shown)) ? h("span", { class: "key wait" }, UNPLACED_WAIT) : null,
+    waits.some((gpu) => !waitLane(gpu, shown)) ? h("span", { class: "key wait" }, TRACE_TEXTS.unplaced) : null,
     hasGaps ? h("span", { class: "key gap" }, "uninstrumented gap") : null,
   );
 };

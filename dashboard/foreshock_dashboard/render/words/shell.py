@@ -1,0 +1,61 @@
+"""Words of the frame of all pages: the connection to the hub, responses, time ranges, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CONNECTION_STATES: Mapping[str, str] = {
+    "loading": "Loading",
+    "no_page": "No page",
+    "no_connection": "No connection",
+    "paused": "Paused",
+    "lost": "Connection lost",
+    "past": "Past",
+    "replay": "Replay",
+    "simulated": "Replay of simulated data",
+    "stale": "Stale",
+    "live": "Live",
+}
+CONNECTION_TEXTS: Mapping[str, str] = {
+    "age": "data is {age} old",
+    "no_data": "no data yet",
+    "reason": " Hub: {reason}.",
+    "retrying": " Retrying.",
+    "retrying_in": " Retrying in {seconds} s.",
+    "no_response": "No response from the hub.",
+    "retries": "No response from the hub. Retrying.",
+    "try_again": "No response from the hub. Try again.",
+    "reload": "No response from the hub. Reload the page.",
+    "timed_out": "The list timed out. Choose a shorter time range.",
+    "script_lost": "The script of this page could not be loaded. Reload the page.",
+    "see_above": "No data: see the message above.",
+    "unreadable": "Cannot read the source: {error}",
+}
+RESPONSE_TEXTS: Mapping[str, str] = {
+    "acknowledged": "Acknowledged.",
+    "saved": "Saved.",
+    "read_only": "Past times are read-only: go back to live to respond.",
+    "needs_role": "You can read this incident. Responding needs the role responder.",
+    "silencing": "Silencing needs the role responder, and a live hub.",
+    "silence": "Incidents of a service, or only those caused by a noisy neighbor on its GPUs.",
+}
+SHELL_TEXTS: Mapping[str, str] = {
+    "copied": "Copied.",
+    "first_rows": "The first {shown} of {count}.",
+    "shorter_range": "The first {shown} of {count}; a shorter time range shows more.",
+    "default": "{name}={value} {reason}. The default is shown. ",
+    "unknown_parameter": "Unknown parameter {names} (allowed: {known}). ",
+    "dash": "A dash (–) means no data. Missing data is never shown as zero.",
+}
+QUALITY_MEANINGS: Mapping[str, str] = {
+    "measured": "counted at the source",
+    "sampled": "sampled every few seconds",
+    "inferred": "derived from other signals",
+}
+RANGE_FAULTS: Mapping[str, str] = {
+    "time": "is not a valid time. Use now-6h, now/d, 2026-11-26T03:00:00Z, or Unix milliseconds",
+    "short": "is less than a minute before to. Use a longer range",
+    "long": "is more than 360 days before to. Use a shorter range",
+    "interval": "is not a valid interval. Use 5s, 1m, or off",
+}
+"""Why a time range or a refresh interval of an address is not used, after its value."""
