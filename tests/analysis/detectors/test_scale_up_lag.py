@@ -86,7 +86,7 @@ def test_admitted_replicas_need_no_more_quota() -> None:
     one_blocked, none_blocked = ({**missing, ("used", POOLS[0]): since(280, before, 5)} for before in (2, 1))
     (finding_,) = [finding for finding in scale_up_lag(point({**one_blocked, **WAITS})) if finding.service == LLM]
     assert finding_.suspect.pool == POOLS[0]
-    assert f"Raise the quota of pool {POOLS[0]} for 1 replica of {LLM}." in texts(finding_.actions)
+    assert f"Raise the quota of GPU pool {POOLS[0]} for 1 replica of {LLM}." in texts(finding_.actions)
     lag = replica_lag(point(none_blocked), 0)
     assert lag is not None
     assert lag.pool == ""
