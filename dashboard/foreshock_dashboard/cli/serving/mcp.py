@@ -44,7 +44,7 @@ def mcp(source: Source) -> None:
     Examples:
       foreshock mcp
       foreshock mcp --from https://hub.example.com --http-config http.yml
-      foreshock mcp --from incident                           for a recording
+      foreshock mcp --from ./incident                         over a recording
     """
     from foreshock_dashboard.mcp.tools import server  # takes a second, which `mcp --help` does not need
 
