@@ -84,6 +84,8 @@ TABLES = (
     "TRACE_TEXTS",
 )
 """Of the catalog, what the pages' scripts use, in the order of the module."""
+MAX_LINE = 120
+"""Characters, as in `biome.json`."""
 
 
 def words_module() -> str:
@@ -91,9 +93,15 @@ def words_module() -> str:
     catalog = {name: table for module in MODULES for name, table in vars(module).items()}
     lines = ["// The catalog of words. Generated from render/words by `make golden`: change it there."]
     for name in TABLES:
-        entries = [f'  {_key(key)}: "{word}",' for key, word in catalog[name].items()]
+        entries = [_entry(_key(key), word) for key, word in catalog[name].items()]
         lines += ["", f"export const {name} = /** @type {{const}} */ ({{", *entries, "});"]
     return "\n".join(lines) + "\n"
+
+
+def _entry(key: str, word: str) -> str:
+    """A member of an object, as Biome formats it: the text is below its key where they are too long for a line."""
+    line = f'  {key}: "{word}",'
+    return line if len(line) <= MAX_LINE else f'  {key}:\n    "{word}",'
 
 
 def _key(name: object) -> str:

@@ -28,14 +28,15 @@ INCIDENT_MARKS: Mapping[str, str] = {
 }
 """Marks of a pair, by the status of its open incident."""
 GPU_TEXTS: Mapping[str, str] = {
-    "waits_too": "On a full GPU, each service waits while the others run: the noisy neighbor waits too.",
+    "waits_too": "On a saturated GPU, each service waits while the others run: the noisy neighbor waits too.",
     "averages": "GPU wait: 30 s averages. Busy, contended, power: 1 min averages.",
     "bound": "30 s average over the shared GPUs, an upper bound.",
     "limits": "Time lost is an upper bound, not measured by service. Resources and GPU wait overlap: do not add them.",
     "batch": "Waits of services without requests raise no alerts.",
-    "shared_tiers": "{gpus} shared by several {groups}.",
+    "shared_tiers": "{gpus} shared by multiple {groups}.",
     "cut": "{rows} x {columns} shown. The CSV has all pairs.",
     "missing": "Missing metrics: {names}.",
+    "upper_bound": "GPU wait: share of time, upper bound.",
     "up_to": "up to {share} of the time",
     "no_wait": "No shared GPU, or no wait",
     "no_process": "no process seen",

@@ -37,13 +37,17 @@ EMPTY: Mapping[str, str] = {
     "dependencies": "No calls to other services observed.",
     "replicas": "No recent data for the replicas of this service.",
     "incidents": "No incidents in the last hour.",
+    "incidents_learning": "Incidents are not detected while the baseline is being built.",
+    "incidents_unknown": "Incidents are not detected without fresh data.",
     "timeline": "No anomalies in this time range.",
     "signals": "No anomalous signals.",
     "breaches": "No SLO breach forecast in the next 30 min.",
     "first_evaluation": "Waiting for the first evaluation.",
     "learning": "Building baseline: incidents are detected once it is ready.",
     "other_incidents": "No affected services. Open:",
-    "unknown_incident": "No incident {id} at this time: it may have resolved over an hour ago. Choose another time.",
+    "unknown_incident": (
+        "No incident {id} at the selected time. It may have resolved more than an hour before. Choose another time."
+    ),
     "contended": "No GPU is contended.",
     "tenants": "No services on this GPU.",
     "traces": "No traces in this time range.",
@@ -81,6 +85,7 @@ ABSENT: Mapping[str, str] = {
     "requests": "no requests",
     "retries": "retries unknown",
     "services": "no services",
+    "shared_gpu": "no shared GPU",
     "tier": "no tier",
     "timestamp": "no timestamp",
 }
@@ -180,7 +185,7 @@ TILE_TEXTS: Mapping[str, str] = {
     "request_load": "Incoming work as a share of the replicas' capacity. This is not GPU utilization.",
     "no_baseline": "No baseline yet",
     "no_data": "No data",
-    "all_services": "in all services with an SLO",
+    "all_services": "across all services with an SLO",
     "normal": "not anomalous",
     "of_capacity": "of capacity;",
     "within": "within SLO",
@@ -230,7 +235,8 @@ NOW_TEXTS: Mapping[str, str] = {
     "in_breach": "In breach",
     "degraded": "Also degraded",
     "breached_before": "breached before",
-    "suspected_cause": "Suspected cause:",
+    "suspected_cause": "Suspected cause: {cause} ({confidence}).",
+    "possible_causes": "Possible causes: {cause} ({confidence}).",
     "uncertain": UNCERTAIN,
     "candidates": "Possible causes",
     "confidence": "confidence",
@@ -242,14 +248,15 @@ NOW_TEXTS: Mapping[str, str] = {
 SIGNAL_NOTES: Mapping[str, str] = {
     "first_token": "answered requests only",
     "flight": "finished requests only",
-    "gpu_wait": "on a full GPU, the neighbor's share",
+    "gpu_wait": "on a saturated GPU: the neighbor's share of GPU time",
 }
 """What explains values of evidence that seem to contradict others, in short, by metric."""
 SIGNAL_MEANINGS: Mapping[str, str] = {
     "first_token": "p95 also covers requests that were rejected or timed out. Time to first token does not.",
     "flight": "This is an estimate from finished requests (rate × p50). More requests may be queued.",
     "gpu_wait": (
-        "On a full GPU, a service waits while its neighbor runs: GPU wait is about the neighbor's share of time."
+        "On a saturated GPU, a service waits while its neighbor runs: "
+        "GPU wait is about the neighbor's share of GPU time."
     ),
 }
 """The same in full, for a tooltip."""

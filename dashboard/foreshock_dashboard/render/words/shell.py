@@ -25,7 +25,7 @@ CONNECTION_TEXTS: Mapping[str, str] = {
     "no_response": "No response from the hub.",
     "retries": "No response from the hub. Retrying.",
     "try_again": "No response from the hub. Try again.",
-    "reload": "No response from the hub. Reload the page.",
+    "reload": "No response from the hub. Check that it is running, then reload the page.",
     "timed_out": "The list timed out. Choose a shorter time range.",
     "script_lost": "The script of this page could not be loaded. Reload the page.",
     "see_above": "No data: see the message above.",
@@ -33,6 +33,7 @@ CONNECTION_TEXTS: Mapping[str, str] = {
 }
 RESPONSE_TEXTS: Mapping[str, str] = {
     "acknowledged": "Acknowledged.",
+    "not_acknowledged": "Not acknowledged",
     "saved": "Saved.",
     "read_only": "Past times are read-only: go back to live to respond.",
     "needs_role": "You can read this incident. Responding needs the role responder.",

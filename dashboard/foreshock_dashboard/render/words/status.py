@@ -61,7 +61,7 @@ STATUS_TEXTS: Mapping[str, str] = {
         "Access needs no sign-in. Set --auth-basic-file, --auth-token-file, --auth-header, or --oidc-issuer."
     ),
     "simulated": "The data is simulated.",
-    "past": "Targets and signals are of the selected time. Ingestion and storage are current.",
+    "past": "Targets and signals are shown as of the selected time. Ingestion and storage show current values.",
     "unjoined": (
         "These model servers belong to no service with requests, so their queue is shown apart from its latency."
     ),

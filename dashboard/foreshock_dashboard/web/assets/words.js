@@ -116,13 +116,16 @@ export const EMPTY = /** @type {const} */ ({
   dependencies: "No calls to other services observed.",
   replicas: "No recent data for the replicas of this service.",
   incidents: "No incidents in the last hour.",
+  incidents_learning: "Incidents are not detected while the baseline is being built.",
+  incidents_unknown: "Incidents are not detected without fresh data.",
   timeline: "No anomalies in this time range.",
   signals: "No anomalous signals.",
   breaches: "No SLO breach forecast in the next 30 min.",
   first_evaluation: "Waiting for the first evaluation.",
   learning: "Building baseline: incidents are detected once it is ready.",
   other_incidents: "No affected services. Open:",
-  unknown_incident: "No incident {id} at this time: it may have resolved over an hour ago. Choose another time.",
+  unknown_incident:
+    "No incident {id} at the selected time. It may have resolved more than an hour before. Choose another time.",
   contended: "No GPU is contended.",
   tenants: "No services on this GPU.",
   traces: "No traces in this time range.",
@@ -232,7 +235,8 @@ export const NOW_TEXTS = /** @type {const} */ ({
   in_breach: "In breach",
   degraded: "Also degraded",
   breached_before: "breached before",
-  suspected_cause: "Suspected cause:",
+  suspected_cause: "Suspected cause: {cause} ({confidence}).",
+  possible_causes: "Possible causes: {cause} ({confidence}).",
   uncertain: "Cause uncertain",
   candidates: "Possible causes",
   confidence: "confidence",
@@ -244,13 +248,14 @@ export const NOW_TEXTS = /** @type {const} */ ({
 export const SIGNAL_NOTES = /** @type {const} */ ({
   first_token: "answered requests only",
   flight: "finished requests only",
-  gpu_wait: "on a full GPU, the neighbor's share",
+  gpu_wait: "on a saturated GPU: the neighbor's share of GPU time",
 });
 
 export const SIGNAL_MEANINGS = /** @type {const} */ ({
   first_token: "p95 also covers requests that were rejected or timed out. Time to first token does not.",
   flight: "This is an estimate from finished requests (rate × p50). More requests may be queued.",
-  gpu_wait: "On a full GPU, a service waits while its neighbor runs: GPU wait is about the neighbor's share of time.",
+  gpu_wait:
+    "On a saturated GPU, a service waits while its neighbor runs: GPU wait is about the neighbor's share of GPU time.",
 });
 
 export const GRID_TEXTS = /** @type {const} */ ({
@@ -317,7 +322,7 @@ export const TILE_TEXTS = /** @type {const} */ ({
   request_load: "Incoming work as a share of the replicas' capacity. This is not GPU utilization.",
   no_baseline: "No baseline yet",
   no_data: "No data",
-  all_services: "in all services with an SLO",
+  all_services: "across all services with an SLO",
   normal: "not anomalous",
   of_capacity: "of capacity;",
   within: "within SLO",
@@ -408,6 +413,7 @@ export const ABSENT = /** @type {const} */ ({
   requests: "no requests",
   retries: "retries unknown",
   services: "no services",
+  shared_gpu: "no shared GPU",
   tier: "no tier",
   timestamp: "no timestamp",
 });
@@ -458,7 +464,7 @@ export const CONNECTION_TEXTS = /** @type {const} */ ({
   no_response: "No response from the hub.",
   retries: "No response from the hub. Retrying.",
   try_again: "No response from the hub. Try again.",
-  reload: "No response from the hub. Reload the page.",
+  reload: "No response from the hub. Check that it is running, then reload the page.",
   timed_out: "The list timed out. Choose a shorter time range.",
   script_lost: "The script of this page could not be loaded. Reload the page.",
   see_above: "No data: see the message above.",
@@ -496,14 +502,15 @@ export const GPU_SHARING = /** @type {const} */ ({
 });
 
 export const GPU_TEXTS = /** @type {const} */ ({
-  waits_too: "On a full GPU, each service waits while the others run: the noisy neighbor waits too.",
+  waits_too: "On a saturated GPU, each service waits while the others run: the noisy neighbor waits too.",
   averages: "GPU wait: 30 s averages. Busy, contended, power: 1 min averages.",
   bound: "30 s average over the shared GPUs, an upper bound.",
   limits: "Time lost is an upper bound, not measured by service. Resources and GPU wait overlap: do not add them.",
   batch: "Waits of services without requests raise no alerts.",
-  shared_tiers: "{gpus} shared by several {groups}.",
+  shared_tiers: "{gpus} shared by multiple {groups}.",
   cut: "{rows} x {columns} shown. The CSV has all pairs.",
   missing: "Missing metrics: {names}.",
+  upper_bound: "GPU wait: share of time, upper bound.",
   up_to: "up to {share} of the time",
   no_wait: "No shared GPU, or no wait",
   no_process: "no process seen",
@@ -532,6 +539,7 @@ export const RANGE_FAULTS = /** @type {const} */ ({
 
 export const RESPONSE_TEXTS = /** @type {const} */ ({
   acknowledged: "Acknowledged.",
+  not_acknowledged: "Not acknowledged",
   saved: "Saved.",
   read_only: "Past times are read-only: go back to live to respond.",
   needs_role: "You can read this incident. Responding needs the role responder.",
@@ -574,7 +582,7 @@ export const STATUS_TEXTS = /** @type {const} */ ({
   no_notifications: "Notifications are off: no alerts are sent. Set --alertmanager-url or --notify-file.",
   no_sign_in: "Access needs no sign-in. Set --auth-basic-file, --auth-token-file, --auth-header, or --oidc-issuer.",
   simulated: "The data is simulated.",
-  past: "Targets and signals are of the selected time. Ingestion and storage are current.",
+  past: "Targets and signals are shown as of the selected time. Ingestion and storage show current values.",
   unjoined: "These model servers belong to no service with requests, so their queue is shown apart from its latency.",
   no_samples: "No samples of {metrics}: {names}.",
   no_targets: "none configured",

@@ -3,7 +3,7 @@ import { timeElement } from "#web/assets/clock.js";
 import { h } from "#web/assets/dom.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { TIMELINE_TEXTS } from "#web/assets/words.js";
+import { RESPONSE_TEXTS, TIMELINE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").IncidentResponse} IncidentResponse */
@@ -26,7 +26,7 @@ const byText = (by) => (by ? ` by ${by}` : "");
 const responseFacts = ({ acknowledged, assignment, silence, inhibited }, now) => [
   acknowledged
     ? h("span", null, `Acknowledged${byText(acknowledged.by)} at `, timeElement(acknowledged.at, now))
-    : !isPast() && h("span", { class: "muted" }, "Not acknowledged"),
+    : !isPast() && h("span", { class: "muted" }, RESPONSE_TEXTS.not_acknowledged),
   assignment ? h("span", null, `${TIMELINE_TEXTS.assigned} ${assignment.assignee}`) : null,
   silence
     ? h(

@@ -266,9 +266,12 @@ const openIncident = (incident, situation, now, step = 0) => {
  */
 export const drawIncidents = ({ open_incidents, resolved, learning, verdict, step }, now) => {
   if (!open_incidents.length && !resolved.length) {
-    const isLearning = learning.done ? "" : " Incidents are not detected while the baseline is being built.";
-    const isUnknown = verdict.state === "unknown" ? " Incidents are not detected without fresh data." : "";
-    setPanelEmpty("evidence", EMPTY.incidents + isLearning + isUnknown);
+    const texts = [
+      EMPTY.incidents,
+      learning.done ? "" : EMPTY.incidents_learning,
+      verdict.state === "unknown" ? EMPTY.incidents_unknown : "",
+    ];
+    setPanelEmpty("evidence", texts.filter(Boolean).join(" "));
     return;
   }
   const { situation } = verdict;

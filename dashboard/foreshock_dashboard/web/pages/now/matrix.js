@@ -1,10 +1,10 @@
 // The matrix of GPU wait during an incident of GPU contention.
 import { link, pageHref, pairHref } from "#web/assets/address.js";
 import { byId, h, put, requireId, scrollTable, setPanel } from "#web/assets/dom.js";
-import { inWords, shortLabels, truncate } from "#web/assets/format.js";
+import { capitalized, inWords, shortLabels, truncate } from "#web/assets/format.js";
 import { incidentStatus } from "#web/assets/timeline/incident.js";
 import { MATRIX_AXES, waitCell } from "#web/assets/widgets/wait_cell.js";
-import { NOW_TEXTS } from "#web/assets/words.js";
+import { ABSENT, GPU_TEXTS, NOW_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
 
@@ -43,7 +43,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
       ),
       aggressors.map((aggressor, column) => {
         const cell = cells[row]?.[column];
-        if (!cell) return h("td", { class: "none", title: "No shared GPU" }, "·");
+        if (!cell) return h("td", { class: "none", title: capitalized(ABSENT.shared_gpu) }, "·");
         return waitCell({
           victim,
           aggressor,
@@ -61,7 +61,7 @@ export const drawMatrix = ({ matrix, open_incidents }) => {
     h(
       "p",
       { class: "note" },
-      "GPU wait: share of time, upper bound. ",
+      `${GPU_TEXTS.upper_bound} `,
       others ? `${NOW_TEXTS.other_gpus} ${others}. ` : null,
       h("span", { class: "unbroken" }, link(pageHref("/contention"), hidden ? `${hidden} more` : "All pairs")),
     ),

@@ -2,7 +2,7 @@
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, clauseTexts, timeElement, zoneName } from "#web/assets/clock.js";
 import { byId, fact, h, put, requireId, setText } from "#web/assets/dom.js";
-import { formatDuration, inWords, plural, unbroken, uncapitalized } from "#web/assets/format.js";
+import { filled, formatDuration, inWords, plural, unbroken, uncapitalized } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { actionCard } from "#web/assets/timeline/action_card.js";
 import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
@@ -20,7 +20,7 @@ import {
 import { responseLine } from "#web/assets/timeline/response.js";
 import { healthState, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { CONFIDENCE_LEVELS, COURSE, NOW_TEXTS, TILE_TEXTS, VERDICTS } from "#web/assets/words.js";
+import { ABSENT, CONFIDENCE_LEVELS, COURSE, NOW_TEXTS, TILE_TEXTS, VERDICTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
@@ -47,7 +47,7 @@ const ownerFact = (services) => {
   const known = [...new Set(services)].flatMap((name) => (name && owners[name] ? [{ name, ...owners[name] }] : []));
   const text = known.map(({ name, owner, tier, links }, i) => [
     i ? ", " : "",
-    owner || "no owner",
+    owner || ABSENT.owner,
     h("span", { class: "muted" }, ` (${inWords(name)}${tier ? `, ${tier} tier` : ""})`),
     outsideLinks(links),
   ]);
@@ -270,10 +270,11 @@ const links = ({ incident }) =>
  * The suspected cause, or the candidates, as a sentence for screen readers.
  * @param {Situation} situation
  */
-const suspectText = ({ incident, suspected }) => {
-  const label = incident.cause ? NOW_TEXTS.suspected_cause : `${NOW_TEXTS.candidates}:`;
-  return `. ${label} ${clausesText(suspected)} (${CONFIDENCE_LEVELS[incident.confidence_level]}).`;
-};
+const suspectText = ({ incident, suspected }) =>
+  filled(incident.cause ? NOW_TEXTS.suspected_cause : NOW_TEXTS.possible_causes, {
+    cause: clausesText(suspected),
+    confidence: CONFIDENCE_LEVELS[incident.confidence_level],
+  });
 
 /**
  * Where the SLO of the headline comes from, if it is learned.
@@ -291,7 +292,8 @@ export const drawVerdict = ({ verdict, data_time, bounds }, now) => {
   const note = situation?.badge_note ? ` · ${situation.badge_note}` : "";
   const words = `${situation?.badge ?? STATE_WORDS[state] ?? state}${note}`;
   requireId("verdict").dataset.state = state;
-  setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${situation ? suspectText(situation) : ""}`);
+  const suspected = situation ? `. ${suspectText(situation)}` : "";
+  setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${suspected}`);
   put(
     byId("verdict-state"),
     h(
