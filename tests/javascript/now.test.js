@@ -120,5 +120,5 @@ test("what reduces a latent risk stands directly below it", () => {
   const verdict = { ...HEALTHY, risks: [COVERAGE], remedy: COVERAGE };
   drawVerdict(/** @type {any} */ ({ verdict, data_time: NOW, bounds: null }), NOW);
   const names = [...document.querySelectorAll("dt")].map(textOf);
-  assert.equal(names[names.indexOf("Latent risk") + 1], "Recommended");
+  assert.equal(names[names.indexOf("Latent risk") + 1], "Hardening (not urgent)");
 });

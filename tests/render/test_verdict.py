@@ -206,7 +206,7 @@ def test_a_recovery_says_from_what_and_what_is_normal(row: Recovery, words: str)
 def test_a_recovering_incident_says_how_long_to_watch_it() -> None:
     assert joined_text(recovering_action(None)) == "None now"
     assert joined_text(recovering_action(T)) == (
-        "Watch until about 08:00:00 UTC. The incident closes then, unless symptoms return"
+        "No action needed. Watch until about 08:00:00 UTC: the incident closes then, unless symptoms return"
     )
 
 

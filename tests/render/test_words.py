@@ -268,7 +268,7 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ),
         (
             {"cause": "retry_storm", "summary": Summary(latent=True)},
-            "llm would not recover by itself from a short outage",
+            "llm would not recover on its own from a short outage",
         ),
         ({"state": "recovering", "summary": Summary(SLOW)}, "llm is recovering: p95 1.50 s (SLO 2.00 s)"),
         (
@@ -333,15 +333,15 @@ def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
     assert incident_sentence(latent) == (
-        "If llm is down for a short time, it would not recover by itself. Retries would keep it overloaded."
+        "If llm is down for a short time, it would not recover on its own: retries would keep it overloaded."
     )
     rows = (
         Evidence("longest survivable outage", 31.9, 60.0, "s", 0.0, "llm"),
         Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
-        "If llm is down longer than 31.9 s, it would not recover by itself. "
-        "Retries would push its load to 2.71x capacity. Target: survive 60 s."
+        "If llm is down longer than 31.9 s, it would not recover on its own: "
+        "retries would keep its load at 2.71x capacity. Target: tolerate 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."

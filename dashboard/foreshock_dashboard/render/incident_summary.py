@@ -144,12 +144,12 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`If llm is down longer than 34 s, it would not recover by itself. Retries … 4.56x capacity. Target: …`."""
+    """`If llm is down longer than 34 s, it would not recover on its own: retries … 4.56x capacity. Target: …`."""
     outage, load = _latent_figures(incident)
     length = f"longer than {_seconds(outage.value)}" if outage else "for a short time"
-    target = f". Target: survive {_seconds(outage.baseline)}" if outage else ""
-    kept = f"push its load to {significant(load.value)}x capacity" if load else "keep it overloaded"
-    stays = "it would not recover by itself. Retries would"
+    target = f". Target: tolerate {_seconds(outage.baseline)}" if outage else ""
+    kept = f"keep its load at {significant(load.value)}x capacity" if load else "keep it overloaded"
+    stays = "it would not recover on its own: retries would"
     return text("If ", incident.service, f" is down {length}, {stays} {kept}{target}")
 
 
@@ -276,7 +276,7 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
     if incident.state == "recovering":
         return "is recovering"
     if summary.latent:
-        return "would not recover by itself from a short outage"
+        return "would not recover on its own from a short outage"
     if summary.down:
         return "is down"
     if stage == "breached":

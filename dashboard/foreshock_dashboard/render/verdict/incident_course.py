@@ -105,7 +105,7 @@ def impact_text(impact: Impact, breached: Breach | None, subject: str = "") -> T
     both = impact.failed >= 1 and impact.slow >= 1
     limit = "" if math.isnan(impact.limit) else duration(impact.limit)
     slo = f"the SLO of {limit}" if impact.failed >= 1 or bad < 1 else f"{limit} (the SLO allows 5%)"
-    slow = f"took longer than {'their SLO' if math.isnan(impact.limit) else slo}"
+    slow = "exceeded their latency SLO" if math.isnan(impact.limit) else f"took longer than {slo}"
     failed, late = (f" ({estimate(count)})" if both else "" for count in (impact.failed, impact.slow))
     what = (
         "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed{failed} or {slow}{late}"
@@ -151,4 +151,5 @@ def recovering_action(resolves: float | None) -> Text:
     """What to do while an incident recovers. resolves: Unix seconds."""
     if resolves is None:
         return text("None now")
-    return text("Watch until about ", time(resolves), ". The incident closes then, unless symptoms return")
+    closes = ": the incident closes then, unless symptoms return"
+    return text("No action needed. Watch until about ", time(resolves), closes)

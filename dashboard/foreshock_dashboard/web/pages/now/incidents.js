@@ -125,7 +125,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
   scrollTable(
     `${NOW_TEXTS.evidence_of} ${inWords(service)}`,
     { class: "evidence" },
-    headCells(["Service", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since"]),
+    headCells(["Service", "Signal", "Value", affected.length ? "Baseline" : "Target", "Since (±1 min)"]),
     byEntity(evidence).map(({ entity, signal, metric, value, baseline, unit, since, xid }, i, rows) => {
       const isSame = rows[i - 1]?.entity === entity;
       const entityName = breakable(inWords(entity ? entity.replace(" -> ", " → ") : service));

@@ -247,6 +247,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
             **forecast,
         }
         rows.append(row)
+    rows.sort(key=lambda row: -(row["slo_usage"] or 0.0))  # tables keep this order among equal values
     hidden = max(0, len(rows) - MAX_SERVICES)
     if hidden:
         rows = sorted(rows, key=lambda row: (HEALTH_ORDER.index(row["health"]), row["id"]))[:MAX_SERVICES]
