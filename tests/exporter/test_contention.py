@@ -27,7 +27,7 @@ A, B, C = ServiceKey("", "a"), ServiceKey("", "b"), ServiceKey("shop", "c")
     [
         ("two busy services on a full GPU contend", 1.0, {A: 0.3, B: 0.7}, 0.0, 2.0, {A: 1.4, B: 0.6}),
         ("a GPU below 90% is not contended", 0.89, {A: 0.4, B: 0.4}, 0.0, 0.0, {}),
-        ("exactly 90% is", 0.9, {A: 0.45, B: 0.45}, 0.0, 2.0, {A: 1.0, B: 1.0}),
+        ("exactly 90% is", 0.9, {A: 0.45, B: 0.45}, 0.0, 2.0, {A: 0.9, B: 0.9}),
         ("one service alone does not contend", 1.0, {A: 1.0}, 0.0, 0.0, {}),
         ("a service below 5% is not active", 0.95, {A: 0.9, B: 0.049}, 0.0, 0.0, {}),
         ("nor does it stall while two others contend", 1.0, {A: 0.5, B: 0.46, C: 0.04}, 0.0, 2.0, {A: 1.0, B: 1.08}),
@@ -150,6 +150,9 @@ def test_counters_never_go_back_and_their_parts_sum_to_the_whole(samples: list[F
         by = sum(seconds for (who, _), seconds in totals.gpu_wait_by.items() if who == victim)
         assert math.isclose(gpu_wait, by, abs_tol=1e-6)
         assert gpu_wait <= totals.contended * (1 + 1e-9)
+    for (_, other), seconds in totals.gpu_wait_by.items():
+        ran = totals.unattributed if other == UNATTRIBUTED else totals.service_busy[other]
+        assert seconds <= ran * (1 + 1e-9) + 1e-9
 
 
 @given(steps)

@@ -1,8 +1,8 @@
 """Integration of fast samples into busy, contended, and GPU wait seconds. Pure; shares are 0 to 1, times are seconds.
 
 A sample has length Δt, device busy share U, and service shares u_k. The GPU is *contended* if U ≥ 0.9 and at least two
-u_k ≥ 0.05. Each such service k then *waits* for Δt·(1 − u_k/U). The part due to another service j is Δt·u_j/U; the
-rest is unattributed. It is an upper bound.
+u_k ≥ 0.05. Each such service k then *waits* for Δt·(U − u_k). The part due to another service j is Δt·u_j; the rest is
+unattributed. It is an upper bound: no service waits for another one longer than that one runs.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def stall_shares(split: TimeSplit) -> dict[tuple[ServiceKey, ServiceKey], float]
             continue
         for other, share in split.services.items():
             if other != victim and share > 0.0:
-                waits[victim, other] = share / split.busy
+                waits[victim, other] = share
         if split.unattributed > 0.0:
-            waits[victim, UNATTRIBUTED] = split.unattributed / split.busy
+            waits[victim, UNATTRIBUTED] = split.unattributed
     return waits
 
 
