@@ -137,6 +137,26 @@ def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, 
     expect(commands.last.get_by_role("button", name="Copy rollback")).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_command_that_saves_a_policy_of_long_names_fits(visit: Open, site: Site, width: int) -> None:
+    """Four lines on a wide screen; on a phone, as many as it takes, also in the text that names the file."""
+    world = contended()
+    where = Service("machine-learning", "train-llm").in_cluster("arn:aws:eks:us-east-1:123456789012:cluster/production")
+    limit = Action("limit_rate", where, amount=2.0, current=4.0)
+    site.hub.snapshot = snapshot(world, replace(contention_incident(world), actions=(limit,)), seq=12)
+    page = visit(width=width).page
+    action = page.locator("#verdict .action li").first
+    code = action.locator(".command code").first
+    expect(code).to_contain_text("test -s train-llm.machine-learning.arn-aws-eks-")
+    if width == 390:
+        action.locator("summary", has_text="How").click()
+    else:
+        assert [line.split()[0] for line in code.inner_text().splitlines()] == ["test", "kubectl", "kubectl", "--patch"]
+    expect(action.get_by_text("take spec.rateLimit from train-llm.machine-learning.arn-aws-eks-")).to_be_visible()
+    assert code.evaluate("code => code.scrollWidth <= code.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_an_incident_that_is_open_at_the_same_time_is_a_line_of_the_banner(visit: Open, site: Site) -> None:
     """Severity, service, metric and SLO with the value now, and since when, in sight on each width; it leads there."""
     world = contended()

@@ -36,7 +36,8 @@ GPU = Gpu("host-1", "0", "GPU-1b2c")
 NOON = 1_800_014_400.0
 MAX_WORDS = 12
 BACK = "kubectl -n serving rollout undo deployment/llm-chat"
-SAVE = "test -s llm-chat.yaml || kubectl -n serving get backendtrafficpolicy/llm-chat -o yaml > llm-chat.yaml && "
+SAVED = "llm-chat.serving.btp.20270115T120000Z.yaml"
+SAVE = f"test -s {SAVED} || kubectl -n serving get backendtrafficpolicy/llm-chat -o yaml > {SAVED} && "
 LIMIT = "kubectl -n serving patch backendtrafficpolicy/llm-chat --type=merge --patch "
 LIMITED = """'{"spec":{"rateLimit":{"type":"Local","local":{"rules":[{"limit":{"requests":266,"unit":"Minute"}}]}}}}'"""
 ABORT = '{"spec":{"faultInjection":{"abort":{"httpStatus":503,"percentage":20}}}}'
@@ -45,9 +46,11 @@ PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
 PER_PROXY = "The limit is per proxy: with N proxies, set 439/N per minute."
 ENVOY = (
-    "For Envoy Gateway: overwrites an existing limit. The command saves the policy first, unless its file exists. "
+    "For Envoy Gateway: overwrites an existing limit. The command saves the policy first. "
+    "To restore an earlier limit, take spec.rateLimit from front.product.btp.20270115T120000Z.yaml. "
     "With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req"
 )
+LIMITING = Action("limit_rate", LLM, amount=4.44)
 RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""
 
 
@@ -140,7 +143,7 @@ def test_a_rate_limit_is_the_one_that_its_command_sets(rate: float, shown: str, 
     """Gateways take whole requests; a bucket of a minute would let all of them pass at once. Below 1/min is none."""
     action = Action("limit_rate", FRONT, amount=rate, current=24.4)
     assert action_text(action).startswith(f"Rate-limit {FRONT} to {shown} req/s (now 24.4 req/s).")
-    command = action_command(action)
+    command = action_command(action, NOON)
     assert command is None if limit is None else limit in str(command)
 
 
@@ -171,7 +174,7 @@ def test_a_rate_limit_says_which_share_it_rejects_and_that_it_overwrites_an_earl
     current: float, callee: Service | None, said: str, how: str
 ) -> None:
     action = Action("limit_rate", FRONT, callee=callee, amount=7.32, current=current)
-    assert (side_effect(action), how_to(action)) == (said, how)
+    assert (side_effect(action), how_to(action, NOON)) == (said, how)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +273,7 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
     ],
 )
 def test_an_action_on_known_objects_has_an_example_command(action: Action, command: str | None) -> None:
-    assert action_command(action) == command
+    assert action_command(action, NOON) == command
 
 
 @pytest.mark.parametrize(
@@ -300,33 +303,74 @@ def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | Non
     assert revert_command(action) == command
 
 
+def fake_kubectl(folder: Path) -> Callable[[str | None], list[str]]:
+    """Runs a command with a kubectl that prints a new number per `get`, unless a file `fails` exists; its verbs."""
+    kubectl = folder / "kubectl"
+    kubectl.write_text(
+        '#!/bin/sh\necho "$*" >> calls\ntest ! -e fails && case "$*" in *" get "*) wc -l < calls ;; esac\n'
+    )
+    kubectl.chmod(0o755)
+
+    def run(command: str | None) -> list[str]:
+        assert command
+        (folder / "calls").touch()
+        before = len((folder / "calls").read_text().splitlines())
+        environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+        subprocess.run(["sh", "-c", command], cwd=folder, env=environment, check=False)
+        calls = (folder / "calls").read_text().splitlines()[before:]
+        return [word for line in calls for word in line.split() if word in ("get", "patch")]
+
+    return run
+
+
 def test_a_command_that_runs_again_keeps_the_policy_that_it_saved_first(tmp_path: Path) -> None:
     """The second run would save the limit of the first; a failed save leaves an empty file and changes nothing."""
-    kubectl = tmp_path / "kubectl"
-    kubectl.write_text('#!/bin/sh\necho "$*" >> calls\ntest ! -e fails && case "$*" in *get*) wc -l < calls ;; esac\n')
-    kubectl.chmod(0o755)
-    command, saved = action_command(Action("limit_rate", LLM, amount=4.44)), tmp_path / "llm-chat.yaml"
-    assert command
-
-    def run() -> list[str]:
-        (tmp_path / "calls").write_text("")
-        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-        subprocess.run(["sh", "-c", command], cwd=tmp_path, env=environment, check=False)
-        return [line.split()[2] for line in (tmp_path / "calls").read_text().splitlines()]
-
+    run, command, saved = fake_kubectl(tmp_path), action_command(LIMITING, NOON), tmp_path / SAVED
     (tmp_path / "fails").touch()
-    assert (run(), saved.read_text()) == (["get"], "")
+    assert (run(command), saved.read_text()) == (["get"], "")
     (tmp_path / "fails").unlink()
-    assert run() == ["get", "patch"]
+    assert run(command) == ["get", "patch"]
     first = saved.read_text()
-    assert run() == ["patch"]
+    assert run(command) == ["patch"]
+    assert run(action_command(LIMITING._replace(amount=3.0), NOON)) == ["patch"]
     assert saved.read_text() == first
+
+
+def test_each_policy_is_saved_once_per_incident_to_a_file_that_its_text_names(tmp_path: Path) -> None:
+    """Not that of another namespace or cluster, nor that of an earlier incident, also on a file system like macOS'."""
+    services = [
+        *(LLM, LLM._replace(namespace="staging"), LLM.in_cluster("eu"), LLM.in_cluster("EU"), LLM.in_cluster("us")),
+        *(LLM.in_cluster(f"arn:aws:eks:us-east-1:1:cluster{mark}prod") for mark in "/:@"),
+        *(LLM.in_cluster(f"{'c' * 252}{end}") for end in "12"),
+    ]
+    run = fake_kubectl(tmp_path)
+    incidents = [(LIMITING._replace(service=one), opened) for one in services for opened in (NOON, NOON + 1.0)]
+    for action, opened in incidents:
+        assert run(action_command(action, opened)) == ["get", "patch"], action.service
+    files = {path.name.lower(): path.read_text() for path in tmp_path.glob("*.yaml")}
+    assert len(set(files.values())) == len(files) == len(incidents)
+    assert all(re.fullmatch(r"llm-chat\.[a-z0-9._-]+\.btp\.20270115t12000[01]z\.yaml", name) for name in files)
+    named = {re.findall(r"take spec\.rateLimit from (\S+)\. With", how_to(*each))[0] for each in incidents}
+    assert named == {path.name for path in tmp_path.glob("*.yaml")}
+
+
+def test_a_policy_of_the_longest_names_has_a_file_name_that_file_systems_take() -> None:
+    longest = Service("n" * 63, "s" * 63).in_cluster("c" * 253)
+    (file,) = re.findall(r"> (\S+)", action_command(LIMITING._replace(service=longest), NOON) or "")
+    assert len(file) <= 255
+
+
+def test_a_policy_is_not_changed_outside_of_an_incident_because_none_names_its_file() -> None:
+    assert action_command(LIMITING) is None
+    assert how_to(LIMITING) == "At the gateway or mesh, rate-limit this client"
 
 
 def test_a_command_of_one_gateway_says_so_and_where_others_have_the_setting() -> None:
     shed = Action("shed_load", LLM, amount=0.2)
-    assert "With Istio, set an HTTP fault abort in the VirtualService" in how_to(shed)
-    assert how_to(shed._replace(amount=math.nan)).startswith("At the gateway, return HTTP 503 for some of requests")
+    assert "With Istio, set an HTTP fault abort in the VirtualService" in how_to(shed, NOON)
+    assert how_to(shed._replace(amount=math.nan), NOON).startswith(
+        "At the gateway, return HTTP 503 for some of requests"
+    )
 
 
 def test_two_steps_say_when_p95_is_back_within_its_slo_and_when_to_roll_back() -> None:
@@ -342,7 +386,7 @@ def test_two_steps_say_when_p95_is_back_within_its_slo_and_when_to_roll_back() -
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("commands", [action_command, revert_command])
+@pytest.mark.parametrize("commands", [lambda action: action_command(action, NOON), revert_command])
 @pytest.mark.parametrize("kind", sorted(COMMANDS))
 def test_the_real_kubectl_reads_every_command(kind: ActionKind, commands: Callable[[Action], str | None]) -> None:
     """It fails only because there is no cluster, not at a flag or an argument."""
@@ -381,7 +425,7 @@ def test_a_hostile_name_never_reaches_a_shell(namespace: str, name: str, kind: A
 
     def words(space: str, one: str) -> list[str] | None:
         gpus = (Gpu(one, "0", f"GPU-{one}"),)
-        command = action_command(Action(kind, Service(space, one), gpus=gpus, target=one, amount=1, current=1))
+        command = action_command(Action(kind, Service(space, one), gpus=gpus, target=one, amount=1, current=1), NOON)
         return None if command is None else shlex.split(command)
 
     plain, hostile = words("ns", "svc"), words(namespace, name)

@@ -239,16 +239,18 @@ def test_a_healthy_platform_says_on_which_data_that_rests(seen: Coverage, words:
 
 
 @pytest.mark.parametrize(
-    ("reading", "callee", "is_suspect", "words"),
+    ("reading", "callee", "state", "is_suspect", "words"),
     [
-        (None, LLM, False, "calls llm"),
-        (None, LLM, True, "suspected cause; calls llm"),
-        (P95, LLM, False, "p95 8.42 s, SLO 13.2 s"),
-        (None, None, True, "suspected cause"),
-        (None, None, False, ""),
+        (None, LLM, "", False, "calls llm"),
+        (None, LLM, "", True, "suspected cause; calls llm"),
+        (P95, LLM, "degraded", False, "p95 8.42 s, SLO 13.2 s"),
+        (None, LLM, "degraded", False, "degraded"),
+        (None, LLM, "degraded", True, "suspected cause; degraded"),
+        (None, None, "", True, "suspected cause"),
+        (None, None, "", False, ""),
     ],
 )
 def test_a_service_at_risk_says_why(
-    reading: Reading | None, callee: Service | None, is_suspect: bool, words: str
+    reading: Reading | None, callee: Service | None, state: str, is_suspect: bool, words: str
 ) -> None:
-    assert risk_reason(reading, callee, is_suspect=is_suspect) == words
+    assert risk_reason(reading, callee, state, is_suspect=is_suspect) == words

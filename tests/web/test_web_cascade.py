@@ -291,16 +291,23 @@ def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one()
     ("chart", "without", "words"),
     [
         ("cascade-replicas", ("capacity",), "No data on replicas of vllm-70b: connect kube-state-metrics."),
-        ("cascade-replicas", ("capacity", "model_servers"), "No data in this time range."),
+        ("cascade-replicas", ("capacity", "model_servers"), "No data on replicas: connect kube-state-metrics."),
         ("cascade-load", ("model_servers",), "vllm-70b has no model server."),
-        ("cascade-load", ("capacity", "model_servers"), "No data in this time range."),
+        ("cascade-load", ("capacity", "model_servers"), "No model servers: list the addresses of their metrics in"),
     ],
 )
 def test_a_chart_without_data_has_a_reason(chart: str, without: Sequence[str], words: str) -> None:
     """Not an empty frame."""
     absent: dict[str, Any] = dict.fromkeys(without)
     world = replace(serving(contended()), pool=(), **absent)
-    assert words in draw(PAGE, chart, snapshot(world))["layout"]["annotations"][0]["text"]
+    assert words in _reason(draw(PAGE, chart, snapshot(world)))
+    assert _reason(draw(PAGE, chart, snapshot(world), service="gone")) == "No data on this service in this time range."
+    assert _reason(draw(PAGE, chart, snapshot(None))) == "No data in this time range."
+
+
+def _reason(figure: dict[str, Any]) -> str:
+    """The text of a chart without data."""
+    return str(figure["layout"]["annotations"][0]["text"])
 
 
 def test_the_map_has_the_state_of_each_service_that_the_services_page_has() -> None:

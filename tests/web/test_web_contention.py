@@ -260,12 +260,19 @@ def test_golden_charts_of_a_pair(golden: Callable[[str, str], None]) -> None:
 
 
 def test_a_chart_without_data_has_a_reason() -> None:
-    """Services that share no GPU; a victim without requests."""
+    """Services that share no GPU; a victim without requests; GPUs without data."""
     for chart in ("pair-wait", "pair-use"):
         apart = draw(PAGE, chart, SCENES["healthy"](), victim="embedder", aggressor="vllm-8b")
         assert "share no GPU" in json.dumps(apart)
     idle = draw(PAGE, "pair-latency", SCENES["healthy"](), victim="train-llm", aggressor="embedder")
-    assert "No data in this time range." in json.dumps(idle)
+    assert "No requests to train-llm in this time range." in json.dumps(idle)
+    world = contended()
+    absent = {
+        name: np.full_like(getattr(world, name), np.nan) for name in ("busy", "contended", "gpu_wait_by", "gpu_wait")
+    }
+    for chart, words in (("pair-wait", "No data on GPU wait in"), ("pair-use", "No data on GPU use in")):
+        blind = draw(PAGE, chart, snapshot(replace(world, **absent)), victim="embedder", aggressor="train-llm")
+        assert words in json.dumps(blind)
 
 
 def test_traces_of_a_pair_are_those_of_the_victim(caller: Caller, hub: FakeHub) -> None:

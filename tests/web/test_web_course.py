@@ -24,14 +24,14 @@ from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 EMBEDDER, CALLER = service("embedder"), service("rag-api")
 
 
-Span = tuple[str, slice, Stage]
+Span = tuple[str, slice, Stage | None]
 
 
 def staged(world: World, *spans: Span) -> ServiceHistory:
-    """A history in which services are in some stages at some grid points, and else healthy."""
+    """A history in which services are in some stages at some grid points, None for no data, and else healthy."""
     stages = np.zeros((len(world.services), len(world.times)), np.int8)
     for name, points, stage in spans:
-        stages[world.services.index(service(name)), points] = STAGES.index(stage)
+        stages[world.services.index(service(name)), points] = -1 if stage is None else STAGES.index(stage)
     return ServiceHistory(world.times, world.services, stages, ())
 
 
@@ -58,6 +58,25 @@ def test_the_breaches_of_an_incident_last_from_the_first_to_the_end_of_the_last_
     )
     assert found(first, ("embedder", slice(14, 30), "breached"), second) == Breach("rag-api", times[12], times[32])
     assert found(("rag-api", slice(12, 14), "degraded")) is None
+
+
+def test_a_time_without_data_interrupts_no_breach() -> None:
+    """Nor where another service is known to be healthy meanwhile; one point of known health does."""
+    world = contended()
+    times = world.times.tolist()
+    breached: Span = ("embedder", slice(10, None), "breached")
+
+    def pauses(*spans: Span) -> int:
+        found = breach(staged(world, breached, *spans), [EMBEDDER, CALLER], times[5])
+        assert found is not None
+        assert (found.since, found.until) == (times[10], None)
+        return found.pauses
+
+    gap: Span = ("embedder", slice(20, 29), None)
+    assert pauses() == pauses(gap) == pauses(gap, ("rag-api", slice(20, 29), None)) == 0
+    assert pauses(gap, ("rag-api", slice(26, 32), "breached")) == 0
+    assert pauses(gap, ("embedder", slice(24, 25), "degraded")) == 1
+    assert pauses(gap, ("embedder", slice(40, 45), "healthy")) == 1
 
 
 def test_the_peak_of_a_symptom_is_what_it_rose_to_since_the_first_anomaly() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -394,8 +395,26 @@ def test_errors_have_an_axis_of_their_own() -> None:
     assert set(errors["data"][0]["y"]) == {3.0}
     assert health["layout"]["yaxis"]["tickformat"] == ",.0%"
     assert "%" not in errors["layout"]["yaxis"]["tickformat"]
-    silent = draw(PAGE, "gpu-errors", snapshot(replace(world, hardware=None)), gpu="GPU-0-0")
-    assert silent["layout"]["annotations"][0]["text"] == "No data in this time range."
+
+
+@pytest.mark.parametrize(
+    ("chart", "gpu", "words"),
+    [
+        ("gpu-use", "GPU-0-0", "No data on GPU time in this time range."),
+        ("gpu-throttling", "GPU-0-0", "No data on throttling and clock in this time range."),
+        ("gpu-errors", "GPU-0-0", "No data on hardware errors in this time range."),
+        ("gpu-memory", "GPU-0-0", "No data on memory in this time range."),
+        ("gpu-power", "GPU-0-0", "No data on power in this time range."),
+        ("gpu-temperature", "GPU-0-0", "No data on temperature in this time range."),
+        ("gpu-power", "gone", "No data on this GPU in this time range."),
+    ],
+)
+def test_a_chart_of_a_gpu_without_data_names_what_is_missing(chart: str, gpu: str, words: str) -> None:
+    world = healthy_world()
+    figures = ("busy", "contended", "utilization", "memory_used", "memory_total", "power", "temperature")
+    absent: dict[str, Any] = {name: np.full_like(getattr(world, name), np.nan) for name in figures}
+    drawn = draw(PAGE, chart, snapshot(replace(world, hardware=None, **absent)), gpu=gpu)
+    assert drawn["layout"]["annotations"][0]["text"] == words
 
 
 def test_a_fleet_without_gpus_is_empty() -> None:

@@ -37,8 +37,10 @@ from foreshock_dashboard.render.clause import Clause, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.course import breach, recovery
-from foreshock_dashboard.web.pages.now.verdict import breached_row, by_impact, verdict
+from foreshock_dashboard.web.pages.now.verdict import breached_row, by_impact, verdict, with_reason
+from foreshock_dashboard.web.panels.at_risk import AtRiskRow
 from foreshock_dashboard.web.state import conditions, lists
+from foreshock_dashboard.web.state.incident_json import breach_seconds
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import STAGES
 
@@ -110,6 +112,14 @@ def test_each_service_at_risk_says_why() -> None:
     calls, metric = reasons(item)
     assert calls == "calls embedder"
     assert re.fullmatch(r"(p95|error rate) .*, SLO .*", metric)
+
+
+def test_a_degraded_service_at_risk_without_values_stays_degraded() -> None:
+    """It calls the service of the incident, but that is no reason to hide its state."""
+    world = contended()
+    row = AtRiskRow("rag-api", "degraded", breach_seconds(AtRisk(service("rag-api"), 60.0, 120.0, 400.0)))
+    assert with_reason(row, world, contention_incident(world), []).state == "degraded"
+    assert with_reason(replace(row, state=""), world, contention_incident(world), []).state == "calls embedder"
 
 
 def test_changes_before_the_first_anomaly_are_listed_the_newest_first() -> None:

@@ -46,6 +46,7 @@ from foreshock_dashboard.web.pages.status.data import data_health, newest_trace,
 from foreshock_dashboard.web.panels import service_charts as figures
 from foreshock_dashboard.web.state.conditions import breach_probability
 from foreshock_dashboard.web.state.freshness import serving_services
+from foreshock_dashboard.web.state.parameters import View
 
 EMBEDDER, GATEWAY, TRAIN, MODEL = (service(name) for name in ("embedder", "gateway", "train-llm", "vllm-8b"))
 LOOK = Look(LIGHT)
@@ -245,6 +246,18 @@ def test_the_actions_of_an_incident_are_on_the_pages_of_its_services() -> None:
     """Of the affected service and the suspected cause alike, and on no other."""
     actions = [[action["text"] for action in about(expecting(), who)["actions"]] for who in (EMBEDDER, TRAIN, GATEWAY)]
     assert actions == [["Move train-llm off host-0/gpu-0 and host-0/gpu-1"]] * 2 + [[]]
+
+
+def test_a_chart_of_a_name_in_several_namespaces_lists_the_full_names() -> None:
+    """Not that the name is unknown, of which there are two."""
+    world = healthy_world()
+    chat, batch = Service("shop", "api"), Service("batch", "api")
+    seen = snapshot(replace(world, services=(chat, batch, *world.services[2:])))
+    page = next(page for page in PAGES if any(chart.id == "service-durations" for chart in page.charts))
+    chart = next(chart for chart in page.charts if chart.id == "service-durations")
+    drawn = chart.draw(FakeHub(seen), View(NOW - 900, NOW, True, {}, "api"), Look(LIGHT))
+    text = drawn["layout"]["annotations"][0]["text"]
+    assert text == "api: ambiguous name. Use one of batch/api, shop/api."
 
 
 def test_an_unknown_service_is_reported_with_names_like_it(hub: FakeHub, caller: Caller) -> None:

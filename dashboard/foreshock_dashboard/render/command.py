@@ -9,7 +9,9 @@ import json
 import math
 import re
 import shlex
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service, split_cluster
@@ -31,6 +33,8 @@ NODE = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0
 """A name of a Kubernetes node."""
 CLUSTER = re.compile(r"[\w.:@][\w.:@/-]{0,252}", re.ASCII)
 """A name of a cluster, taken for that of a context."""
+MAX_CLUSTER_LENGTH = 60
+"""Characters of a cluster in a file name, which with namespace and service has at most 255."""
 GPU_UUID = re.compile(r"(GPU|MIG)-[0-9a-zA-Z/-]{1,80}")
 DEPLOYMENT = "deployment/{}"
 ENVOY_GATEWAY_OBJECT = "backendtrafficpolicy/"
@@ -43,23 +47,26 @@ class _NoCommandError(Exception):
     """An object is unknown, or its name is no valid one."""
 
 
-def action_command(action: Action) -> str | None:
+def action_command(action: Action, opened: float | None = None) -> str | None:
     """A command for an action; None where an object is unknown or has no valid Kubernetes name.
 
-    Names in telemetry may come from any sender: only valid names are used, and all words are quoted.
+    Names in telemetry may come from any sender: only valid names are used, and all words are quoted. opened: Unix
+    seconds at which the incident of the action opened; without it, no command that saves a policy to a file first.
     """
     command = _command(COMMANDS, action)
-    return f"{_save_policy(action.service)} && {command}" if ENVOY_GATEWAY_OBJECT in (command or "") else command
+    if command is None or ENVOY_GATEWAY_OBJECT not in command:
+        return command
+    return f"{_save_policy(action.service, opened)} && {command}" if action.service and opened is not None else None
 
 
 def revert_command(action: Action) -> str | None:
     """The command that takes back what `action_command` does; None where there is none, or a value is unknown."""
-    return _command(REVERT_COMMANDS, action) if action_command(action) else None
+    return _command(REVERT_COMMANDS, action) if _command(COMMANDS, action) else None
 
 
 def side_effect(action: Action) -> str:
     """What an action changes besides its effect, to be read before its command; "" for nothing."""
-    command = action_command(action) or ""
+    command = _command(COMMANDS, action) or ""
     hosts = [in_words(host) for host in sorted({*_hosts(action)})]
     by_kind = {
         **SIDE_EFFECTS,
@@ -76,11 +83,14 @@ def side_effect(action: Action) -> str:
     )
 
 
-def how_to(action: Action) -> str:
-    """How to take an action without a command; else for which gateway the command is, or how to revert it, or ""."""
-    command = action_command(action) or ""
-    if ENVOY_GATEWAY_OBJECT in command:
-        return GATEWAYS[action.kind]
+def how_to(action: Action, opened: float | None = None) -> str:
+    """How to take an action without a command; else for which gateway the command is, or how to revert it, or "".
+
+    opened: as for `action_command`.
+    """
+    command = action_command(action, opened) or ""
+    if ENVOY_GATEWAY_OBJECT in command and action.service and opened is not None:
+        return GATEWAYS[action.kind].format(file=_policy_file(action.service, opened))
     if action.kind == "limit_rate" and command:
         return LITELLM
     if action.kind == "pause" and command and not revert_command(action):
@@ -167,14 +177,27 @@ def _roll_back(action: Action) -> Sequence[Sequence[str]]:
     return [*listed, _kubectl(action.service, "rollout", "undo", DEPLOYMENT)]
 
 
-def _save_policy(service: Service | None) -> str:
+def _save_policy(service: Service, opened: float) -> str:
     """Save the policy of a route to a file before it changes: the rollback removes an earlier setting too.
 
     A file with content stays: run again, the command would save the setting that it made.
     """
     shown = shlex.join([*_kubectl(service, "get", f"{ENVOY_GATEWAY_OBJECT}{{}}"), "-o", "yaml"])
-    file = f"{service.name if service else ''}.yaml"
+    file = _policy_file(service, opened)
     return f"test -s {file} || {shown} > {file}"
+
+
+def _policy_file(service: Service, opened: float) -> str:
+    """Where the policy of a service is saved in one incident: `llm.serving.eu.btp.20260105T084200Z.yaml`.
+
+    `btp` is what kubectl calls a BackendTrafficPolicy in short. A cluster that is long, or has characters that a shell
+    or a file system may take for something else, such as those of an ARN, is replaced by what is left and a checksum.
+    """
+    kept = re.sub(r"[^a-z0-9._-]+", "-", service.cluster.lower())[:MAX_CLUSTER_LENGTH]
+    cluster = kept if kept == service.cluster else f"{kept}-{zlib.crc32(service.cluster.encode()):08x}"
+    time = datetime.fromtimestamp(opened, UTC).strftime("%Y%m%dT%H%M%SZ")
+    parts = (service.name, service.local.namespace, *([cluster] if cluster else []), "btp", time)
+    return f"{'.'.join(parts)}.yaml"
 
 
 def _set_rate_limit(service: Service | None, limit: Mapping[str, object] | None) -> Sequence[Sequence[str]]:

@@ -75,7 +75,8 @@ def open_message(incident: Incident, kind: str, base: str, owner: str = "") -> M
 
     base: URL of the hub. owner: of the service; "" if unknown.
     """
-    action, command = action_line(incident), action_command(incident.actions[0]) if incident.actions else None
+    action = action_line(incident)
+    command = action_command(incident.actions[0], incident.opened) if incident.actions else None
     lines = [
         details_sentences(incident),
         f"Action: {action}" if action else "",

@@ -56,11 +56,11 @@ def lane_figures(found: Sequence[Reading]) -> Mapping[tuple[str, str], str]:
     return texts | {(service, ""): ", ".join(own) for service, own in breached.items()}
 
 
-def risk_reason(reading: Reading | None, callee: Service | None, *, is_suspect: bool) -> str:
+def risk_reason(reading: Reading | None, callee: Service | None, state: str = "", *, is_suspect: bool) -> str:
     """Why a service is at risk: `suspected cause; calls serving/gateway`, or `p95 48 ms, SLO 50 ms`; "" if unknown.
 
-    reading: the metric to name, instead of the service of the incident that it calls.
+    reading: the metric to name; without it, state: that it is degraded; else the service of the incident that it calls.
     """
-    why = f"calls {in_words(callee)}" if callee else ""
+    why = state or (f"calls {in_words(callee)}" if callee else "")
     why = f"{figure_text(reading)}, {limit_text(reading)}" if reading else why
     return "; ".join(filter(None, (in_sentence(CONDITIONS["suspected_cause"]) if is_suspect else "", why)))

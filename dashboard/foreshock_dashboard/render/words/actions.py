@@ -99,12 +99,14 @@ HOW_TO: Mapping[ActionKind, str] = {
 }
 """Where and how to take the actions without a command, by kind."""
 GATEWAYS: Mapping[ActionKind, str] = {
-    "limit_rate": "For Envoy Gateway: overwrites an existing limit. The command saves the policy first, "
-    "unless its file exists. With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req",
-    "shed_load": "For Envoy Gateway: overwrites an existing fault. The command saves the policy first, "
-    "unless its file exists. With Istio, set an HTTP fault abort in the VirtualService; with NGINX, return 503",
+    "limit_rate": "For Envoy Gateway: overwrites an existing limit. The command saves the policy first. "
+    "To restore an earlier limit, take spec.rateLimit from {file}. "
+    "With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req",
+    "shed_load": "For Envoy Gateway: overwrites an existing fault. The command saves the policy first. "
+    "To restore an earlier fault, take spec.faultInjection from {file}. "
+    "With Istio, set an HTTP fault abort in the VirtualService; with NGINX, return 503",
 }
-"""Which gateway the command of an action is for, and where others have the same setting, by kind."""
+"""Which gateway the command of an action is for, its file with the earlier setting, and other gateways, by kind."""
 LITELLM = "For LiteLLM, with its command lite: overwrites an existing limit, so save it first"
 """The gateway of a limit per team."""
 NO_ROLLBACK = "To roll back, scale to the number of replicas that the first command shows"

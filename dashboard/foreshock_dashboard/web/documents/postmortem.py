@@ -387,7 +387,7 @@ def _actions(incident: Incident, at_page: Incident | None) -> str:
     lines = ["Recommended at the page:" if at_page else "Recommended:", ""]
     for number, action in enumerate(actions, 1):
         lines.append(f"{number}. {_text(action_text(action))}")
-        if command := action_command(action):
+        if command := action_command(action, incident.opened):
             lines.append(f"   Command: `{command}`")
     return "\n".join(lines)
 

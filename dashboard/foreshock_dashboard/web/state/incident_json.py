@@ -350,7 +350,7 @@ def _assessment(item: Incident) -> Assessment:
         "affected": list(map(str, item.affected)),
         "at_risk": [AtRiskJson(str(risk.service), breach_seconds(risk)) for risk in item.at_risk],
         "candidates": list(map(candidate, item.candidates)),
-        "actions": list(map(action, item.actions)),
+        "actions": actions(item),
         "headline": headline(item),
         "summary": joined_text(summary),
         "summary_clauses": clauses(summary),
@@ -389,8 +389,12 @@ def clauses(text: Text) -> list[ClauseJson]:
     return [ClauseJson(*clause) for clause in with_clusters(text)]
 
 
-def action(action_: Action) -> ActionJson:
-    """A recommended action in full, with its texts."""
+def actions(item: Incident) -> list[ActionJson]:
+    """The recommended actions of an incident in full, with their texts."""
+    return [_action(action, item.opened) for action in item.actions]
+
+
+def _action(action_: Action, opened: float) -> ActionJson:
     imperative, effect = action_clauses(action_), action_.effect
     return {
         "kind": action_.kind,
@@ -419,10 +423,10 @@ def action(action_: Action) -> ActionJson:
         "change": action_change(action_) or None,
         "when": action_timing(action_) or None,
         "outcome": action_outcome(action_) or None,
-        "command": action_command(action_),
+        "command": action_command(action_, opened),
         "revert_command": revert_command(action_),
         "side_effect": side_effect(action_) or None,
-        "how": how_to(action_) or None,
+        "how": how_to(action_, opened) or None,
     }
 
 

@@ -4,7 +4,7 @@ import { loadedPlotly, loadPlotly } from "#web/assets/chart_library.js";
 import { byId, h, headCells, put, requireId, s, scrollTable, setPanel, setText } from "#web/assets/dom.js";
 import { formatPercent, isNumber, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { GpuGridLayout } from "#web/assets/gpu_grid/gpu_grid_layout.js";
-import { drawOverlay, MIN_WAIT_RATIO, showsWaits } from "#web/assets/gpu_grid/grid_overlay.js";
+import { drawOverlay, showsWaits, waitsText } from "#web/assets/gpu_grid/grid_overlay.js";
 import { decodeRatio, FAULT_SIGNS, formatGridValue, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
 import { drawCells, HeatMap } from "#web/assets/gpu_grid/heat_map.js";
 import { ABSENT, EMPTY, GPU_COUNTS, GPU_FAULTS, GRID_TEXTS } from "#web/assets/words.js";
@@ -274,16 +274,10 @@ class GpuGrid {
    * @param {GridView} view
    */
   #summary({ labels }, view) {
-    const ratios = labels.map((_, gpu) => decodeRatio(view.gpuWait?.[gpu]));
-    const waiting = ratios.flatMap((ratio, gpu) => ((ratio ?? 0) >= MIN_WAIT_RATIO ? gpu : []));
-    const marked = waiting.filter((gpu) => view.marked.has(gpu)).length;
-    const share = marked === waiting.length ? "all" : marked;
-    const ofIncident = marked ? `, ${share} ${GRID_TEXTS.in_incident}` : "";
-    const waits = ratios.some(isNumber) ? `${waiting.length} ${GRID_TEXTS.waiting}${ofIncident}` : GRID_TEXTS.no_waits;
     const withoutData = labels.filter((_, gpu) => !hasData(view.values[gpu])).length;
     const hosts = plural(this.#topology?.hosts.length ?? 0, "host");
     const missing = withoutData ? `, ${withoutData} ${GPU_COUNTS.no_data}` : "";
-    return `${plural(labels.length, "GPU")} on ${hosts}, ${waits}${missing}.`;
+    return `${plural(labels.length, "GPU")} on ${hosts}, ${waitsText(view)}${missing}.`;
   }
 
   /** @param {KeyboardEvent} event */

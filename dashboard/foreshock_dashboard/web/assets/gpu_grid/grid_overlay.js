@@ -1,14 +1,15 @@
 // What lies over the heat map of the GPU grid: names, numbers in large cells, bars of GPU wait, faults, and the cursor.
 import { cssToken, put, s } from "#web/assets/dom.js";
+import { filled } from "#web/assets/format.js";
 import { needsDarkInk, parseColor, rampColors, rampScale } from "#web/assets/gpu_grid/color_ramp.js";
 import { decodeRatio, FAULT_SIGNS, gridValue, hasData } from "#web/assets/gpu_grid/grid_values.js";
-import { GPU_FAULTS } from "#web/assets/words.js";
+import { GPU_FAULTS, GRID_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/gpu_grid/gpu_grid_layout.js").GpuGridLayout} GpuGridLayout */
 /** @typedef {import("#web/assets/gpu_grid/grid_values.js").GridView} GridView */
 
 const MAX_WAIT_BARS = 1500;
-export const MIN_WAIT_RATIO = 0.1;
+const MIN_WAIT_RATIO = 0.1;
 const MIN_FIGURE_CELL = 30;
 const MIN_BAR_CELL = 10;
 const FAULT_SIZE = 7;
@@ -99,6 +100,20 @@ const hasBars = ({ placement, labels }) => placement.cellSize >= MIN_BAR_CELL &&
  */
 export const showsWaits = (layout, view) =>
   hasBars(layout) && (view.gpuWait ?? []).some((byte) => (decodeRatio(byte) ?? 0) >= MIN_WAIT_RATIO);
+
+/**
+ * How many GPUs have a bar of GPU wait, and how many of these are in an open incident.
+ * @param {Pick<GridView, "gpuWait" | "marked">} view
+ */
+export const waitsText = ({ gpuWait, marked }) => {
+  const ratios = [...(gpuWait ?? [])].map(decodeRatio);
+  if (ratios.every((ratio) => ratio === null)) return GRID_TEXTS.no_waits;
+  const waiting = ratios.flatMap((ratio, gpu) => ((ratio ?? 0) >= MIN_WAIT_RATIO ? gpu : []));
+  const gpus = waiting.filter((gpu) => marked.has(gpu)).length;
+  const isAll = gpus === waiting.length;
+  const ofThem = isAll ? GRID_TEXTS.all_in_incident : filled(GRID_TEXTS.some_in_incident, { gpus });
+  return `${waiting.length} ${GRID_TEXTS.waiting}${gpus ? `, ${ofThem}` : ""}`;
+};
 
 /**
  * @param {Uint8Array} waits

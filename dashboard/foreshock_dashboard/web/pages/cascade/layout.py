@@ -86,11 +86,18 @@ def first_anomaly(chosen: ChosenIncidents, service: Service | None) -> float | N
     return min(map(first_sign, own or (chosen.incidents if len(chosen.incidents) == 1 else ())), default=None)
 
 
+def _no_service(world: World | None, view: View, none_at_all: str) -> str:
+    """Why there is no service to draw: no data, none of the chosen one, or the entry for a platform without any."""
+    if world is None:
+        return EMPTY["chart"]
+    return EMPTY["service_chart" if view.get("service") else none_at_all]
+
+
 def replicas(hub: HubView, view: View, look: Look) -> Json:
     """The replicas of a service, as on its page."""
     world, service, span, marks, _ = _capacity(hub, view)
     if world is None or service is None:
-        return blank(EMPTY["chart"], look)
+        return blank(_no_service(world, view, "no_replicas"), look)
     return service_charts.replicas(world, service, look, span, marks)
 
 
@@ -98,7 +105,7 @@ def load(hub: HubView, view: View, look: Look) -> Json:
     """The load of a service as a share of the capacity of its ready replicas, up to `MAX_LOAD`, with its safe limit."""
     world, service, span, marks, snapshot = _capacity(hub, view)
     if world is None or service is None:
-        return blank(EMPTY["chart"], look)
+        return blank(_no_service(world, view, "no_model_servers"), look)
     series, why = [], EMPTY["model_servers"].format(service=in_words(service))
     servers = model_servers(world)
     if service in servers.services:

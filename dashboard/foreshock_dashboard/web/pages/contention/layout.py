@@ -114,6 +114,7 @@ class _Series(NamedTuple):
 
     lines: Sequence[Line]
     unit: str
+    empty: str
     top: float | None = None
 
 
@@ -129,7 +130,7 @@ def _wait(pair: _Pair) -> _Series | str:
         Line(f"on {in_words(pair.aggressor)}", nan_mean(world.gpu_wait_by[rows], axis=0), "data", fill=True),
         Line("on any service", total, "muted", dash="dot"),
     ]
-    return _Series(series, "ratio", 0.1)
+    return _Series(series, "ratio", EMPTY["signal"].format(signal="GPU wait"), 0.1)
 
 
 def _latency(pair: _Pair) -> _Series | str:
@@ -139,15 +140,16 @@ def _latency(pair: _Pair) -> _Series | str:
     if servers and victim in servers.services:
         per_token = servers.per_token[servers.services.index(victim)]
         if np.isfinite(per_token).any():
-            return _Series([Line(f"{name}: time per output token, mean", per_token, "data")], "s")
+            return _Series([Line(f"{name}: time per output token, mean", per_token, "data")], "s", "")
+    no_traffic = EMPTY["service_traffic"].format(service=name)
     if victim not in world.services:
-        return EMPTY["service_traffic"].format(service=name)
+        return no_traffic
     row = world.services.index(victim)
     series = [
         Line(f"{name} p95", world.red.p95[row], "data"),
         Line(f"{name} p50", world.red.p50[row], "muted", dash="dot"),
     ]
-    return _Series(series, "s")
+    return _Series(series, "s", no_traffic)
 
 
 def _usage(pair: _Pair) -> _Series | str:
@@ -158,7 +160,7 @@ def _usage(pair: _Pair) -> _Series | str:
     series = [Line(in_words(service), nan_mean(world.busy[pair.tenants(service)], axis=0)) for service in both]
     contended = world.contended[[i for i, gpu in enumerate(world.gpus) if gpu in pair.gpus]]
     series.append(Line("contended", nan_mean(contended, axis=0), "text", dash="dot"))
-    return _Series(series, "ratio", 1.0)
+    return _Series(series, "ratio", EMPTY["signal"].format(signal="GPU use"), 1.0)
 
 
 def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
@@ -184,10 +186,10 @@ def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:
         series = series_of(_Pair(world, victim, aggressor, gpus))
         if isinstance(series, str):
             return blank(series, look)
-        drawn, unit, top = series
+        drawn, unit, empty, top = series
         span = (view.start, view.end)
         return lines(
-            world.times, drawn, look, unit=unit, span=span, marks=marks, top=top, legend=True,
+            world.times, drawn, look, unit=unit, span=span, marks=marks, empty=empty, top=top, legend=True,
             row=LEGEND_ROW_LENGTH,
         )  # fmt: skip
 

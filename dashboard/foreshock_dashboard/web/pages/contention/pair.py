@@ -17,7 +17,7 @@ from foreshock_dashboard.render.verdict.pair_sentence import latency_text, no_sh
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.state.change_json import CHANGES_DURING, CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import open_incidents
-from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, action, clauses
+from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, actions, clauses
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, number, number_of_time
 from foreshock_dashboard.web.state.parameters import service_named
 from foreshock_dashboard.web.state.placement import MIN_WAIT_RATIO, Pair
@@ -124,9 +124,8 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
 def _incident(item: Incident) -> PairIncident:
     since, opened, paged = map(number_of_time, (item.since, item.opened, item.paged))
     certainty = number(item.confidence), item.confidence_level, item.quality
-    actions = list(map(action, item.actions))
     suspicion = clauses(suspicion_clauses(item))
-    return PairIncident(item.id, item.severity, item.state, since, opened, paged, *certainty, suspicion, actions)
+    return PairIncident(item.id, item.severity, item.state, since, opened, paged, *certainty, suspicion, actions(item))
 
 
 def _latency(world: World, victim: Service) -> Text:

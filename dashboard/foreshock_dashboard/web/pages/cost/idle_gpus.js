@@ -3,7 +3,7 @@ import { serviceLink } from "#web/assets/address.js";
 import { byId, h, setPanel, setPanelEmpty } from "#web/assets/dom.js";
 import { formatDuration, formatPercent, isNumber } from "#web/assets/format.js";
 import { drawTable } from "#web/assets/widgets/table.js";
-import { COST_TEXTS } from "#web/assets/words.js";
+import { ACTION_TEXTS, COST_TEXTS } from "#web/assets/words.js";
 import { formatFigure, formatHours, formatMoney } from "#web/pages/cost/cost_format.js";
 
 /** @typedef {import("#web/pages/cost/payload.d.ts").CostData} CostData */
@@ -82,7 +82,16 @@ const columnsOf = ({ currency = "", covered = "", unused = [], idle_rows: betwee
             "span",
             { class: "command" },
             h("code", { title: command }, command),
-            h("button", { type: "button", class: "quiet small", "data-copy": command }, "Copy"),
+            h(
+              "button",
+              {
+                type: "button",
+                class: "quiet small",
+                "data-copy": command,
+                "aria-label": `${ACTION_TEXTS.copy}: ${command}`,
+              },
+              ACTION_TEXTS.copy,
+            ),
           )
         : null,
     ],

@@ -57,10 +57,11 @@ def layout() -> Component:
 
 
 class _Series(NamedTuple):
-    """The lines of a chart of one GPU, and its presentation (see `lines`)."""
+    """The lines of a chart of one GPU, and its presentation (see `lines`). signal: its subject in words."""
 
     lines: Sequence[Line]
     unit: str
+    signal: str
     top: float | None = None
     legend: bool = False
 
@@ -72,21 +73,21 @@ def _usage(world: World, row: int) -> _Series:
     services = [Line(str(world.tenants[i].service), world.busy[i], dash="dot") for i in rows[: MAX_LINES - 2]]
     contended = Line("contended", np.minimum(world.contended[row], world.utilization[row]), "data", fill=True)
     series = [Line("busy", world.utilization[row], "text"), contended, *services]
-    return _Series(series, "ratio", 1.0)
+    return _Series(series, "ratio", "GPU time", 1.0)
 
 
 def _memory(world: World, row: int) -> _Series:
     used = Line("used", world.memory_used[row] / GIBIBYTE, "data", fill=True)
     total = Line("total", world.memory_total[row] / GIBIBYTE, "muted", dash="dot")
-    return _Series([used, total], "gibibytes")
+    return _Series([used, total], "gibibytes", "memory")
 
 
 def _power(world: World, row: int) -> _Series:
-    return _Series(_beside_median(world.power, row), "watts")
+    return _Series(_beside_median(world.power, row), "watts", "power")
 
 
 def _temperature(world: World, row: int) -> _Series:
-    return _Series(_beside_median(world.temperature, row), "celsius")
+    return _Series(_beside_median(world.temperature, row), "celsius", "temperature")
 
 
 def _throttling(world: World, row: int) -> _Series:
@@ -95,14 +96,14 @@ def _throttling(world: World, row: int) -> _Series:
     if hardware := world.hardware:
         series.append(Line("throttled", hardware.throttled[row], "warn", fill=True))
         series.append(Line("clock", hardware.clock[row], "muted", dash="dot"))
-    return _Series(series, "ratio", 1.0, legend=True)
+    return _Series(series, "ratio", "throttling and clock", 1.0, legend=True)
 
 
 def _errors(world: World, row: int) -> _Series:
     """Errors per minute, apart from the ratios because these are counts."""
     hardware = world.hardware
     series = [Line("errors per minute", hardware.errors[row] * 60.0, "crit", fill=True)] if hardware else []
-    return _Series(series, "count", 1.0)
+    return _Series(series, "count", "hardware errors", 1.0)
 
 
 def _beside_median(values: Floats, row: int) -> Sequence[Line]:
@@ -120,12 +121,13 @@ def _chart(name: str, series_of: Callable[[World, int], _Series]) -> Chart:
         world, span = hub.over(view.start, view.end), (view.start, view.end)
         row = gpu_row(world, view.get("gpu")) if world else None
         if world is None or row is None:
-            return blank(EMPTY["chart"], look)
-        drawn, unit, top, legend = series_of(world, row)
+            return blank(EMPTY["chart" if world is None else "gpu_chart"], look)
+        drawn, unit, signal, top, legend = series_of(world, row)
+        empty = EMPTY["signal"].format(signal=signal)
         gpu = world.gpus[row]
         services = {tenant.service for tenant in world.tenants if tenant.gpu == gpu}
         marks = change_marks(world.changes, services, span, gpu.host)
-        return lines(world.times, drawn, look, unit=unit, span=span, marks=marks, top=top, legend=legend)
+        return lines(world.times, drawn, look, unit=unit, span=span, marks=marks, empty=empty, top=top, legend=legend)
 
     return Chart(name, draw)
 

@@ -32,21 +32,28 @@ BEFORE_SECONDS = 900.0
 def breach(history: ServiceHistory, services: Collection[Service], onset: float) -> Breach | None:
     """The SLO breaches of services from the onset of an incident (Unix seconds) on, as one; None without any."""
     spells = sorted(
-        (interval.start, str(service), interval.end)
+        (interval.start, service, interval.end)
         for service in services
         for interval in history.intervals(service)
         if interval.stage == "breached" and interval.end >= onset - RELATED_BEFORE_SECONDS
     )
     if not spells:
         return None
-    (since, first, until), pauses = spells[0], 0
-    for start, _, end in spells:
-        pauses += start > until
-        until = max(until, end)
+    (since, first, until), latest, pauses = spells[0], spells[0][1], 0
+    for start, service, end in spells:
+        pauses += _is_known(history, latest, until, start)
+        if end > until:
+            until, latest = end, service
     stages = history.now()
     lasts = any(stages[service] == "breached" for service in services)
     earlier = bool(since <= history.times[0])
-    return Breach(first, round(since, 3), None if lasts else round(until, 3), earlier, pauses)
+    return Breach(str(first), round(since, 3), None if lasts else round(until, 3), earlier, pauses)
+
+
+def _is_known(history: ServiceHistory, service: Service, since: float, until: float) -> bool:
+    """Whether a service has data within [since, until), Unix seconds: without any, its breach may have lasted."""
+    between = (history.times >= since) & (history.times < until)
+    return bool((history.stages[history.services.index(service), between] >= 0).any())
 
 
 def peak(world: World, item: Incident, slo: ServiceSlo | None) -> Peak | None:

@@ -356,7 +356,7 @@ def with_reason(row: AtRiskRow, world: World, item: Incident, found: list[Readin
     callee = next((service for service in near if service in callees), None)
     reading = None if callee and not row.state else worst(found, *SLO_METRICS, service=Service.parse(row.service))
     is_suspect = row.service == str(item.stated_suspect.service)
-    return replace(row, state=risk_reason(reading, callee, is_suspect=is_suspect) or row.state)
+    return replace(row, state=risk_reason(reading, callee, row.state, is_suspect=is_suspect))
 
 
 def by_impact(row: Breached) -> tuple[bool, float]:

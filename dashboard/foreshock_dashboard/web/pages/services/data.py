@@ -37,7 +37,7 @@ from foreshock_dashboard.web.state.conditions import (
     states,
 )
 from foreshock_dashboard.web.state.freshness import serving_services
-from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, action, clauses, incident
+from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, actions, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, newest, number
 from foreshock_dashboard.web.state.placement import NO_SHARING, GpuSharing
 from foreshock_dashboard.web.state.service_history import HistoryCache
@@ -331,7 +331,7 @@ def service(
         "summary": joined_text(summary),
         "summary_clauses": clauses(summary),
         "detail_clauses": clauses(service_detail(service, state, current)),
-        "actions": list(map(action, current.actions)) if current else [],
+        "actions": actions(current) if current else [],
         "incident_status": incident_status(current) if current else None,
         "is_latent": current is not None and current.summary.latent,
         "far_cpus": far_cpus(sharing, [tenant for tenant in world.tenants if tenant.service == service]),

@@ -104,8 +104,8 @@ def _chart(name: str, draw: Callable[[HubView, View, World, Service, Look], Json
             return blank(EMPTY["chart"], look)
         try:
             service = service_named(view.rest, world.services)
-        except ValueError:
-            return blank(EMPTY["unknown_service"].format(service=view.rest), look)
+        except ValueError as error:
+            return blank(f"{view.rest}: {error}.", look)
         if service is None or service not in world.services:
             return blank(EMPTY["service_chart"], look)
         return draw(hub, view, world, service, look)
