@@ -42,7 +42,9 @@ from foreshock_dashboard.analysis.incidents.lifecycle import State, states
 from foreshock_dashboard.analysis.incidents.triage import incident_candidates
 from foreshock_dashboard.model.incident import Cause
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Resources
+from foreshock_dashboard.render.incident_summary import headline
 
 NOW = 290
 CALLS_FAIL: Changes = {
@@ -109,20 +111,35 @@ def test_an_outage_that_no_client_feels_is_no_firm_finding() -> None:
 
 
 HANGING: Changes = {
-    ("edge_p95", ANSWER): since(NOW, 8, 60),
+    ("edge_rate", ANSWER): since(NOW, 5, 2),
     ("edge_error_rate", ANSWER): since(NOW, 0, 0.15),
+    ("edge_p95", ANSWER): since(NOW, 8, 60),
     ("p95", GATEWAY): since(NOW, 8.5, 62),
 }
+ONE_CLIENT_FAILS: Changes = {("edge_error_rate", ANSWER): since(NOW, 0, 0.05), ("edge_p95", ANSWER): since(NOW, 8, 40)}
 
 
-@pytest.mark.parametrize(("shown", "is_firm"), [(HANGING, True), ({}, False)], ids=["callers wait", "no caller waits"])
+@pytest.mark.parametrize(
+    ("shown", "is_down"),
+    [
+        (HANGING, True),
+        ({**HANGING, ("edge_error_rate", ANSWER): 0}, False),
+        (ONE_CLIENT_FAILS, False),
+        ({**HANGING, ("p95", GATEWAY): 8.5}, False),
+    ],
+    ids=["calls hang", "callers wait for a restart", "most calls are answered", "its caller does without"],
+)
 def test_a_service_without_capacity_whose_calls_hang_is_down_before_most_have_failed(
-    shown: Changes, is_firm: bool
+    shown: Changes, *, is_down: bool
 ) -> None:
     """A client that waits a minute reports its calls a minute late; those that ended before were answered."""
-    strengths = {finding.service: finding.strength for finding in outage(point({**NOT_READY, **shown}))}
-    assert (strengths[LLM] > MAX_UNOBSERVED_STRENGTH) == is_firm
-    assert (strengths.get(GATEWAY, 0.0) > MAX_UNOBSERVED_STRENGTH) == is_firm
+    changes = {**NOT_READY, **shown}
+    strengths = {finding.service: finding.strength for finding in outage(point(changes))}
+    assert (strengths[LLM] > MAX_UNOBSERVED_STRENGTH) == is_down
+    built = world(changes)
+    *_, last = states(State(time=built.times[NOW - 2]), built)
+    headlines = [headline(item) for item in last.incidents if item.summary.down]
+    assert headlines == (["serving/llm is down: error rate 15% (learned SLO 1.6%)"] if is_down else [])
 
 
 def test_calls_that_a_network_loses_are_no_outage() -> None:
@@ -198,24 +215,24 @@ def test_a_failing_database_without_spans_is_not_down() -> None:
     assert not is_down(point(changes), Service("data", "store"))
 
 
-def with_resource(changes: Changes, service_: Service, name: str, shape: Shape) -> EvaluationPoint:
-    """The last grid point of the platform, where a service reports one resource."""
+def with_resource(changes: Changes, service_: Service, name: str, shape: Shape) -> World:
+    """The platform, where a service reports one resource."""
     built = world(changes)
     values = np.array([[float(shape(index)) for index in range(len(built.times))]])
     unknown = np.full_like(values, np.nan)
     rows = {item.name: unknown for item in fields(Resources) if item.name != "services"}
-    return last_point(replace(built, resources=Resources((service_,), **{**rows, name: values})))
+    return replace(built, resources=Resources((service_,), **{**rows, name: values}))
 
 
 def test_a_service_with_targets_that_are_down_is_down_if_calls_fail() -> None:
     """One that lost its scrapes alone is not."""
     down = since(NOW, 1, 0)
-    assert is_down(with_resource({**CALLS_FAIL, **NO_CAPACITY}, LLM, "up", down), LLM)
-    assert not is_down(with_resource(NO_CAPACITY, LLM, "up", down), LLM)
+    assert is_down(last_point(with_resource({**CALLS_FAIL, **NO_CAPACITY}, LLM, "up", down)), LLM)
+    assert not is_down(last_point(with_resource(NO_CAPACITY, LLM, "up", down)), LLM)
 
 
 def test_a_throttled_cpu_is_evidence_of_a_slow_callee() -> None:
-    now = with_resource(SLOW_STORE, STORE, "cpu_throttled", since(NOW, 0.01, 0.7))
+    now = last_point(with_resource(SLOW_STORE, STORE, "cpu_throttled", since(NOW, 0.01, 0.7)))
     (finding,) = (item for item in dependency(now) if item.service == STORE)
     assert [(item.value, item.baseline) for item in finding.evidence if item.name == "throttled CPU periods"] == [
         (0.7, 0.01)

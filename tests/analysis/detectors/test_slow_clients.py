@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.analysis.detectors.platform import (
+    ASK,
+    BATCH,
+    FEED,
+    FRONT,
+    HOSTS,
+    IN,
+    QUERY,
+    STORE,
+    Changes,
+    Shape,
+    point,
+    since,
+)
+from tests.analysis.detectors.test_detectors import NOW, slow
+from tests.analysis.detectors.test_outage import with_resource
 from tests.analysis.platforms import Platform, Served, service, step
 
 from foreshock_dashboard.analysis.baseline.carried_load import beyond_carried
 from foreshock_dashboard.analysis.detectors.dependency import dependency
+from foreshock_dashboard.analysis.incidents.lifecycle import State, states
+from foreshock_dashboard.model.incident import Cause
 
 
 def shop(**slow: Served) -> Platform:
@@ -69,6 +88,48 @@ def test_a_client_that_waits_for_itself_also_finds_normal_servers_slow(platform:
     found = [finding for finding in dependency(platform.point(later=20)) if finding.strength >= 0.5]
 
     assert {finding.suspect.service for finding in found} == {service(suspect)}
+
+
+WAITING: Changes = {("edge_p95", QUERY): since(NOW, 0.03, 1.0), ("edge_p95", ASK): since(NOW, 8.6, 16)}
+"""All calls of the front take longer for it than at their servers."""
+
+
+def test_a_callee_that_fails_for_another_client_is_at_fault_although_one_waits_for_itself() -> None:
+    """The store rejects writes, while the front has no CPU to read its answers."""
+    rejected: Changes = {
+        ("error_rate", STORE): since(NOW, 0, 0.5),
+        ("edge_error_rate", FEED): since(NOW, 0, 0.9),
+        ("rate", BATCH): 1,
+        ("error_rate", BATCH): since(NOW, 0, 0.9),
+    }
+
+    strengths = {finding.service: finding.strength for finding in dependency(point({**WAITING, **rejected}))}
+
+    assert strengths[STORE] >= 0.5
+    assert strengths[BATCH] >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("cpu", "has_counters", "cause"),
+    [
+        (math.nan, True, "dependency"),
+        (since(NOW, 0.3, 0.9), True, "dependency"),
+        (0.3, True, "network"),
+        (math.nan, False, "network"),
+    ],
+    ids=["hosts lose no packets", "and it has no CPU", "and it has CPU", "hosts report no packets"],
+)
+def test_a_client_that_waits_in_all_calls_is_at_fault_unless_the_network_is_likelier(
+    cpu: Shape | float, *, has_counters: bool, cause: Cause
+) -> None:
+    """A slow device before the client's host delays the same calls."""
+    shown: Changes = {**WAITING, **slow(FRONT, 9, 17), ("edge_server", IN): since(NOW, 9, 17)}
+    counters: Changes = {} if has_counters else {("retransmitted", host): math.nan for host in HOSTS}
+    platform = with_resource({**shown, **counters}, FRONT, "cpu", cpu if callable(cpu) else lambda _: cpu)
+
+    *_, last = states(State(time=platform.times[NOW - 2]), platform)
+
+    assert [(incident.cause, incident.suspect.service) for incident in last.incidents] == [(cause, FRONT)]
 
 
 def test_requests_that_were_carried_before_do_not_explain_slowness() -> None:

@@ -146,18 +146,20 @@ def test_fan_out_to_a_slow_callee_explains_a_slow_tail(
 
 
 @pytest.mark.parametrize(
-    ("lengths", "is_found"), [((1.0,), True), ((0.75, 1.0, 1.4), False)], ids=["many requests", "a handful"]
+    ("lengths", "preempted", "is_found"),
+    [((1.0,), 0.0, True), ((0.75, 1.0, 1.4), 0.0, False), ((0.75, 1.0, 1.4), 1.0, True)],
+    ids=["many requests", "a handful", "a handful, of which some are preempted"],
 )
 def test_requests_are_longer_only_beyond_how_much_their_mean_length_varies(
-    lengths: Sequence[float], is_found: bool
+    lengths: Sequence[float], preempted: float, is_found: bool
 ) -> None:
     """The mean of three requests that run moves by half with one long prompt, also on a model server that waits."""
     minutes = 6
 
     def cache(i: int) -> float:
-        return 0.45 if i >= NOW else 0.3 * lengths[i // minutes % len(lengths)]
+        return 0.9 if i >= NOW else 0.6 * lengths[i // minutes % len(lengths)]
 
-    found = kv_cache_pressure(point({**WAITS, ("cache", LLM): cache}))
+    found = kv_cache_pressure(point({**WAITS, ("cache", LLM): cache, ("preempted", LLM): since(NOW, 0, preempted)}))
     assert any(finding.strength >= 0.5 for finding in found) == is_found
 
 

@@ -7,13 +7,14 @@ side; these calls make the clients affected services, not suspects.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.counts import count_seconds
-from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.operations import OPERATION_SIGNALS, symptoms
+from foreshock_dashboard.analysis.baseline.point import ANOMALOUS_SCALES, EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import lost
 from foreshock_dashboard.analysis.baseline.signals import hardware
 from foreshock_dashboard.model.service import Service
@@ -28,7 +29,7 @@ UNANSWERED_RATIO = Threshold(0.5, 0.06)
 SERVED_LOSS_RATIO = Threshold(0.4, 0.05)
 """Share of the requests served at baseline that are missing: an overloaded server still serves what it can."""
 FAILED_CALL_RATIO = Threshold(0.3, 0.05)
-"""Share of failed calls above the baseline from which clients are affected."""
+"""Share of the calls that fail, or get no answer, beyond that of the baseline from which clients are affected."""
 MIN_FAILED_CALLS = 5.0
 """Failed calls per minute, or per step if longer, from which a share of them counts."""
 
@@ -95,15 +96,37 @@ def _outage(point: EvaluationPoint, service: Service) -> Outage:
     if not baseline_calls and not calls and point.time - point.since("ready", service) >= RESTART_SECONDS:
         observed = gone
     if failures * count_seconds(point) >= MIN_FAILED_CALLS:
-        observed = FAILED_CALL_RATIO.confidence(rise)
+        failing = FAILED_CALL_RATIO.confidence(rise)
+        observed = max(failing, FAILED_CALL_RATIO.confidence(_lacking_ratio(point, rows)))
         targets_down = 1 - point.ratio("up", service)
-        if (by_targets := min(LOST_CAPACITY_RATIO.confidence(targets_down), observed)) > gone:
+        if (by_targets := min(LOST_CAPACITY_RATIO.confidence(targets_down), failing)) > gone:
             gone, lost_share = by_targets, targets_down
         unanswered, unserved = _missing_answers(point, service, calls, baseline_calls)
         by_calls = min(UNANSWERED_RATIO.confidence(unanswered), SERVED_LOSS_RATIO.confidence(unserved))
         if by_calls > gone:
             gone, lost_share = by_calls, unanswered
     return Outage(gone, observed, lost_share, failed_ratio)
+
+
+def _lacking_ratio(point: EvaluationPoint, rows: Sequence[int]) -> float:
+    """Share of the calls answered at baseline that clients in trouble lack now.
+
+    A client reports a call when it ends, so calls that hang are missing, and so are those that a failing client no
+    longer makes. A client that is not worse has a fallback, or fewer requests.
+    """
+    rate, failed = point["edge_rate"], point["edge_error_rate"]
+    answered = np.nan_to_num(rate.value[rows] * (1 - np.nan_to_num(failed.value[rows])))
+    level = rate.level[rows] * (1 - np.nan_to_num(failed.level[rows]))
+    is_worse = [_is_worse(point, point.world.edges[row].client) for row in rows]
+    whole = float(np.nansum(level))
+    return float(np.nansum((level - answered)[is_worse])) / whole if whole > 0 else 0.0
+
+
+def _is_worse(point: EvaluationPoint, client: Service) -> bool:
+    """Whether a client, or an operation of it, is slower or fails more than at baseline."""
+    return any(
+        point.z(*shown) >= ANOMALOUS_SCALES for name in OPERATION_SIGNALS for shown in symptoms(point, name, client)
+    )
 
 
 def _lost_share(point: EvaluationPoint, service: Service) -> float:

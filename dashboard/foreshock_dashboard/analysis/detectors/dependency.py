@@ -246,10 +246,24 @@ def _client_waits(point: EvaluationPoint) -> _ClientWaits:
 
 
 def _is_clients_own(point: EvaluationPoint, callee: Service) -> bool:
-    """Whether all clients that find a callee slow do so by their own fault."""
-    own, waits = point.memo(slow_clients), point.memo(_client_waits)
-    slow = [row for row in point.incoming.get(callee, ()) if waits.z[row] >= WORSE_Z]
-    return bool(slow) and own >= set(slow)
+    """Whether all clients that find a callee slow do so by their own fault, and it is no worse for any other."""
+    own, waits, rows = point.memo(slow_clients), point.memo(_client_waits), point.incoming.get(callee, [])
+    slow = {row for row in rows if waits.z[row] >= WORSE_Z}
+    served = [point[name].z[row] for name in ("edge_server", "edge_error_rate") for row in rows]
+    is_worse = _largest_z([*served, *(point.z(name, callee) for name in SERVICE_SIGNALS)]) >= WORSE_Z
+    return bool(slow) and own >= slow and not is_worse
+
+
+def _may_wait_for_network(point: EvaluationPoint, client: Service) -> bool:
+    """Whether the network may delay the calls of a client that seems to wait for itself: its resources are normal.
+
+    Only calls that servers measure as well can be slow on the way; without a known CPU usage the client is likelier.
+    """
+    if not math.isfinite(point.z("cpu", client)):
+        return False
+    own = [row for row in point.outgoing.get(client, ()) if row in point.memo(slow_clients)]
+    is_between = bool(np.isfinite(point["excess"].z[own]).any())
+    return is_between and not _largest_z(point.z(name, client) for name in RESOURCE_SIGNALS) >= WORSE_Z
 
 
 def _largest_z(z: Iterable[float]) -> float:
@@ -263,6 +277,7 @@ OTHER_CAUSES: Sequence[Callable[[EvaluationPoint, Service, Sequence[Edge]], floa
     _passes_on,
     # Only a client finds it slow, by its own fault.
     lambda point, callee, _: float(_is_clients_own(point, callee)),
+    lambda point, callee, _: 1 - MAX_UNOBSERVED_STRENGTH if _may_wait_for_network(point, callee) else 0.0,
     # It is slow on the way to its clients; failures that it reports itself are its own.
     lambda point, callee, edges: (
         0.0

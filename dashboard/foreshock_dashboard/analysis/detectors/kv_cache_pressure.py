@@ -72,9 +72,10 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
     for service, growth in ((services[row], float(held.ratio[row])) for row in rows):
         assert isinstance(service, Service)  # noqa: S101 - the signal is of services
         preemptions = point.value("preempted", service) - max(0.0, point.level("preempted", service))
+        preempts = PREEMPTION_RATE.confidence(preemptions)
         observed = max(
             PRESSURE_KV_CACHE_RATIO.confidence(used := point.value("cache", service)),
-            PREEMPTION_RATE.confidence(preemptions),
+            preempts,
             slowdown_confidence(point, service),
             float(is_overloading(point, service)),
         )
@@ -82,7 +83,8 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
         cache_growth = point.ratio("cache", service)
         used_more = 1.0 if math.isnan(cache_growth) else KV_CACHE_GROWTH.confidence(cache_growth)
         # One long request of a handful is no growth: the scale is how much the mean length of those that run varies.
-        anomalous = confidence(point.z("held", service), ANOMALOUS_SCALES, 0.5)
+        # Preemptions prove that the cache is too small for them all the same.
+        anomalous = max(preempts, confidence(point.z("held", service), ANOMALOUS_SCALES, 0.5))
         strength = min(REQUEST_LENGTH_GROWTH.confidence(growth), anomalous, used_more, observed)
         if strength < MIN_STRENGTH:
             continue
@@ -103,7 +105,7 @@ def kv_cache_pressure(point: EvaluationPoint) -> Iterator[Finding]:
                 Action(
                     "limit_length", client, requests=longer, effect=of_signal(point, "cache", service, used / growth)
                 ),
-                *(limit_batch(point, service) if PREEMPTION_RATE.confidence(preemptions) > 0.5 else ()),
+                *(limit_batch(point, service) if preempts > 0.5 else ()),
                 add_replicas(point, service, load),
             ),
         )

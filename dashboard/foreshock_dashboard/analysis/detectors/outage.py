@@ -38,19 +38,18 @@ def outage(point: EvaluationPoint) -> Iterator[Finding]:
     down = point.memo(outages)
     network = max(point.memo(lossy_hosts).values(), default=0.0) if down else 0.0
     for service, state in sorted(down.items()):
-        edges = point.calls_to(service)
-        callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
-        shares = {caller: affects(point, caller, edges) for caller in callers}
-        # Calls that hang have not failed yet; calls that a network loses reach no server either.
-        observed = min(max(state.observed, *shares.values(), 0.0), 1 - network)
+        observed = min(state.observed, 1 - network)  # calls that a network loses reach no server either
         strength = min(state.gone, max(observed, MAX_UNOBSERVED_STRENGTH))
         if strength < MIN_STRENGTH:
             continue
+        callers = sorted({edge.client for edge in point.calls_to(service) if edge.connection != "virtual_node"})
         gpus = _faulty_gpus(point, service)
         cause: Cause = "hardware" if gpus else "dependency"
         evidence = _evidence(point, service, gpus)
         since = min((item.since for item in evidence), default=point.time)
-        for affected, share in {**shares, service: 1.0}.items():
+        for affected in (service, *callers):
+            calls = [edge for edge in point.calls_to(service) if edge.client == affected]
+            share = 1.0 if affected == service else affects(point, affected, calls)
             if min(strength, share) < MIN_STRENGTH:
                 continue
             edge = None if affected == service else (affected, service)
