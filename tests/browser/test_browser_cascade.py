@@ -220,7 +220,7 @@ def test_a_chart_that_is_not_drawn_yet_says_so(visit: Open) -> None:
     while held:
         held.pop().continue_()
     page.unroute("**/_dash-update-component?*")
-    expect(chart.locator(".annotation")).to_contain_text("No data in this time range.")
+    expect(chart.locator(".annotation")).to_contain_text("No model servers: list the addresses")
     assert chart.evaluate(said) == "none"
 
 
