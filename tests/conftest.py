@@ -23,7 +23,7 @@ from foreshock_dashboard.cli.main import main
 
 # `make test` tries the same cases each time, so that a change is judged by what it changes; to look for
 # others, in numbers that find some, is for `make soak`.
-settings.register_profile("repeatable", max_examples=30, derandomize=True, deadline=None)
+settings.register_profile("repeatable", max_examples=50, derandomize=True, deadline=None)
 settings.register_profile("searching", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("FORESHOCK_TEST_CASES", "repeatable"))
 

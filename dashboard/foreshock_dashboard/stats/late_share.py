@@ -25,7 +25,8 @@ def late_share(limit: Floats | float, p50: Floats, p95: Floats, p99: Floats) -> 
         body = twentieth * (half / twentieth) ** (np.log(late / limits) / np.log(late / short))
         dense = twentieth + (twentieth - last) * (late - limits) / np.maximum(tail - late, 0.0)
         above = np.where(middle > limits, 1 - half * limits / middle, np.minimum(np.fmax(body, dense), half))
-        below = twentieth * (last / twentieth) ** (np.log(limits / late) / np.log(tail / late))
+        from_late = (np.log(limits) - np.log(late)) / (np.log(tail) - np.log(late))  # a quotient may overflow
+        below = np.where(late > 0, twentieth * (last / twentieth) ** from_late, last)
         below = np.where(tail >= limits, np.where(tail > late, below, twentieth), 0.0)
         share = np.where(late > limits, above, below)
     return np.asarray(np.where(np.isnan(late) | ~(limits > 0), np.nan, share))
