@@ -83,12 +83,9 @@ def is_outage_observed(point: EvaluationPoint, service: Service) -> bool:
 
 def _outage(point: EvaluationPoint, service: Service) -> Outage:
     rows = point.incoming.get(service, [])
-    rate, failed = point["edge_rate"], point["edge_error_rate"]
-    calls, baseline_calls = (float(np.nansum(values[rows])) for values in (rate.value, rate.level))
-    failures = float(np.nansum(rate.value[rows] * failed.value[rows]))
+    calls, failures, baseline_calls, baseline = (float(each[rows].sum()) for each in point.memo(_known_calls))
     diverted = sum(_diverted_failures(point, row) for row in rows)
     calls, failures = calls + diverted, failures + diverted
-    baseline = float(np.nansum(rate.level[rows] * failed.level[rows]))
     failed_ratio = failures / calls if calls > 0 else 0.0
     rise = failed_ratio - (baseline / baseline_calls if baseline_calls > 0 else 0.0)
     lost_share = _lost_share(point, service)
@@ -106,6 +103,13 @@ def _outage(point: EvaluationPoint, service: Service) -> Outage:
         if by_calls > gone:
             gone, lost_share = by_calls, unanswered
     return Outage(gone, observed, lost_share, failed_ratio)
+
+
+def _known_calls(point: EvaluationPoint) -> tuple[Floats, ...]:
+    """Calls and failed calls per second on each edge, now and at baseline; 0 where unknown, as others add up."""
+    rate, failed = point["edge_rate"], point["edge_error_rate"]
+    figures = (rate.value, rate.value * failed.value, rate.level, rate.level * failed.level)
+    return tuple(np.where(np.isnan(each), 0.0, each) for each in figures)
 
 
 def _lacking_ratio(point: EvaluationPoint, rows: Sequence[int]) -> float:
@@ -144,12 +148,13 @@ def _diverted_failures(point: EvaluationPoint, row: int) -> float:
     from the same client, while the calls on the old edge vanish. A client that fails stops its later calls as well:
     the edges to servers with the strongest sign of an outage share the failures.
     """
+    missing, has_vanished = point.memo(_missing_calls), point.memo(_vanished)
+    if not has_vanished[row]:
+        return 0.0
     rate, failed, edges = point["edge_rate"], point["edge_error_rate"], point.world.edges
     made = point.outgoing.get(edges[row].client, ())
-    missing, has_vanished = point.memo(_missing_calls), point.memo(_vanished)
-    vanished = [other for other in made if has_vanished[other]]
-    signs = {other: _outage_sign(point, edges[other].server) for other in vanished}
-    if not signs.get(row) or signs[row] < max(signs.values()):
+    signs = {other: _outage_sign(point, edges[other].server) for other in made if has_vanished[other]}
+    if not signs[row] or signs[row] < max(signs.values()):
         return 0.0
     share = missing[row] / missing[[other for other, sign in signs.items() if sign == signs[row]]].sum()
     new = [other for other in made if np.isnan(rate.level[other]) and failed.value[other] > 0]

@@ -183,14 +183,16 @@ def drained_shares(point: EvaluationPoint) -> Mapping[Service, float]:
     shares = {service: float(part[row]) for row, service in enumerate(servers.services) if part[row] > 0}
     largest = [(-share, service) for service, share in shares.items()]
     heapify(largest)
+    edges, edge_rate, incoming = point.world.edges, point["edge_rate"].value, point.incoming
     while largest:
         known, service = heappop(largest)
-        for edge in point.calls_to(service) if shares[service] == -known else ():
-            calls, rate = point.value("edge_rate", edge), point.value("rate", edge.client)
+        for row in incoming.get(service, ()) if shares[service] == -known else ():
+            client, calls = edges[row].client, edge_rate.item(row)
+            rate = point.value("rate", client)
             share = shares[service] * min(1.0, calls / rate) if rate > 0 and math.isfinite(calls) else 0.0
-            if edge.client not in point.models and share > shares.get(edge.client, 0.0):
-                shares[edge.client] = share
-                heappush(largest, (-share, edge.client))
+            if client not in point.models and share > shares.get(client, 0.0):
+                shares[client] = share
+                heappush(largest, (-share, client))
     return shares
 
 
