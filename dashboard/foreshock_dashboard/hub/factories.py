@@ -1,8 +1,9 @@
-"""Factories by settings: clients of remote metrics and traces, and the server of the page with its authentication."""
+"""Factories by settings: scrape targets, clients of remote metrics and traces, and the page's server and access."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
@@ -12,17 +13,34 @@ from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.access.users import Users
 from foreshock_dashboard.changes.github import webhook_secret
 from foreshock_dashboard.hub.intake import listen, naming, tokens
+from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.rules.rule_files import EXPORTER_JOB
+from foreshock_dashboard.settings.option_types import EXPORTER_PORT, TargetOption
 from foreshock_dashboard.settings.settings import HubError, Settings
 from foreshock_dashboard.sources.discovery.jobs import Discovery
 from foreshock_dashboard.sources.discovery.scrape_config import read_targets_file
 from foreshock_dashboard.sources.http_config.reading import read_http_config
 from foreshock_dashboard.sources.http_config.values import HttpConfig
 from foreshock_dashboard.sources.prometheus.recorded import RecordedSource
+from foreshock_dashboard.sources.prometheus.target import ScrapeTarget
 from foreshock_dashboard.sources.traces.jaeger import JaegerTraces
 from foreshock_dashboard.sources.traces.tempo import TempoTraces
 from foreshock_dashboard.web.http.authentication import Access
 from foreshock_dashboard.web.http.oidc import Oidc, OidcOptions
 from foreshock_dashboard.web.http.server import WebServer
+
+
+def scrape_target(option: TargetOption) -> ScrapeTarget:
+    """A target of the settings. The service that it is assigned to wins over labels of its series.
+
+    Without one, its job is that of exporters at their port, else its host: a job may become the name of a service.
+    """
+    if not option.service:
+        parts = urlsplit(option.url)
+        return ScrapeTarget(option.url, EXPORTER_JOB if parts.port == EXPORTER_PORT else parts.hostname or "", {})
+    service = Service.parse(option.service)
+    labels = {"service_name": service.name, "service_namespace": service.namespace}
+    return ScrapeTarget(option.url, service.name, {name: value for name, value in labels.items() if value})
 
 
 def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
@@ -35,7 +53,10 @@ def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
 
 
 def remote_metrics(settings: Settings) -> RecordedSource:
-    """The configured Prometheus. Raises HubError for an option that cannot be used."""
+    """The configured Prometheus. Raises HubError for an option that cannot be used beside it, or at all."""
+    if settings.targets or settings.targets_file:
+        option = "--targets" if settings.targets else "--targets-file"
+        raise HubError(f"{option}: has no effect with --prometheus-url. Let Prometheus scrape, or remove one.")
     with naming("--prometheus-config"), naming("--prometheus-url", ValueError):
         config = http_config(settings.prometheus_config)
         return RecordedSource(settings.prometheus_url, config=config, concurrency=settings.prometheus_concurrency)

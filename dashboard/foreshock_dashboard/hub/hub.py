@@ -5,25 +5,30 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from urllib.parse import urlsplit
 
 from foreshock_dashboard import __version__
 from foreshock_dashboard.analysis.cost.report import cost_report
 from foreshock_dashboard.changes.log import ChangeLog
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
-from foreshock_dashboard.common.log_on_change import LogOnChange
 from foreshock_dashboard.common.process import trim_malloc
 from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
 from foreshock_dashboard.hub.capacity import CHUNK_RATIO, REFIT_SECONDS, CapacityForecaster
 from foreshock_dashboard.hub.cost.ledger_reader import CostLedgerReader
-from foreshock_dashboard.hub.factories import discovery, page_access, page_server, remote_metrics, remote_traces
+from foreshock_dashboard.hub.factories import (
+    discovery,
+    page_access,
+    page_server,
+    remote_metrics,
+    remote_traces,
+    scrape_target,
+)
 from foreshock_dashboard.hub.identities import Identities
 from foreshock_dashboard.hub.intake import Intake, naming
 from foreshock_dashboard.hub.known_clusters import KnownClusters
-from foreshock_dashboard.hub.notifications import is_message_of, notifier
+from foreshock_dashboard.hub.notifications import hooks_of, is_message_of, notifier
 from foreshock_dashboard.hub.option_changes import record_options, watched_options
 from foreshock_dashboard.hub.self_metrics import change_samples, incident_samples, metrics_text
 from foreshock_dashboard.hub.status import HubStats, ShardState, data_sources, status_json
@@ -40,21 +45,16 @@ from foreshock_dashboard.model.span import TraceSource
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
-from foreshock_dashboard.notify.due import Mute
 from foreshock_dashboard.notify.notifier import Hooks
 from foreshock_dashboard.owners.directory import REFRESH_SECONDS, OwnerDirectory
 from foreshock_dashboard.recording.metrics import RecordedMetrics
 from foreshock_dashboard.recording.reader import Recording
-from foreshock_dashboard.render.rules.rule_files import EXPORTER_JOB
 from foreshock_dashboard.replay.cost_history import STEP_SECONDS as COST_STEP_SECONDS
 from foreshock_dashboard.replay.explain import SourceExtent, explain
 from foreshock_dashboard.replay.recording_hub import load_spans
 from foreshock_dashboard.replay.replay import ReplayTiming
-from foreshock_dashboard.response.fold import Responses
-from foreshock_dashboard.response.reader import ResponseReader
-from foreshock_dashboard.settings.option_types import EXPORTER_PORT, TargetOption
 from foreshock_dashboard.settings.prices_file import prices_file
-from foreshock_dashboard.settings.settings import HubError, Settings
+from foreshock_dashboard.settings.settings import Settings
 from foreshock_dashboard.shared.durable_state import durable_state
 from foreshock_dashboard.sources.clusters import ClusterSource
 from foreshock_dashboard.sources.prometheus.recorded import RecordedSource
@@ -64,7 +64,6 @@ from foreshock_dashboard.sources.shard import Shard
 from foreshock_dashboard.sources.traces.clusters import ClusterTraces
 from foreshock_dashboard.sources.traces.source import HealthProbe
 from foreshock_dashboard.web.app import create_app
-from foreshock_dashboard.web.documents.picture import incident_picture
 from foreshock_dashboard.web.shell.shell import SIMULATED
 from foreshock_dashboard.world.observer import align_down
 
@@ -83,19 +82,6 @@ MAX_EXPLAINED_METRICS = 5000
 """Metrics of the source that a request to explain may read: 720 points of each series."""
 EXPLAINED_SECONDS = 2.5 * 3600
 """Time before the explained one that is read."""
-
-
-def _scrape_target(option: TargetOption) -> ScrapeTarget:
-    """A target of the settings. The service that it is assigned to wins over labels of its series.
-
-    Without one, its job is that of exporters at their port, else its host: a job may become the name of a service.
-    """
-    if not option.service:
-        parts = urlsplit(option.url)
-        return ScrapeTarget(option.url, EXPORTER_JOB if parts.port == EXPORTER_PORT else parts.hostname or "", {})
-    service = Service.parse(option.service)
-    labels = {"service_name": service.name, "service_namespace": service.namespace}
-    return ScrapeTarget(option.url, service.name, {name: value for name, value in labels.items() if value})
 
 
 class Hub:
@@ -150,7 +136,6 @@ class Hub:
             if settings.at is None and recording is None:
                 record_options(self.journal, watched_options(settings, __version__), clock.now())
             self._change_log = ChangeLog(self.journal)
-            self._responses, self._responses_log = ResponseReader(self.journal), LogOnChange(log, logging.ERROR)
             with naming("--services-file"):
                 self._owners = OwnerDirectory(settings.services_file)
             self._owners_read = threading.Event()  # before, an alert would lack its owner, and later be another one
@@ -158,11 +143,6 @@ class Hub:
             self.metrics: MetricSource = self.store
             self._prometheus: RecordedSource | None = None
             if settings.prometheus_url:
-                if settings.targets or settings.targets_file:
-                    option = "--targets" if settings.targets else "--targets-file"
-                    raise HubError(
-                        f"{option}: has no effect with --prometheus-url. Let Prometheus scrape, or remove one."
-                    )
                 self.metrics = self._prometheus = opened.enter_context(closing(remote_metrics(settings)))
             if recording is not None:
                 self.metrics = RecordedMetrics(recording)
@@ -182,7 +162,7 @@ class Hub:
                 self._traces_probe = opened.enter_context(
                     closing(HealthProbe(remote.probe, settings.evaluation_interval))
                 )
-            exporters = list(map(_scrape_target, settings.targets))
+            exporters = list(map(scrape_target, settings.targets))
             self.traces = ClusterTraces(self.traces, clusters)
             self._discovery = opened.enter_context(closing(discovery(settings)))
             self.scraper = Scraper(
@@ -241,18 +221,7 @@ class Hub:
 
     def hooks(self) -> Hooks:
         """What the notifier takes from this hub."""
-        return Hooks(
-            base=self._settings.external_url or self.web.url.rstrip("/"),
-            owner=lambda service: self.ownership(service).owner,
-            muted=self._muted,
-            picture=self._picture,
-            record=self._record_notification,
-            forecast=self._current_capacity,
-            services_by_host=self._services_by_host,
-            silences_capacity=lambda service, time: self._known_responses().silences_capacity(service, time),
-            working_hours=self._settings.working_hours,
-            leads=self._state.leads,
-        )
+        return hooks_of(self, self._settings, self.web.url, self._state.leads)
 
     def _make_threads(self, *, reads_own_store: bool) -> Sequence[threading.Thread]:
         """The threads of the loops; those that read history may take long, and must not delay an evaluation."""
@@ -320,50 +289,6 @@ class Hub:
             self._change_log.record(world.collected, world.time)
         if self.notifier and self._owners_read.is_set() and self._is_fit:
             self.notifier.observe(snapshot.incidents, complete=snapshot.learning.done)
-
-    def _picture(self, incident_id: str) -> bytes | None:
-        """PNG of an incident as of now; None without one."""
-        world = self.snapshot.world
-        incident = next((item for item in self.snapshot.incidents if item.id == incident_id), None)
-        try:
-            return incident_picture(world, incident) if world and incident else None
-        except Exception:  # a message without a picture is better than none
-            log.exception("the picture of incident %s could not be drawn", incident_id)
-            return None
-
-    def _muted(self, incident: Incident, now: float) -> Mute | None:
-        """The silence or maintenance window that covers an incident; None without one."""
-        silence = self._known_responses().silence_of(incident, now)
-        return Mute(silence.end, silence.stamp.by, silence.comment) if silence else None
-
-    def _current_capacity(self) -> CapacityForecast | None:
-        """The capacity forecast; None where it is not current."""
-        forecast = self.capacity
-        return None if forecast.error or math.isnan(forecast.computed_at) else forecast
-
-    def _services_by_host(self) -> Mapping[str, Set[Service]]:
-        """Services on the GPUs of each host."""
-        services: dict[str, set[Service]] = {}
-        for gpu, service in self.snapshot.world.tenants if self.snapshot.world else ():
-            services.setdefault(gpu.host, set()).add(service)
-        return services
-
-    def _known_responses(self) -> Responses:
-        """A journal that cannot be read leaves the silences read before in effect, and stops no notification."""
-        try:
-            responses, problem = self._responses.current(), ""
-        except SourceError as error:
-            responses = self._responses.known
-            problem = f"silences cannot be read; those read before stay in effect: {error}"
-        self._responses_log.update(problem)
-        return responses
-
-    def _record_notification(self, now: float, data: Json) -> None:
-        """Write what was sent into the journal, for the timeline of the incident."""
-        try:
-            self.journal.append("notification", now, "hub", data)
-        except SourceError as error:
-            log.warning("a notification is missing in the journal: %s", error)
 
     def _write_samples(self, now: float, incidents: Sequence[Incident]) -> None:
         changes = change_samples(self._change_log.reported(), now)
