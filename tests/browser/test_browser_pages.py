@@ -10,9 +10,7 @@ from bench.hub.page import MAX_FIRST_LOAD_KB, TRANSFERRED_KB
 from playwright.sync_api import expect
 from tests.browser.site import Open, Scheme, Site, assert_accessible_and_fits, at_each_width, ready
 from tests.conftest import soak
-from tests.web.costs import LEDGER, PRICES
-from tests.web.forecasts import FORECAST
-from tests.web.worlds import HOSTILE, NOW, SCENES, FakeTraces, contended, contention_incident, snapshot
+from tests.web.worlds import HOSTILE, SCENES, contended, contention_incident, snapshot
 
 from foreshock_dashboard.model.snapshot import Snapshot
 
@@ -43,70 +41,6 @@ def test_every_state_of_the_platform_is_accessible(visit: Open, site: Site, scen
     page = visit("/", "light").page
     expect(page.locator("#headline")).not_to_have_text("Loading…")
     expect(page.locator('.panel[data-state="loading"]')).to_have_count(0)
-    assert_accessible_and_fits(page)
-
-
-def test_the_week_of_a_service_is_read_by_keys(visit: Open, site: Site) -> None:
-    """In the browser's zone; Enter chooses the service of the chart, and the page is accessible."""
-    site.hub.capacity = FORECAST
-    page = visit("/capacity").page
-    ready(page)
-    expect(page.locator("#shortage")).to_contain_text(
-        "vllm-70b exceeds its hourly safe limit tomorrow at 19:40 (80% interval"
-    )
-    strip = page.get_by_role("slider", name=re.compile("embedder"))
-    strip.focus()
-    strip.press("PageUp")
-    strip.press("ArrowRight")
-    expect(strip).to_have_attribute("aria-valuetext", re.compile("^tomorrow at 20:00: .*% of hourly safe limit"))
-    strip.press("Enter")
-    expect(page).to_have_url(re.compile("service=embedder"))
-    expect(page.locator("#chosen-service")).to_have_value("1")
-    assert_accessible_and_fits(page)
-
-
-def test_unused_gpus_are_listed_with_the_command_to_release_them(visit: Open, site: Site) -> None:
-    """By service or another grouping; at each width the page is accessible and fits, and no name breaks in a word."""
-    site.hub.cost, site.hub.prices = LEDGER, PRICES
-    page = visit("/cost").page
-    ready(page)
-    expect(page.locator("#cost-headline")).to_have_text(
-        "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost)."
-    )
-    expect(page.locator("#time")).to_be_hidden()
-    expect(page.locator("#cost-figures")).to_have_text(re.compile("Busy.*Lost to neighbors.*idle.*Unallocated"))
-    row = page.locator("#unused tbody tr").first
-    expect(row.locator("th, td")).to_contain_text(["ml/notebook", "1", "2 d", "Scale it to 0 replicas", "host-1/gpu-1"])
-    expect(row.get_by_role("button", name="Copy")).to_have_attribute("data-copy", re.compile("--replicas=0"))
-    for _ in at_each_width(page):
-        assert_accessible_and_fits(page)
-        name = page.locator("#gpu-time tbody th a").first
-        assert name.evaluate("link => link.getClientRects().length") == 1
-    page.get_by_label("Group by").select_option("pool")
-    expect(page).to_have_url(re.compile("by=pool"))
-    expect(page.locator("#gpu-time")).to_contain_text("spare")
-
-
-def test_a_service_moves_to_another_pool_by_the_controls(visit: Open, site: Site) -> None:
-    """The first other pool is chosen with the service; a phone has the cases folded."""
-    site.hub.capacity = FORECAST
-    page = visit("/capacity").page
-    ready(page)
-    page.get_by_label("What if: service moved").select_option("vllm-8b")
-    expect(page.locator("#shortage-detail")).to_contain_text("all replicas of vllm-8b moved to pool batch")
-    page.get_by_label("Replicas").select_option("2")
-    expect(page.locator("#shortage-detail")).to_contain_text("2 replicas of vllm-8b moved to pool batch")
-    page.get_by_label("What if: host lost").select_option("host-2")
-    expect(page.locator("#shortage-detail")).to_contain_text("What if: host-2 lost. This")
-    page.get_by_label("What if: host lost").select_option("")
-    expect(page.locator("#shortage-detail")).not_to_contain_text("What if")
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.reload()
-    ready(page)
-    expect(page.get_by_label("What if: traffic")).to_be_hidden()
-    page.get_by_text("What if", exact=True).click()
-    page.get_by_label("What if: traffic").select_option("1.3")
-    expect(page.locator("#shortage-detail")).to_contain_text("traffic x 1.3")
     assert_accessible_and_fits(page)
 
 
@@ -249,50 +183,6 @@ def test_rows_with_data_stand_beside_rows_without(visit: Open, site: Site) -> No
     expect(page.locator("#map .node.unknown")).to_have_count(1)
 
 
-def test_an_open_incident_leads_to_the_slowest_traces_of_its_services(visit: Open) -> None:
-    page = visit("/traces").page
-    page.locator("#incident-traces a").first.click()
-    expect(page.locator("#list-hint")).to_have_text("slowest first, service = embedder")
-
-
-@pytest.mark.parametrize(("order", "words"), [("", "newest first"), ("?order=slowest", "slowest first")])
-def test_a_full_list_says_which_of_all_matches_it_holds(visit: Open, site: Site, order: str, words: str) -> None:
-    """They are not just the first that were found."""
-    site.hub.traces.count = 60
-    page = visit(f"/traces{order}").page
-    expect(page.locator("#list .note")).to_contain_text("First 50 traces.")
-    expect(page.locator("#list-hint")).to_contain_text(words)
-
-
-def test_a_list_that_holds_all_says_so(visit: Open) -> None:
-    """Nothing was left out."""
-    expect(visit("/traces").page.locator("#list .note")).to_contain_text("40 traces.")
-
-
-def test_the_newest_traces_have_no_column_of_waits_until_one_is_known(visit: Open, site: Site) -> None:
-    """What ran on their GPUs is still on its way; the note says when it is known, and where such traces are."""
-    site.hub.traces, site.hub.time = FakeTraces(1), NOW - 50
-    page = visit("/traces").page
-    expect(page.locator("#list tbody tr")).to_have_count(1)
-    expect(page.locator("#list thead")).not_to_contain_text("GPU wait")
-    expect(page.locator("#list")).to_contain_text("GPU wait is known 20 s after the end of a trace. Longest GPU wait")
-    site.hub.time = NOW
-    page.reload()
-    expect(page.locator("#list thead")).to_contain_text("GPU wait")
-    expect(page.locator("#list .note")).not_to_contain_text("20 s")
-
-
-def test_a_list_of_the_past_is_requested_again_after_no_response(visit: Open) -> None:
-    """New values do not request it: on a busy hub the first answer may time out."""
-    page = visit("/", quiet=False).page
-    lists = "**/api/traces?*"
-    page.route(lists, lambda route: route.abort())
-    page.goto(page.url + f"traces?from={(NOW - 600) * 1000:.0f}&to={NOW * 1000:.0f}")
-    expect(page.locator("#list-message")).to_have_text("No response from the hub. Retrying.")
-    page.unroute(lists)
-    expect(page.locator("#list tbody tr").first).to_be_visible()
-
-
 def test_a_hostile_name_is_text_everywhere(visit: Open, site: Site) -> None:
     """It is shown as it is written, and nothing of it becomes an element."""
     site.hub.snapshot = SCENES["hostile"]()
@@ -301,13 +191,6 @@ def test_a_hostile_name_is_text_everywhere(visit: Open, site: Site) -> None:
     expect(page.get_by_role("alert")).to_contain_text(HOSTILE)
     assert page.locator("main img").count() == 0
     assert page.locator("main script").count() == 0
-
-
-def test_a_hostile_attribute_is_text_in_a_trace(visit: Open) -> None:
-    """A statement that was sent to a database is shown, not run."""
-    page = visit(f"{TRACE}&span={11:016x}").page
-    expect(page.locator("#span-detail")).to_contain_text(HOSTILE)
-    assert page.locator("main img").count() == 0
 
 
 def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None:
@@ -387,119 +270,6 @@ def test_the_theme_is_chosen_once(visit: Open) -> None:
     page.reload()
     expect(page.get_by_role("button", name="Switch to the light theme")).to_be_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(11, 14, 19)"
-
-
-def test_a_service_leads_to_its_slowest_traces_and_back(visit: Open) -> None:
-    """Without reloading the page; Back returns."""
-    page = visit().page
-    page.evaluate("window.untouched = true")
-    page.locator("#evidence").get_by_role("link", name="Slowest traces").click()
-    expect(page.get_by_role("heading", name="Traces", exact=True, level=1)).to_be_visible()
-    expect(page.locator("#list-hint")).to_contain_text("slowest first, service = embedder")
-    expect(page.get_by_label("Service")).to_have_value("embedder")
-    assert page.evaluate("window.untouched")
-    page.go_back()
-    expect(page.get_by_role("alert")).to_contain_text("embedder is degraded")
-
-
-def test_filters_live_in_the_address(visit: Open) -> None:
-    """A query can be sent to a colleague as a link."""
-    page = visit("/traces").page
-    ready(page)
-    page.get_by_label("Min duration").fill("500ms")
-    page.get_by_label("Status").select_option("error")
-    page.locator("#trace-filters").get_by_role("button", name="Search").click()
-    expect(page.locator("#list-hint")).to_contain_text("duration ≥ 500 ms, status = error")
-    assert "min_duration=500ms" in page.url
-    assert "status=error" in page.url
-
-
-def test_an_address_with_errors_selects_that_status(visit: Open) -> None:
-    """Links that were sent on before there was a choice of status."""
-    page = visit("/traces?errors=true").page
-    ready(page)
-    expect(page.get_by_label("Status")).to_have_value("error")
-    page.get_by_label("Status").select_option("unset")
-    expect(page.locator("#list-hint")).to_contain_text("status = unset")
-    assert "errors" not in page.url
-
-
-def test_no_match_says_of_what_it_is_empty(visit: Open) -> None:
-    """Not a blank table."""
-    page = visit("/traces?service=batch-eval&min_duration=90s").page
-    expect(page.locator("#list-message")).to_contain_text(
-        "No traces match service = batch-eval, duration ≥ 90.0 s in this time range."
-    )
-
-
-def test_an_empty_list_says_what_was_looked_for_and_what_to_do(visit: Open) -> None:
-    """A service may have stopped: that nothing is known of it now is no mistake."""
-    page = visit("/traces?service=absent", quiet=False).page
-    expect(page.locator("#list-message")).to_contain_text("No traces match service = absent in this time range.")
-    expect(page.locator("#list-message")).to_contain_text("Clear the filters, or choose a longer time range.")
-
-
-def test_a_bad_filter_is_explained(visit: Open) -> None:
-    """With the words of the API."""
-    page = visit("/traces?min_duration=fast", quiet=False).page
-    expect(page.locator("#list-message")).to_contain_text(
-        "min_duration='fast': is not a valid duration; use 100ms, 10s, 5m, 2h, or 7d"
-    )
-
-
-def test_a_link_opens_a_trace_at_a_span(visit: Open) -> None:
-    """The tree, the bars with their lengths, and the attributes of the span in the link."""
-    page = visit(f"{TRACE}&span={7:016x}").page
-    tree = page.get_by_role("tree")
-    expect(tree.get_by_role("treeitem")).to_have_count(7)
-    picked = tree.get_by_role("treeitem", selected=True)
-    words = "embedder embed, 430 ms, at 50 ms, error, 430 ms on the critical path"
-    expect(picked).to_have_attribute("aria-label", words)
-    expect(picked).to_have_attribute("aria-level", "3")
-    expect(page.locator("#span-detail")).to_contain_text("deadline exceeded")
-
-
-def test_a_trace_is_walked_with_the_keyboard(visit: Open) -> None:
-    """Down, fold, unfold, select; the address follows."""
-    page = visit(TRACE).page
-    tree = page.get_by_role("tree")
-    expect(tree.get_by_role("treeitem")).to_have_count(7)
-    tree.focus()
-    for key in ("ArrowDown", "ArrowDown", "ArrowLeft"):
-        page.keyboard.press(key)
-    expect(tree.get_by_role("treeitem")).to_have_count(3)
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("Enter")
-    expect(page.locator("#span-detail")).to_contain_text("deadline exceeded")
-    assert f"span={7:016x}" in page.url
-
-
-SHOW_AGAIN = """async () => {
-  const { fetchJson } = await import("#web/assets/fetch_json.js");
-  const { showTrace } = await import("#web/pages/traces/waterfall/waterfall.js");
-  const trace = await fetchJson(`/api/traces/${new URLSearchParams(location.search).get("trace")}`);
-  showTrace(document.getElementById("trace"), { ...trace, left_out: 3, note: "some are missing" }, "", true);
-}"""
-"""Shows the trace that is open with two facts more."""
-
-
-def test_a_row_of_the_list_opens_its_trace_and_close_returns(visit: Open) -> None:
-    """The list stays where it is."""
-    page = visit("/traces").page
-    page.locator("#list").get_by_role("link").first.click()
-    expect(page.get_by_role("tree")).to_be_visible()
-    page.evaluate(SHOW_AGAIN)  # as happens once what ran on its GPUs has arrived
-    expect(page.locator("#trace")).to_contain_text("some are missing")
-    page.get_by_role("button", name="Close trace").click()
-    expect(page.locator("#trace-panel")).to_be_hidden()
-    assert page.url.endswith("/traces")
-
-
-def test_an_unknown_trace_is_reported(visit: Open) -> None:
-    """With what may have become of it."""
-    page = visit("/traces?trace=99", quiet=False).page
-    expect(page.locator("#trace-message")).to_contain_text("past the retention, or not received yet")
 
 
 def test_plotly_is_loaded_only_where_a_figure_is(visit: Open) -> None:

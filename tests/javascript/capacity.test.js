@@ -42,10 +42,10 @@ test("of moments on one day in a sentence, the first alone has it", () => {
   );
 });
 
-test("equal hours are one part of a strip, and only a load above the limit is red", () => {
+test("equal hours are one part of a strip, and only a load above the limit is amber", () => {
   assert.equal(
     gradient([5, 6, 100, 101]),
-    "linear-gradient(90deg, var(--ramp-0) 0.00% 50.00%, var(--ramp-4) 50.00% 75.00%, var(--crit) 75.00% 100.00%)",
+    "linear-gradient(90deg, var(--ramp-0) 0.00% 50.00%, var(--ramp-4) 50.00% 75.00%, var(--warn) 75.00% 100.00%)",
   );
   assert.match(gradient([null]), /--raised/);
 });
@@ -71,20 +71,23 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   const data = { ready: true, state: "learning", clauses: [], slow_burns: [] };
   const draw = (/** @type {object[]} */ current, more = {}) =>
     /** @type {any} */ (capacity).update({ ...data, current, ...more });
+  const row = { basis: "capacity", status: "warning", spark: [0.5, 0.8] };
   const headroom = () => document.getElementById("headroom")?.textContent ?? "";
   draw([
-    { service: "ml/chat", load: 0.81, safe: 0.76, headroom: -0.063 },
-    { service: "ml/code", load: 0.4, safe: 0.8, headroom: 0.5 },
+    { ...row, service: "ml/chat", load: 0.81, safe: 0.76, headroom: -0.063, status: "critical" },
+    { ...row, service: "ml/code", load: 0.4, safe: 0.8, basis: "peak", headroom: 0.5 },
   ]);
   assert.deepEqual(shown(), ["headroom"]);
-  assert.match(document.getElementById("headroom")?.textContent ?? "", /chat81%76%6% over.*code40%80%50%/);
+  assert.match(document.getElementById("headroom")?.textContent ?? "", /chat81%76%6% over.*code40%80% \(own peak\)50%/);
+  assert.equal(main.querySelector("#headroom .bad")?.textContent, "6% over"); // the color of its incident
+  assert.equal(main.querySelectorAll("#headroom .spark .limit").length, 2);
   assert.doesNotMatch(main.textContent ?? "", /Nothing fills up/);
   draw([]);
   assert.deepEqual(shown(), []);
   draw([], { unlimited: ["ml/batch"] });
   assert.deepEqual(shown(), ["headroom"]);
   assert.match(headroom(), /^Not listed: 1 service without a model server or learned limit \(ml\/batch\)\.$/);
-  draw([{ service: "ml/chat", load: 0.762, safe: 0.76, headroom: -0.003 }], { hidden: 2 });
+  draw([{ ...row, service: "ml/chat", load: 0.762, safe: 0.76, headroom: -0.003 }], { hidden: 2 });
   assert.match(headroom(), /chat76%76%at the limit.*2 services with more headroom not shown$/);
 });
 

@@ -57,6 +57,8 @@ test("gaps in a line stay gaps", () => {
   assert.equal(linePath([1, 2, null, 3], 30, y), "M0.0 1.0L10.0 2.0M30.0 3.0");
   assert.equal(sparkline([null, 1]), null);
   assert.equal(sparkline([1, 2], { label: "p95" })?.getAttribute("aria-label"), "p95");
+  assert.equal(sparkline([1, 2])?.childNodes.length, 1);
+  assert.equal(sparkline([1, 2, 3], { judged: [1, 2, null] })?.childNodes.length, 2);
 });
 
 test("a figure is a name, a value and a note", () => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import get_args
@@ -55,6 +56,7 @@ TABLES = (
     "SLO_COUNTS",
     "TILE_TEXTS",
     "LOAD_KINDS",
+    "SAFE_LIMIT_NOTES",
     "CAPACITY_TEXTS",
     "HOLDINGS",
     "GROUPINGS",
@@ -113,6 +115,13 @@ def _key(name: object) -> str:
 def test_golden_module_is_the_catalog(golden: Callable[[str, str], None]) -> None:
     """Scripts have no words of their own for what the catalog names."""
     golden("../../dashboard/foreshock_dashboard/web/assets/words.js", words_module())
+
+
+def test_texts_name_their_values_as_the_scripts_do() -> None:
+    """In braces, without a format: Python and JavaScript fill them in the same way (`filled`)."""
+    tables = (table for module in MODULES for table in vars(module).values() if isinstance(table, Mapping))
+    texts = [text for table in tables for text in table.values() if isinstance(text, str)]
+    assert [text for text in texts if re.search(r"[{}]", re.sub(r"\{\w+\}", "", text))] == []
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_a_past_time_has_no_forecast(look: Caller) -> None:
     """The forecast is of the present."""
     body = look.get(f"/api/pages/capacity?at={NOW - 300:.0f}").json()
     assert "rows" not in body
-    assert body["notes"][0][0]["text"].startswith("No forecast for past times.")
+    assert body["notes"][0][0]["text"].startswith("No capacity forecast for past times.")
 
 
 def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() -> None:
@@ -209,20 +209,22 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
         ("ml/embed", 0.5, 0.0),
         ("ml/chat", 0.3, 0.5),
     ]
+    assert [(row.status, row.basis) for row in early["current"]] == [("ok", "capacity")] * 2
     assert early["unlimited"] == list(map(str, sorted(scene.world.services if scene.world else ())))
     assert early["notes"][0][0].text.endswith("(needs at least 24 h of history).")
-    assert replayed["notes"][0][0].text == "A replay has no forecast: a forecast needs at least 24 h of live history."
+    assert replayed["notes"][0][0].text == "A replay has no capacity forecast: it needs at least 24 h of live history."
     assert replayed["current"] == early["current"]
 
 
 @pytest.mark.parametrize(
     ("ratio", "state", "words"),
     [
+        (1.2, "critical", "ml/chat is overloaded: load > 100% (safe limit 76%)."),
         (0.81, "warning", "ml/chat is 6% above its safe limit: load 81% (safe limit 76%)."),
         (0.766, "warning", "ml/chat is at its safe limit: load 77% (safe limit 76%)."),
         (0.762, "learning", "ml/chat is at its safe limit: load 76% (safe limit 76%)."),
         (0.38, "learning", "ml/chat has the least headroom, 50%: load 38% (safe limit 76%)."),
-        (math.nan, "learning", "A replay has no forecast: a forecast needs at least 24 h of live history."),
+        (math.nan, "learning", "A replay has no capacity forecast: it needs at least 24 h of live history."),
     ],
 )
 def test_without_a_forecast_the_headline_is_the_service_with_the_least_headroom(
@@ -302,7 +304,7 @@ def test_the_chart_crosses_the_safe_load_when_the_shortage_begins() -> None:
 
 def test_a_chart_without_a_forecast_says_why() -> None:
     """Of an unknown service, and before there is one."""
-    assert "No forecast of this service" in str(draw({"service": "absent"})["layout"]["annotations"])
+    assert "No capacity forecast of this service" in str(draw({"service": "absent"})["layout"]["annotations"])
     assert "24 h needed" in str(draw({}, YOUNG)["layout"]["annotations"])
 
 

@@ -44,7 +44,7 @@ from foreshock_dashboard.web.pages.cascade.data import (
 from foreshock_dashboard.web.pages.cascade.layout import PAGE, first_anomaly
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.panels import topology
-from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents
+from foreshock_dashboard.web.panels.timeline import ChosenIncidents, causes_first, chosen_incidents
 from foreshock_dashboard.web.state.stages import Sign
 
 LLM, EMBEDDER, GATEWAY = map(service, ("vllm-70b", "embedder", "gateway"))
@@ -90,6 +90,25 @@ def test_a_cascade_propagates_over_shared_gpus_and_up_the_calls() -> None:
         ("embedder", "rag-api", "call"),
         ("rag-api", "gateway", "call"),
     ]
+
+
+CALLS = {("gateway", "rag-api"), ("rag-api", "embedder"), ("embedder", "rag-api")}
+
+
+@pytest.mark.parametrize(
+    ("onsets", "order"),
+    [
+        pytest.param({"rag-api": 0.0, "embedder": 60.0}, ["embedder", "rag-api"], id="within the uncertainty"),
+        pytest.param({"rag-api": 0.0, "embedder": 70.0}, ["rag-api", "embedder"], id="later"),
+        pytest.param({"gateway": 0.0, "auth": 5.0, "rag-api": 20.0}, ["rag-api", "gateway", "auth"], id="unrelated"),
+        pytest.param(
+            {"gateway": 0.0, "rag-api": 50.0, "embedder": 99.0}, ["embedder", "rag-api", "gateway"], id="chain"
+        ),
+    ],
+)
+def test_no_effect_stands_before_its_cause_unless_it_began_before(onsets: dict[str, float], order: list[str]) -> None:
+    """Rates look back a minute: of two services that differ less, the dependency is first."""
+    assert list(causes_first(onsets, CALLS)) == order
 
 
 def test_the_steps_of_one_incident_stay_together_the_oldest_first() -> None:

@@ -110,6 +110,24 @@ def overloaded() -> Snapshot:
     return replace(snapshot(healthy_world()), forecast=expected)
 
 
+def seldom() -> Snapshot:
+    """gateway with few requests since some minutes, which are slower than its SLO."""
+    world = healthy_world()
+    row, rate, p95 = world.services.index(GATEWAY), world.red.rate.copy(), world.red.p95.copy()
+    rate[row, -40:], p95[row, :-40] = 0.25, 0.01
+    few = replace(world, red=replace(world.red, rate=rate, p95=p95))
+    return replace(snapshot(few), forecast=Forecast(slos=(ServiceSlo(GATEWAY, 0.02, 0.5, learned=False),)))
+
+
+def test_a_sparkline_says_where_low_traffic_is_not_judged() -> None:
+    """A line above the SLO there is no breach."""
+    (row,) = (row for row in services(seldom())["services"] if row["id"] == "gateway")
+    assert (row["condition"], row["word"]) == ("low_traffic", "Low traffic")
+    assert {value for value in row["judged"] if value is not None} == {0.01}
+    assert None not in row["spark"]
+    assert max(row["spark"]) > row["slo"]["p95"]
+
+
 def test_a_row_has_the_slo_usage_of_its_service() -> None:
     """The larger of latency and errors; None without an SLO, never zero."""
     rows = {row["id"]: row for row in services(expecting())["services"]}
@@ -212,11 +230,12 @@ def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> 
         (
             snapshot(healthy_world(), learning=Learning(720.0, 1800.0)),
             GATEWAY,
-            "Building baseline: 12 of 30 min. Alerting is off until then. Set",
+            "Building baseline: 12 of 30 min. Incidents are not detected until then. Set",
         ),
         (SCENES["blind"](), GATEWAY, "gateway: no fresh data."),
         (snapshot(healthy_world()), TRAIN, "train-llm has no traffic. It runs on 10 GPUs."),
         (overloaded(), GATEWAY, "gateway is within its SLO: p95 40 ms (SLO 9.00 s)"),
+        (seldom(), GATEWAY, "gateway has low traffic, not judged: p95 40 ms (SLO 20 ms)"),
     ],
 )
 def test_the_sentence_of_a_service_leads_with_its_state(snapshot_: Snapshot, who: Service, words: str) -> None:
@@ -329,7 +348,7 @@ DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
             HUB,
             NOW + 3,
             "learning",
-            "Building baseline: 12 of 30 min. Alerting is off until then.",
+            "Building baseline: 12 of 30 min. Incidents are not detected until then.",
         ),
         (
             SCENES["blind"](),

@@ -63,7 +63,7 @@ def test_blind_is_never_healthy(world: Callable[[], World], whom: str) -> None:
     """Without data on GPU time or on requests, the absence of contention is unknown."""
     said = verdict(snapshot(world()))
     assert said.state == "unknown"
-    assert joined_text(said.clauses) == f"No data: no fresh samples from any {whom} since 09:55:00 UTC"
+    assert joined_text(said.clauses) == f"No data: no fresh samples from any {whom} since 09:55:00 UTC."
     assert said.since == NOW - 300
     assert "within SLO" not in joined_text(said.clauses)
 
@@ -131,7 +131,7 @@ def test_an_open_incident_stays_and_says_that_nothing_new_is_known() -> None:
     said = verdict(snapshot(world, contention_incident(world)))
     assert said.state == "critical"
     assert joined_text(said.notes[0]) == (
-        "The state may have changed. No data: no fresh samples from any GPU or service since 09:55:00 UTC"
+        "The state may have changed. No data: no fresh samples from any GPU or service since 09:55:00 UTC."
     )
     assert (
         conditions.conditions(snapshot(world, contention_incident(world)))[service("embedder")].word
@@ -146,9 +146,9 @@ def test_a_source_out_of_reach_makes_blind_after_a_minute(late: float, state: st
     """One look that fails is no blindness; figures of the past are no healthy."""
     said = verdict(snapshot(healthy_world(), error=UNREACHABLE), NOW + late)
     assert said.state == state
-    assert f"Data is frozen: {UNREACHABLE}" in map(joined_text, said.notes)
+    assert f"Stale: last update 10:00:00 UTC: {UNREACHABLE}." in map(joined_text, said.notes)
     if state == "unknown":
-        assert joined_text(said.clauses) == "No data: no fresh samples from any target since 10:00:00 UTC"
+        assert joined_text(said.clauses) == "No data: no fresh samples from any target since 10:00:00 UTC."
 
 
 def test_blind_does_not_turn_into_learning() -> None:
@@ -166,10 +166,8 @@ def test_nothing_but_targets_that_do_not_answer_is_blind() -> None:
     """It is not the same as a hub without configured targets."""
     world = replace(bare(), targets=(Target("host-0:10877", "foreshock", False, 4.0),))
     said = verdict(snapshot(world))
-    assert (said.state, joined_text(said.clauses)) == (
-        "unknown",
-        "No data: nothing received from any GPU or service yet",
-    )
+    said_text = joined_text(said.clauses)
+    assert (said.state, said_text) == ("unknown", "No data: no samples from any GPU or service yet.")
     assert "No fresh data from 1 of 1 scrape target: host-0:10877." in map(joined_text, said.notes)
 
 
@@ -234,7 +232,7 @@ def test_blind_figures_are_unknown_not_zero() -> None:
         ("healthy", ""),
         ("contended", ""),
         ("half-blind", ""),
-        ("learning", "Building baseline: 12 of 30 min. Alerting is off until then."),
+        ("learning", "Building baseline: 12 of 30 min. Incidents are not detected until then."),
         ("empty", EMPTY["services"]),
         ("error", EMPTY["first_evaluation"]),
         ("blind", "No data: no fresh samples from any service."),

@@ -45,9 +45,12 @@ from foreshock_dashboard.mcp.answers import (
 )
 from foreshock_dashboard.mcp.untrusted import NOTICE, clean_command, clean_document
 from foreshock_dashboard.model.types import HEALTH_ORDER, Json
+from foreshock_dashboard.render.clause import filled_text
 from foreshock_dashboard.render.incident_text import MAX_LISTED as MAX_CANDIDATES
 from foreshock_dashboard.render.incident_text import cause_label, evidence_text, risk_text
+from foreshock_dashboard.render.units import minutes_of
 from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
+from foreshock_dashboard.render.words.status import DATA_STATES
 
 MAX_ROWS = 50
 """Rows of a list."""
@@ -63,7 +66,10 @@ RowType = TypeVar("RowType")
 
 
 def _envelope(answer: Json) -> Answer:
-    learning = "" if answer["learning"]["done"] else "the hub is still learning baselines: no incidents yet"
+    state = answer["learning"]
+    learning = (
+        "" if state["done"] else filled_text(DATA_STATES["learning"], progress=minutes_of(state["have"], state["need"]))
+    )
     problem = answer["error"] or (HISTORY_BEING_READ if answer.get("preview") else learning)
     return {
         "notice": NOTICE,

@@ -17,7 +17,13 @@ Health = Literal["ok", "warning", "critical", "idle", "unknown"]
 HEALTH_ORDER: tuple[Health, ...] = ("critical", "warning", "unknown", "ok", "idle")
 """The worst first."""
 
+Activity = Literal["failed_calls", "queue", "work"]
+"""What a part of a trace's duration was spent on."""
+
 Stage = Literal["healthy", "early_warning", "degraded", "breached"]
+
+SafeLimitBasis = Literal["capacity", "bursts", "peak"]
+"""What a safe limit rests on: capacity alone, a bursty load, or the load that the service has carried."""
 
 ConditionKind = Literal[
     "healthy",

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from string import Formatter
 from typing import Any
 
-from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, Effect, LimitKind, Reason
+from foreshock_dashboard.model.action import ARRIVING_LOAD, Action, ActionKind, Effect, LimitKind, Reason, ReasonKind
 from foreshock_dashboard.model.service import Service, split_cluster
 from foreshock_dashboard.render.clause import (
     Clause,
     Text,
+    filled,
     in_sentence,
     in_words,
     joined,
@@ -69,7 +69,7 @@ def action_reason(action: Action) -> str:
     reason = action.reason
     if reason is None:
         return ""
-    return joined_text(_filled(REASONS[reason.kind], _fields(action) | reason._asdict()), _cluster(action))
+    return joined_text(_filled(REASONS[reason.kind], _fields(action) | _reason_fields(reason)), _cluster(action))
 
 
 def action_expected(action: Action) -> str:
@@ -145,11 +145,7 @@ def reason_unit(reason: Reason) -> str:
 
 
 def _suspicion(reason: Reason) -> str:
-    fields = reason._asdict() | {"since": reason.since if math.isfinite(reason.since) else None}
-    fields |= {"now": reason.now} | {
-        name: metric_figure(reason.name, figure) if _known(figure) else None
-        for name, figure in (("before", reason.baseline), ("after", reason.now))
-    }
+    fields = _reason_fields(reason)
     fields["name"], of = split_share(WORLD_METRICS.get(reason.name, reason.name))
     if of and fields["after"]:
         fields["after"] += f" of {of}"
@@ -216,24 +212,35 @@ def _value(effect: Effect, value: float) -> str:
 def _filled(template: str, fields: Mapping[str, Any]) -> Text:
     """A template as clauses, with its fields filled in."""
     chosen = re.sub(r"\[(.*?)\]", lambda group: _first_known(group[1].split("|"), fields), template)
-    parts: list[str | Service | Clause | Text] = []
-    for words, name, spec, _ in Formatter().parse(chosen):
-        parts += [words, _formatted(fields[name], spec or "") if name else ""]
-    return text(*parts)
+    return filled(chosen, **{name: value or "" for name, value in fields.items()})
 
 
 def _first_known(alternatives: Sequence[str], fields: Mapping[str, Any]) -> str:
     """The first template without an unknown field; "" if there is none."""
     for template in alternatives:
-        if all(name is None or _known(fields[name]) for _, name, _, _ in Formatter().parse(template)):
+        if all(_known(fields[name]) for name in re.findall(r"\{(\w+)\}", template)):
             return template
     return ""
 
 
-def _formatted(value: Service | Clause | Text | str | float | None, spec: str) -> str | Service | Clause | Text:
-    if isinstance(value, int | float):
-        return FORMATS[spec](value) if spec in FORMATS else format(value, spec)
-    return value or ""
+Format = Callable[[float], str]
+
+
+def _shown(value: float, show: Format) -> str | None:
+    """A value as text; None if it is unknown."""
+    return show(value) if _known(value) else None
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:.0f} pp"
+
+
+def _replicas(count: float) -> str:
+    return f"{count:.0f} {plural(max(1, count), 'replica')}"
 
 
 def _attempts(attempts: float) -> str:
@@ -247,44 +254,80 @@ def _due(seconds: float) -> str:
     return f"due in {seconds / 60:.0f} min" if seconds > 0 else f"{-seconds / 60:.0f} min overdue"
 
 
-FORMATS: Mapping[str, Callable[[float], str | Clause]] = {
-    "attempts": _attempts,
-    "clock": clock,
-    "due": _due,
-    "duration": duration,
-    "minute": minute,
-    "multiple": multiple,
-    "percent": percent,
-    "points": lambda share: f"{share * 100:.0f} pp",
-    "rate": rate,
-    "replicas": lambda count: f"{count:.0f} {plural(max(1, count), 'replica')}",
+AMOUNT_FORMATS: Mapping[ActionKind, Format] = {
+    "cap_gpu_share": percent,
+    "cap_retries": percent,
+    "limit_calls": rate,
+    "limit_rate": rate,
+    "raise_quota": _replicas,
+    "set_retry_budget": percent,
+    "shed_load": percent,
 }
-"""Formats of numbers in templates, besides those of Python."""
+"""Of amounts that are no whole numbers."""
+VALUE_FORMATS: Mapping[ReasonKind, Format] = {
+    "abandoned_calls": _attempts,
+    "called_in": percent,
+    "calls_failed": _points,
+    "calls_grew": multiple,
+    "failures_grew": _points,
+    "gpu_share": percent,
+    "idle_gpus": percent,
+    "lost_capacity": percent,
+    "more_tokens": multiple,
+    "recurring_load": multiple,
+    "requests_grew": multiple,
+    "short_outage": duration,
+    "slower": multiple,
+}
+"""Of values that are no whole numbers."""
 
 
 def _fields(action: Action) -> dict[str, Any]:
     """Fields of an action as parts of a text, its total, and the maximum that this exceeds."""
     labels = tuple(gpu.label for gpu in action.gpus)
     limited = action.rate_limit.per_second if action.kind == "limit_rate" else 0.0
-    return action._asdict() | {
-        "amount": limited or action.amount,  # of the command, which sets a whole number
+    amount = limited or action.amount  # of the command, which sets a whole number
+    slo = action.outcome.limit if action.outcome and action.outcome.limit_kind == "slo" else math.nan
+    return {
+        "service": action.service,
+        "callee": action.callee,
         "callers": joined(action.callers),
         "candidates": joined(action.candidates, ", "),
-        "target": action.target if action.kind == "roll_back" or not action.target else place(action.target),
         "gpus": Clause(gpu_list(action.gpus, MAX_GPUS), "gpus", gpus=labels) if labels else (),
-        "total": action.total,
-        "exceeded": action.maximum if action.exceeds_maximum else None,
+        "target": action.target if action.kind == "roll_back" or not action.target else place(action.target),
+        "requests": action.requests,
+        "amount": _shown(amount, AMOUNT_FORMATS.get(action.kind, _whole)),
+        "current": _shown(action.current, rate if action.kind == "limit_rate" else _whole),
+        "ready": _shown(action.ready, _whole),
+        "total": _shown(action.total, _whole),
+        "exceeded": _shown(action.maximum, _whole) if action.exceeds_maximum else None,
+        "at": minute(action.at) if _known(action.at) else None,
+        "until": _shown(action.until_seconds, _due),
         "queue": "the queue" if _known(action.drain_seconds) else None,
-        "slo": action.outcome.limit if action.outcome and action.outcome.limit_kind == "slo" else None,
-        "rollback_load": _rollback_load(action),
+        "slo": _shown(slo, duration),
+        "rollback_load": _shown(_rollback_load(action), percent),
     }
 
 
-def _rollback_load(action: Action) -> float | None:
-    """The load of what is not shed at which all requests together are within the safe limit; None if unknown."""
+def _reason_fields(reason: Reason) -> dict[str, Any]:
+    """Fields of a reason as parts of a text."""
+    return {
+        "service": reason.service,
+        "name": reason.name,
+        "value": _shown(reason.value, VALUE_FORMATS.get(reason.kind, _whole)),
+        "baseline": _shown(reason.baseline, percent),
+        "now": _shown(reason.now, percent),
+        "since": clock(reason.since) if math.isfinite(reason.since) else None,
+        "before": metric_figure(reason.name, reason.baseline) if _known(reason.baseline) else None,
+        "after": metric_figure(reason.name, reason.now) if _known(reason.now) else None,
+    }
+
+
+def _rollback_load(action: Action) -> float:
+    """The load of what is not shed at which all requests together are within the safe limit; NaN if unknown."""
     effect = action.effect
     if effect is None or effect.limit_kind != "safe_limit" or not action.amount < 1:
-        return None
+        return math.nan
     return effect.limit * (1 - action.amount)
 
 

@@ -47,9 +47,15 @@ def text(*parts: str | Service | Clause | Text) -> Text:
     return tuple(clauses)
 
 
-def filled(template: str, **values: str | Service | Clause | Text) -> Text:
+def filled(template: str, **values: str | int | Service | Clause | Text) -> Text:
     """A text of the catalog with values for its names in braces: `{service} is at risk`."""
-    return text(*(values[part] if i % 2 else part for i, part in enumerate(re.split(r"\{(\w+)\}", template))))
+    parts = (values[part] if i % 2 else part for i, part in enumerate(re.split(r"\{(\w+)\}", template)))
+    return text(*(str(part) if isinstance(part, int) else part for part in parts))
+
+
+def filled_text(template: str, **values: str | int | Service | Clause | Text) -> str:
+    """The same as one text."""
+    return joined_text(filled(template, **values))
 
 
 def _clauses(parts: Iterable[str | Service | Clause | Text]) -> Iterable[Clause]:

@@ -26,6 +26,7 @@ from foreshock_dashboard.model.query import MetricSource, NoDataError, SourceErr
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World, nbytes, slice_world
+from foreshock_dashboard.render.clause import filled_text
 from foreshock_dashboard.render.words.shell import CONNECTION_TEXTS
 from foreshock_dashboard.replay.seasonal_history import SeasonalHistory
 from foreshock_dashboard.world.builder import WorldBuilder
@@ -273,7 +274,7 @@ class TimeTravel:
         world = newest.world
         if world is None:
             if newest.error:
-                raise SourceError(CONNECTION_TEXTS["unreadable"].format(error=newest.error))
+                raise SourceError(filled_text(CONNECTION_TEXTS["unreadable"], error=newest.error))
             return None
         end = min(end, world.time)
         is_all = newest.is_preview or start < self._begin <= float(world.times[0])  # no other read beside the first one

@@ -8,6 +8,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.model.types import SafeLimitBasis
 
 SAFE_LIMITS = (0.87, 0.76, 0.72)
 """Safe limits of the mean load over each of `batching_model.LOAD_WINDOWS_SECONDS`. A longer mean hides more bursts
@@ -48,7 +49,7 @@ def is_overloaded(utilization: Utilization) -> bool:
 
     An overload that the mean of two minutes no longer shows is over, even if the mean of five minutes still does.
     """
-    bursty, loads = _bursty(utilization), utilization.loads
+    bursty, loads = _bursty(utilization.baseline, utilization.peak), utilization.loads
     min_raised_load = utilization.baseline + MIN_LOAD_INCREASE
     lowest_loads = (*loads[:2], min(loads[1:]))  # the mean of five minutes counts only with that of two
     exceeds = [
@@ -70,7 +71,7 @@ def safe_limits(utilization: Utilization) -> tuple[float, ...]:
 
     They come from the batching law, which is not relearned during an incident, so they do not move then.
     """
-    factor = BURSTY_LIMIT_FACTOR if _bursty(utilization) else 1.0
+    factor = BURSTY_LIMIT_FACTOR if _bursty(utilization.baseline, utilization.peak) else 1.0
     return tuple(
         float(np.maximum(factor * limit, peak_factor * utilization.peak))
         for limit, peak_factor in zip(SAFE_LIMITS, SAFE_PEAK_FACTORS, strict=True)
@@ -96,7 +97,7 @@ def will_overload(utilization: Utilization) -> bool:
     grows = newer >= max(MIN_GROWING_LOAD, utilization.baseline + MIN_LOAD_INCREASE) and predicted >= max(
         MIN_PREDICTED_LOAD, SAFE_PEAK_FACTORS[1] * utilization.peak
     )
-    return grows and not _bursty(utilization)
+    return grows and not _bursty(utilization.baseline, utilization.peak)
 
 
 def predicted_load(utilization: Utilization) -> float:
@@ -118,5 +119,14 @@ def has_lasting_reason(point: EvaluationPoint, service: Service, utilization: Ut
     )
 
 
-def _bursty(utilization: Utilization) -> bool:
-    return utilization.peak >= BURSTY_PEAK_RATIO * utilization.baseline
+def safe_limit_basis(baseline: float, peak: float) -> SafeLimitBasis:
+    """What the safe limit that is shown rests on. baseline, peak: loads of the batching law."""
+    bursty = _bursty(baseline, peak)
+    limit = SAFE_LIMITS[SHOWN_LIMIT] * (BURSTY_LIMIT_FACTOR if bursty else 1.0)
+    if SAFE_PEAK_FACTORS[SHOWN_LIMIT] * peak > limit:
+        return "peak"
+    return "bursts" if bursty else "capacity"
+
+
+def _bursty(baseline: float, peak: float) -> bool:
+    return peak >= BURSTY_PEAK_RATIO * baseline

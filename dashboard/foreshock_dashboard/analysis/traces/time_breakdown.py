@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, child_spans
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.span import Span
+from foreshock_dashboard.model.types import Activity
 
-Activity = Literal["failed_calls", "queue", "work"]
 QUEUE_ATTRIBUTE = "gen_ai.latency.time_in_queue"
 """Seconds in the queue of a model server, as vLLM's spans have it."""
 _TIMEOUT_WORDS = ("timeout", "timed out", "deadline", "504")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from foreshock_dashboard.render.clause import filled_text
 from foreshock_dashboard.render.units import counted, percent
 from foreshock_dashboard.render.words.gpus import HARDWARE_TEXTS
 from foreshock_dashboard.render.words.panels import MPS_TEXTS
@@ -43,20 +44,15 @@ def hardware_faults(errors: HardwareErrors) -> list[str]:
 
 def hardware_sentence(faults: Sequence[str], throttled: float = math.nan, *, is_known: bool = True) -> str:
     """The hardware in words. throttled: share of time, NaN for none to state. is_known: whether anything is."""
-    said = [HARDWARE_TEXTS["fault"].format(faults="; ".join(faults))] if faults else []
+    said = [filled_text(HARDWARE_TEXTS["fault"], faults="; ".join(faults))] if faults else []
     if math.isfinite(throttled):
-        said.append(HARDWARE_TEXTS["throttled"].format(share=percent(throttled)))
+        said.append(filled_text(HARDWARE_TEXTS["throttled"], share=percent(throttled)))
     return " ".join(said) or HARDWARE_TEXTS["healthy" if is_known else "unknown"]
-
-
-def idle_sms_sentence(gpu: str, busy: float, active: float) -> str:
-    """A GPU that is busy while its SMs are idle; shares 0 to 1. It is busy while any kernel runs, even on one SM."""
-    return HARDWARE_TEXTS["idle_sms"].format(gpu=gpu, busy=percent(busy), active=percent(active))
 
 
 def far_cpus_sentence(service: str, gpu: str, local: float, limit: float, other_gpus: int) -> str:
     """A service whose CPUs are on another NUMA node than its GPU, and the remedy. local, limit: shares of its CPUs."""
     more = f", as on {counted(other_gpus, 'other GPU')}" if other_gpus else ""
-    text = HARDWARE_TEXTS["far_cpus"]
-    said = text.format(service=service, share=percent(local), gpu=gpu, limit=percent(limit), more=more)
+    shares = {"share": percent(local), "limit": percent(limit)}
+    said = filled_text(HARDWARE_TEXTS["far_cpus"], service=service, gpu=gpu, more=more, **shares)
     return f"{said} {MPS_TEXTS['pin']}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.render.clause import Text, filled, in_sentence, joined_text, place, text, time
-from foreshock_dashboard.render.incident_summary import cause_name
-from foreshock_dashboard.render.units import counted, duration, percent
+from foreshock_dashboard.render.clause import Text, filled, joined_text, place, text, time
+from foreshock_dashboard.render.units import counted, percent
 from foreshock_dashboard.render.words.gpus import PAIR_TEXTS
 from foreshock_dashboard.render.words.panels import ABSENT
 
@@ -41,21 +39,6 @@ def pair_clauses(waiting: Service, neighbor: Service, ratio: float | None, gpus:
     return text(
         filled(said, waiting=waiting, neighbor=neighbor, gpus=counted(gpus, "GPU")), () if ratio is None else latency
     )
-
-
-def latency_text(p95: float, median: float) -> Text:
-    """` p95 2.40 s (median 1.20 s).`, in seconds."""
-    return text(f" p95 {duration(p95)} (median {duration(median)}).")
-
-
-def no_contention(pairs: int) -> Text:
-    """That no service waits, of so many pairs that share GPUs."""
-    return filled(PAIR_TEXTS["no_contention"], pairs=counted(pairs, "pair"))
-
-
-def other_cause(incident: Incident) -> Text:
-    """That a wait is not the suspected cause of the open incident of its service."""
-    return filled(PAIR_TEXTS["other_cause"], cause=in_sentence(cause_name(incident)))
 
 
 def no_shared_gpu(waiting: str | Service, neighbor: str | Service) -> str:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from foreshock_dashboard.model.incident import Learning
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.verdict.healthy import Coverage, Ended, Exceedance, HealthySince
 from foreshock_dashboard.model.verdict.reading import Reading, SloStatus
-from foreshock_dashboard.render.clause import Clause, Text, joined, listed, place, sentences, text, time
+from foreshock_dashboard.render.clause import Clause, Text, filled, joined, listed, place, sentences, text, time
 from foreshock_dashboard.render.incident_summary import BREACHES_SLO
-from foreshock_dashboard.render.units import counted, elapsed, estimate, minutes_of, plural
+from foreshock_dashboard.render.units import counted, elapsed, estimate, plural
 from foreshock_dashboard.render.verdict.reading_text import reading_text
 from foreshock_dashboard.render.words.services import SLO_COUNTS
 from foreshock_dashboard.render.words.status import DATA_STATES
@@ -21,31 +20,12 @@ HEALTHY_AFTER: Mapping[Ended, str] = {
     "breach": "the last SLO breach",
 }
 """What ended when the platform became healthy."""
-NO_EVALUATION = "Waiting for the first evaluation"
-READING_HISTORY = "Reading the history"
-NOTHING_SEEN = "No services and no GPUs yet"
-NO_SPANS = "No services: no spans received."
-MAY_HAVE_CHANGED = "The state may have changed."
-FIRST_STEPS = (
-    "Start foreshock-exporter on the GPU hosts and pass them as --targets (FORESHOCK_TARGETS). Let the services "
-    "send OTLP spans to this hub: gRPC on port 4317, HTTP on port 4318."
-)
-
-
-def source_error(error: str) -> str:
-    """That no data can be read."""
-    return f"Cannot read the source: {error}"
 
 
 def in_breach(services: Sequence[Service], tracked: int) -> Text:
     """`2 of 14 services are breaching their SLO: a, b`. tracked: services with an SLO and data."""
     verb = plural(len(services), "is breaching its", "are breaching their")
     return text(f"{len(services)} of {counted(tracked, 'service')} {verb} SLO: ", listed(services))
-
-
-def with_errors(services: Sequence[Service]) -> Text:
-    """Services whose error rate is elevated."""
-    return text(f"Elevated errors in {counted(len(services), 'service')}: ", listed(services))
 
 
 def within_slo(status: SloStatus) -> tuple[str, str]:
@@ -154,34 +134,13 @@ def coverage_text(seen: Coverage) -> Text:
     )
 
 
-def no_incidents(services: int, gpus: int) -> str:
-    """That there are no incidents, where no service has an SLO."""
-    return f"No incidents: {counted(services, 'service')} on {counted(gpus, 'GPU')}"
-
-
-def baseline_progress(learning: Learning) -> str:
-    """`Building baseline: 12 of 30 min`."""
-    return DATA_STATES["building"].format(progress=minutes_of(*learning))
-
-
-def not_detected(services: int, gpus: int) -> str:
-    """What is missing until the baseline is known, and of how much data is received."""
-    size = f"{counted(services, 'service')} on {counted(gpus, 'GPU')}"
-    return f"Incidents are not detected until then. Receiving data from {size}."
-
-
 def no_data(source: str, since: float | None) -> Text:
     """Why nothing is known; empty without a source. since: Unix seconds of its last data."""
     if not source:
         return ()
     if since is None:
-        return text(f"No data: nothing received from {source} yet")
-    return text(f"No data: no fresh samples from {source} since ", time(since))
-
-
-def evaluation_error(error: str, *, is_preview: bool) -> str:
-    """That the values are not those of now. is_preview: whether the hub has just started."""
-    return f"{'The last evaluation failed' if is_preview else 'Data is frozen'}: {error}"
+        return filled(DATA_STATES["no_samples"], kind=source)
+    return filled(DATA_STATES["no_fresh_samples"], kind=source, time=time(since))
 
 
 def not_fresh(noun: str, names: Sequence[str], count: int) -> Text:

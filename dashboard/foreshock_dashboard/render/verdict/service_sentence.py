@@ -10,7 +10,7 @@ from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Health, Stage
-from foreshock_dashboard.render.clause import Text, joined, text
+from foreshock_dashboard.render.clause import Text, filled_text, in_sentence, joined, text
 from foreshock_dashboard.render.incident_summary import BREACH_FORECAST, summary_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import (
     breach_bucket,
@@ -23,12 +23,14 @@ from foreshock_dashboard.render.units import (
 )
 from foreshock_dashboard.render.words.incidents import CONFIDENCE_LEVELS, RISKS
 from foreshock_dashboard.render.words.panels import HISTORY_BEING_READ
+from foreshock_dashboard.render.words.services import CONDITIONS
 from foreshock_dashboard.render.words.status import DATA_STATES
 
 
 class ServiceState(NamedTuple):
     """The current values of a service that its sentence states.
 
+    low_traffic: too few requests to judge its values.
     slo_usage: value over target, above 1 in breach. breach_seconds: until a likely SLO breach; 0 or less where none is
     expected, or it lasts. load, safe_load: of capacity, NaN where unknown.
     """
@@ -39,6 +41,7 @@ class ServiceState(NamedTuple):
     error_rate: float | None
     p95: float | None
     gpus: int
+    low_traffic: bool = False
     slo: ServiceSlo | None = None
     slo_usage: float = 0.0
     breach_seconds: float = 0.0
@@ -50,7 +53,7 @@ def service_sentence(snapshot: Snapshot, service: Service, state: ServiceState) 
     """The state of a service: within its SLO, at risk, in breach, or why that is unknown."""
     if state.health == "unknown":
         return text(service, ": no fresh data. Values are the last ones received.")
-    if not state.rate:
+    if not state.rate and not state.low_traffic:
         on_gpus = f"It runs on {counted(state.gpus, 'GPU')}." if state.gpus else "No GPU usage observed."
         return text(service, f" has no traffic. {on_gpus}")
     if state.slo is None:
@@ -59,6 +62,8 @@ def service_sentence(snapshot: Snapshot, service: Service, state: ServiceState) 
 
 
 def _slo_state(state: ServiceState) -> str:
+    if state.low_traffic:
+        return f"has {in_sentence(CONDITIONS['low_traffic'])}, not judged"
     if state.slo_usage > 1:
         return "breaches its SLO"
     if state.stage == "degraded":
@@ -68,7 +73,7 @@ def _slo_state(state: ServiceState) -> str:
 
 def _breach_forecast(state: ServiceState) -> str:
     """` SLO breach forecast: likely within 5 min.`; empty where none is expected, or it lasts already."""
-    if state.breach_seconds <= 0 or state.slo_usage > 1:
+    if state.breach_seconds <= 0 or state.slo_usage > 1 or state.low_traffic:
         return ""
     return f" {BREACH_FORECAST}: {breach_bucket(state.breach_seconds)}."
 
@@ -98,7 +103,7 @@ def _without_slo(snapshot: Snapshot) -> str:
     if snapshot.is_preview:
         return HISTORY_BEING_READ
     if not snapshot.learning.done:
-        return f"{DATA_STATES['learning'].format(progress=minutes_of(*snapshot.learning))} Set an SLO with --slo."
+        return f"{filled_text(DATA_STATES['learning'], progress=minutes_of(*snapshot.learning))} Set an SLO with --slo."
     return "No SLO configured and not enough data to learn one."
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from foreshock_dashboard.analysis.traces.clock_skew import ClockOffset, ClockSkew
 from foreshock_dashboard.analysis.traces.gpu_lanes import TraceLanes, Wait
 from foreshock_dashboard.analysis.traces.time_breakdown import TimePart
-from foreshock_dashboard.render.clause import in_words
+from foreshock_dashboard.render.clause import filled_text, in_words
 from foreshock_dashboard.render.units import counted, duration, percent
+from foreshock_dashboard.render.words.traces import ACTIVITIES, TRACE_TEXTS
 
 MIN_WAIT_RATIO = 0.01
 """Share of a trace's duration from which its GPU wait is worth a sentence."""
@@ -40,7 +41,8 @@ def wait_sentence(lanes: TraceLanes) -> str:
     if worst is None or worst.split.length <= 0:
         return ""
     if worst.split.resolution > MAX_RESOLUTION_RATIO * worst.split.length:
-        return f"GPU wait unknown: GPU samples are {duration(worst.split.resolution)} apart."
+        apart = f"GPU samples are {duration(worst.split.resolution)} apart"
+        return filled_text(TRACE_TEXTS["wait_unknown"], reason=apart)
     split, total = worst.split, _total(worst, lanes)
     if split.waited <= MIN_WAIT_RATIO * total:
         return _no_wait(worst, total, lanes) if worst.quality == "measured" else ""
@@ -73,7 +75,7 @@ def _longest_part(parts: Sequence[TimePart]) -> str:
     if other is None or failed_seconds >= other.seconds:
         what, seconds = _failed_calls(failed), failed_seconds
     else:
-        what = f"{'queue time' if other.activity == 'queue' else 'self time'} in {in_words(other.service)}"
+        what = filled_text(TRACE_TEXTS["in_service"], activity=ACTIVITIES[other.activity], service=other.service)
         seconds = other.seconds
     share = seconds / total if total > 0 else 0.0
     lead = "Mostly" if share >= MAJORITY_RATIO else "Longest part:"
@@ -81,10 +83,10 @@ def _longest_part(parts: Sequence[TimePart]) -> str:
 
 
 def _failed_calls(parts: Sequence[TimePart]) -> str:
-    failure = "timeouts" if any(part.timed_out for part in parts) else "failed calls"
+    failure = "timeouts" if any(part.timed_out for part in parts) else ACTIVITIES["failed_calls"]
     retries = " and retries" if any(part.retried for part in parts) else ""
     others = f" and {counted(len(parts) - 1, 'other service')}" if len(parts) > 1 else ""
-    return f"{failure}{retries} in {in_words(parts[0].service)}{others}"
+    return filled_text(TRACE_TEXTS["in_service"], activity=failure + retries, service=parts[0].service) + others
 
 
 def clock_note(skew: ClockSkew) -> str:

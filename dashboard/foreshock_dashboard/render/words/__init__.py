@@ -1,8 +1,8 @@
-"""Labels of enumerations, hints, and empty states for pages, API, CLI, and reports. Sentences are not here.
+"""Words of pages, API, CLI, and reports: labels, hints, states, and sentences, with `{names}` for values.
 
 `web/assets/words.js` is generated from it (`make golden`). Layout is not vocabulary: headings, legends, and hints
 that one page alone has are written beside it. A text belongs here as soon as it is a sentence, names a state or what
 is missing, or is shown in two places (`tests/test_words.py`).
 
-Imports: `analysis.traces`, `model`, `response`.
+Imports: `model`, `response`.
 """

@@ -8,13 +8,13 @@ from foreshock_dashboard.model.action import ActionKind, LimitKind, ReasonKind
 
 # Templates name fields of an `Action` or a `Reason`. `[a|b]` stands for the first alternative without an unknown field.
 ACTIONS: Mapping[ActionKind, str] = {
-    "add_replicas": "[Scale {service} from {current:.0f} ({ready:.0f} ready) to {total:.0f} replicas"
-    "|Scale {service} from {current:.0f} to {total:.0f} replicas|Add replicas of {service}]"
-    "[ (raise HPA maximum from {exceeded:.0f} to {total:.0f})| in GPU pool {target}][ before {at:minute}]",
+    "add_replicas": "[Scale {service} from {current} ({ready} ready) to {total} replicas"
+    "|Scale {service} from {current} to {total} replicas|Add replicas of {service}]"
+    "[ (raise HPA maximum from {exceeded} to {total})| in GPU pool {target}][ before {at}]",
     "balance_load": "Balance load on {service} by outstanding requests",
     "cancel_abandoned": "Cancel abandoned requests at {service}",
-    "cap_gpu_share": "Cap {service}[ at {amount:percent} of GPU time] on {gpus} (restarts its pods)",
-    "cap_retries": "Cap retries from {service} to {callee}[ at {amount:percent} of calls]",
+    "cap_gpu_share": "Cap {service}[ at {amount} of GPU time] on {gpus} (restarts its pods)",
+    "cap_retries": "Cap retries from {service} to {callee}[ at {amount} of calls]",
     "check_first": "Check {candidates} first",
     "dedicate_pool": "Give tier {target} a dedicated GPU pool",
     "dedicate_replicas": "Give [{requests} from {service}|{service}] dedicated replicas of {callee}",
@@ -26,50 +26,49 @@ ACTIONS: Mapping[ActionKind, str] = {
     "inspect_gpus": "Check {gpus} for errors, throttling, and power",
     "inspect_links": "Check the network between {service} and {callee}[, host {target} first]",
     "inspect_replicas": "Check why {service} replicas are not ready",
-    "limit_batch": "[Limit {service} to {amount:.0f} concurrent requests per replica (now {current:.0f}; "
+    "limit_batch": "[Limit {service} to {amount} concurrent requests per replica (now {current}; "
     "restarts pods)|Limit the concurrent requests of {service} (restarts its pods)]",
-    "limit_calls": "Rate-limit [{requests} from|calls from] {service} to {callee}[ to {amount:rate}]",
+    "limit_calls": "Rate-limit [{requests} from|calls from] {service} to {callee}[ to {amount}]",
     "limit_length": "Limit the {requests} length of requests from {service}",
-    "limit_rate": "Rate-limit {service}[ to {amount:rate} (now {current:rate})]",
+    "limit_rate": "Rate-limit {service}[ to {amount} (now {current})]",
     "move_off_gpus": "Move {service} off {gpus}",
-    "pause": "Scale {service} [from {current:.0f} ]to 0 replicas (terminates its pods)",
-    "raise_quota": "Raise the quota of GPU pool {target} for [{amount:replicas}|replicas] of {service}",
-    "raise_replica_limit": "Raise the HPA maximum of {service}[ (now {current:.0f} replicas)]",
+    "pause": "Scale {service} [from {current} ]to 0 replicas (terminates its pods)",
+    "raise_quota": "Raise the quota of GPU pool {target} for [{amount}|replicas] of {service}",
+    "raise_replica_limit": "Raise the HPA maximum of {service}[ (now {current} replicas)]",
     "restart": "Restart {service}",
     "restore_timeout": "Restore the previous timeout of {service} for {callee}",
     "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
-    "set_retry_budget": "Limit retries from {service} to {callee}[ to {amount:percent} of {service} requests]",
-    "shed_load": "[Shed {amount:percent} of requests to {service} with HTTP 503|Shed load at {service}]"
-    "[, then roll back when new replicas are ready ({until_seconds:due})"
-    "|, then roll back when p95 is below {slo:duration}"
+    "set_retry_budget": "Limit retries from {service} to {callee}[ to {amount} of {service} requests]",
+    "shed_load": "[Shed {amount} of requests to {service} with HTTP 503|Shed load at {service}]"
+    "[, then roll back when new replicas are ready ({until})"
+    "|, then roll back when p95 is below {slo}"
     "|, then roll back when {queue} is empty"
-    "|, then roll back when the remaining load is below {rollback_load:percent}]",
+    "|, then roll back when the remaining load is below {rollback_load}]",
 }
 """The action alone."""
 SUSPICIONS: Mapping[ReasonKind, str] = {
-    "called_in": "called in {value:percent} of requests of {service}",
-    "calls_failed": "failed calls to {service} [{baseline:percent} → {now:percent}|+{value:points}]"
-    "[ since {since:clock}]",
-    "calls_grew": "calls to {service} {value:multiple}x baseline",
+    "called_in": "called in {value} of requests of {service}",
+    "calls_failed": "failed calls to {service} [{baseline} → {now}|+{value}][ since {since}]",
+    "calls_grew": "calls to {service} {value}x baseline",
     "cause": "{name}[ of {service}]",
-    "changed": "changed[ to {name}] at {since:clock}",
-    "failures_grew": "error rate [{baseline:percent} → {now:percent}|+{value:points}][ since {since:clock}]",
-    "metric": "{name} {before} → {after}[ since {since:clock}]",
+    "changed": "changed[ to {name}] at {since}",
+    "failures_grew": "error rate [{baseline} → {now}|+{value}][ since {since}]",
+    "metric": "{name} {before} → {after}[ since {since}]",
     "no_anomaly": "no local anomaly",
-    "requests_grew": "request rate {value:multiple}x baseline",
-    "slower": "[{name} {before} → {after}|latency {value:multiple}x baseline][ since {since:clock}]",
+    "requests_grew": "request rate {value}x baseline",
+    "slower": "[{name} {before} → {after}|latency {value}x baseline][ since {since}]",
 }
 """Why a service is suspected."""
 REASONS: Mapping[ReasonKind, str] = {
-    "abandoned_calls": "{service} abandons calls that are answered at baseline latency{value:attempts}",
-    "gpu_share": "{service} gets {value:percent} of GPU time (baseline {baseline:percent})",
-    "idle_gpus": "Requests wait while {gpus} are {value:percent} idle",
-    "lost_capacity": "{value:percent} of the capacity of {service} is lost",
-    "more_tokens": "Incoming tokens are {value:multiple}x baseline, retries included",
-    "recurring_load": "In earlier weeks or days, load at that time was {value:multiple}x the load two hours before",
-    "short_outage": "Retries would make [an outage of {value:duration}|any outage] permanent",
+    "abandoned_calls": "{service} abandons calls that are answered at baseline latency{value}",
+    "gpu_share": "{service} gets {value} of GPU time (baseline {baseline})",
+    "idle_gpus": "Requests wait while {gpus} are {value} idle",
+    "lost_capacity": "{value} of the capacity of {service} is lost",
+    "more_tokens": "Incoming tokens are {value}x baseline, retries included",
+    "recurring_load": "In earlier weeks or days, load at that time was {value}x the load two hours before",
+    "short_outage": "Retries would make [an outage of {value}|any outage] permanent",
     "unexplained": "No external cause found",
-    "xid": "XID {value:.0f}: NVIDIA recommends to {name}",
+    "xid": "XID {value}: NVIDIA recommends to {name}",
 }
 """Why an action is recommended."""
 LIMITS: Mapping[LimitKind, str] = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from foreshock_dashboard.model.capacity.load import LoadKind
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurnKind
+from foreshock_dashboard.model.types import SafeLimitBasis
 
 LOAD_KINDS: Mapping[LoadKind, str] = {
     LoadKind.REQUESTS: "requests/s",
@@ -21,6 +22,8 @@ SAFE_LIMITS: Mapping[LoadKind, str] = {
     LoadKind.GPU_QUOTA: "GPU quota",
 }
 """What a shortage exceeds, of the kinds that have a limit. That of a load of seconds (`safe_limits`) may be higher."""
+SAFE_LIMIT_NOTES: Mapping[SafeLimitBasis, str] = {"capacity": "", "bursts": "bursty load", "peak": "own peak"}
+"""Why the safe limit of a service is above that of others, by what it rests on."""
 LOAD_UNITS: Mapping[LoadKind, str] = {
     LoadKind.REQUESTS: "req/s",
     LoadKind.TOKENS: "tokens/s",
@@ -82,13 +85,18 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "may_be": "may be",
     "recent": "exceeded in the last 7 days",
     "unknown": "unknown",
-    "past": "No forecast for past times. Choose a time range that ends now.",
-    "no_forecast": "No forecast of this service.",
-    "replay": "A replay has no forecast: a forecast needs at least 24 h of live history.",
+    "past": "No capacity forecast for past times. Choose a time range that ends now.",
+    "no_forecast": "No capacity forecast of this service.",
+    "replay": "A replay has no capacity forecast: it needs at least 24 h of live history.",
     "no_slow_burns": "No resource fills up or runs out within 7 days.",
     "no_limit": "no hourly safe limit known",
     "not_listed": "Not listed: {services} without a model server or learned limit ({names}).",
     "at_limit": "at the limit",
+    "overloaded": "overloaded",
+    "safe_limit": (
+        "highest mean load of two minutes at which bursts still fit; "
+        "higher for a bursty load, and for a service that has carried more"
+    ),
     "peak": "peak",
     "point_at_hour": "Point at an hour, or use the arrow keys, for its values. Select a strip for its chart.",
     "tap_hour": "Tap an hour for its values and chart.",

@@ -33,7 +33,7 @@ GPU_TEXTS: Mapping[str, str] = {
     "bound": "30 s average over the shared GPUs, an upper bound.",
     "limits": "Time lost is an upper bound, not measured by service. Resources and GPU wait overlap: do not add them.",
     "batch": "Waits of services without requests raise no alerts.",
-    "shared_tiers": "{gpus} shared by multiple {groups}.",
+    "shared_tiers": "{gpus} shared by several {groups}.",
     "cut": "{rows} x {columns} shown. The CSV has all pairs.",
     "missing": "Missing metrics: {names}.",
     "upper_bound": "GPU wait: share of time, upper bound.",
@@ -50,6 +50,7 @@ PAIR_TEXTS: Mapping[str, str] = {
     "unknown": "No data on GPU wait of {waiting} on {neighbor} ({gpus} shared).",
     "no_contention": "No GPU contention: {pairs} of services share GPUs without waiting.",
     "other_cause": "GPU wait is not the suspected cause of the open incident ({cause}).",
+    "latency": " p95 {p95} (median {median}).",
     "no_gpu": "{waiting} and {neighbor} share no GPU.",
 }
 """The state of a service that waits on another one on the same GPU."""

@@ -76,12 +76,11 @@ REPORT_TEXTS: Mapping[str, str] = {
     "no_page": "No page was sent.",
     "suspected": "{cause} ({confidence}).",
     "suspected_then": "Suspected cause when the page was sent: {cause}.",
-    "within_slo": "{service} is within its SLO again",
     "no_evidence": "No evidence recorded.",
     "past_values": "Values at {time}, when they last supported the cause.",
     "no_impact": "Impact unknown: no entry service observed.",
-    "impact": "Over {minutes:.0f} min. Failed: above the baseline error rate. Slowed (estimate): {slowed}.",
-    "saved": "Action within {minutes:.0f} min of the page would have saved up to {requests:,.0f} requests.",
+    "impact": "Over {minutes} min. Failed: above the baseline error rate. Slowed (estimate): {slowed}.",
+    "saved": "Action within {minutes} min of the page would have saved up to {requests} requests.",
 }
 """Sentences of a postmortem. `{names}` in braces stand for values."""
 BREACH_BUCKETS: Mapping[int, str] = {
@@ -94,6 +93,6 @@ BREACH_BUCKETS: Mapping[int, str] = {
 BREACH_TEXTS: Mapping[Literal["now", "beyond", "none"], str] = {
     "now": "in breach",
     "beyond": "> 30 min",
-    "none": "none expected",
+    "none": "unlikely within 10 min",
 }
 """The same of a breach that lasts, beyond the horizon, and where a breach is unlikely."""

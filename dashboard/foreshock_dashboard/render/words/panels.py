@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from foreshock_dashboard.render.words.incidents import CAUSES, UNCERTAIN
 from foreshock_dashboard.render.words.services import CONDITIONS
+from foreshock_dashboard.render.words.status import DATA_STATES
 
 Verdict = Literal["healthy", "warning", "unknown", "learning", "empty", "error"]
 VERDICTS: Mapping[Verdict, str] = {
@@ -18,6 +19,17 @@ VERDICTS: Mapping[Verdict, str] = {
     "error": "Error",
 }
 """Verdicts of the Now page without an incident."""
+PLATFORM_TEXTS: Mapping[str, str] = {
+    "nothing_seen": "No services and no GPUs yet",
+    "first_steps": (
+        "Start foreshock-exporter on the GPU hosts and pass them as --targets (FORESHOCK_TARGETS). Let the services "
+        "send OTLP spans to this hub: gRPC on port 4317, HTTP on port 4318."
+    ),
+    "may_have_changed": "The state may have changed.",
+    "errors": "Elevated errors in {services}: {names}",
+    "no_incidents": "No incidents: {services} on {gpus}",
+}
+"""States of a platform without an incident."""
 EMPTY: Mapping[str, str] = {
     "services": (
         "No services: the hub received no spans and sees no GPU process. Send spans or run foreshock-exporter."
@@ -37,13 +49,12 @@ EMPTY: Mapping[str, str] = {
     "dependencies": "No calls to other services observed.",
     "replicas": "No recent data for the replicas of this service.",
     "incidents": "No incidents in the last hour.",
-    "incidents_learning": "Incidents are not detected while the baseline is being built.",
+    "incidents_learning": "Incidents are not detected until the baseline is built.",
     "incidents_unknown": "Incidents are not detected without fresh data.",
     "timeline": "No anomalies in this time range.",
     "signals": "No anomalous signals.",
     "breaches": "No SLO breach forecast in the next 30 min.",
     "first_evaluation": "Waiting for the first evaluation.",
-    "learning": "Building baseline: incidents are detected once it is ready.",
     "other_incidents": "No affected services. Open:",
     "unknown_incident": (
         "No incident {id} at the selected time. It may have resolved more than an hour before. Choose another time."
@@ -152,7 +163,7 @@ MPS_TEXTS: Mapping[str, str] = {
     "pin": "Pin the service to the CPUs of that node (Kubernetes: Topology Manager policy single-numa-node).",
 }
 """States after `MPS: `, with their remedies, and that of a service with CPUs far from its GPU."""
-HISTORY_BEING_READ = "The history is still being read. Incidents are unknown until then."
+HISTORY_BEING_READ = DATA_STATES["preview"]
 """While a hub, after its start, shows the newest values of a Prometheus."""
 TIMELINE_TEXTS: Mapping[str, str] = {
     "assigned": "Assigned to",

@@ -59,5 +59,6 @@ SERVICE_HINTS: Mapping[str, str] = {
     "load": "offered load of its model servers over their capacity",
     "gpu_wait": "share of time that it waits on other services, mean of its shared GPUs, upper bound",
     "retries": "attempts per call beyond the first",
+    "not_judged": "dotted: low traffic, not judged",
 }
 """What a value of a service is, by metric."""

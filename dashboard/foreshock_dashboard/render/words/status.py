@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_BUILDING = "Building baseline: {progress}"
+_BUILDING, _READING = "Building baseline: {progress}", "Reading the history"
+_UNTIL_THEN = "Incidents are not detected until then."
 DATA_STATES: Mapping[str, str] = {
     "stale": "Stale: last update {time}: {error}.",
     "no_samples": "No data: no samples from any {kind} yet.",
     "no_fresh": "No data: no fresh samples from any {kind}.",
     "no_fresh_samples": "No data: no fresh samples from any {kind} since {time}.",
-    "lag": "the newest data is {seconds:.0f} s old",
-    "lagging": "Lagging: the newest data is {seconds:.0f} s old.",
+    "lag": "the newest data is {seconds} s old",
+    "lagging": "Lagging: the newest data is {seconds} s old.",
     "building": _BUILDING,
-    "learning": f"{_BUILDING}. Alerting is off until then.",
+    "learning": f"{_BUILDING}. {_UNTIL_THEN}",
+    "reading": _READING,
+    "preview": f"{_READING}. {_UNTIL_THEN}",
+    "receiving": f"{_UNTIL_THEN} Receiving data from {{services}} on {{gpus}}.",
     "no_loss": "No data loss: {reporting}.",
     "no_loss_then": "No data loss at {time}: {reporting}.",
     "reporting": "{gpus} and {services} ({serving} with requests) reporting",
@@ -21,11 +25,11 @@ DATA_STATES: Mapping[str, str] = {
 """Whether the data is fresh and complete. `{names}` in braces stand for values."""
 PROBLEMS: Mapping[str, str] = {
     "targets": "{count} of {targets} down or stale: {names}",
-    "gpus": "{count:,} of {gpus} without fresh data",
+    "gpus": "{count} of {gpus} without fresh data",
     "services": "{count} of {services} without fresh data: {names}",
     "store": "store failing: {error}",
     "refused": "{spans} refused",
-    "dropped_samples": "{samples} dropped (limit {limit:,.0f} series). {remedy}",
+    "dropped_samples": "{samples} dropped (limit {limit} series). {remedy}",
     "fewer_series": "Scrape fewer series",
     "more_memory": "Raise --memory-limit, or scrape fewer series",
     "dropped_spans": "{spans} dropped: invalid times",
@@ -51,7 +55,7 @@ JOIN_REMEDIES: Mapping[str, str] = {
 TRACE_AGES: Mapping[str, str] = {
     "unknown": "unknown",
     "remote": "not measured with {kind}",
-    "none": "none in {minutes:.0f} min",
+    "none": "none in {minutes} min",
 }
 """Instead of the age of the newest trace."""
 STATUS_TEXTS: Mapping[str, str] = {

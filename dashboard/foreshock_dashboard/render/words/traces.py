@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from foreshock_dashboard.analysis.traces.time_breakdown import Activity
+from foreshock_dashboard.model.types import Activity
 
 ACTIVITIES: Mapping[Activity, str] = {
-    "work": "self time in",
-    "queue": "queue time in",
-    "failed_calls": "failed calls in",
+    "work": "self time",
+    "queue": "queue time",
+    "failed_calls": "failed calls",
 }
-"""What a part of a trace's duration is, before the service."""
+"""What a part of a trace's duration is."""
 TRACE_TEXTS: Mapping[str, str] = {
+    "in_service": "{activity} in {service}",
     "not_read": "GPU wait is known {seconds} s after the end of a trace.",
     "wait_unknown": "GPU wait unknown: {reason}.",
     "not_final": "GPU wait is not final: the last GPU samples are still arriving.",

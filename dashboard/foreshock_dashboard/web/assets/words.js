@@ -116,13 +116,12 @@ export const EMPTY = /** @type {const} */ ({
   dependencies: "No calls to other services observed.",
   replicas: "No recent data for the replicas of this service.",
   incidents: "No incidents in the last hour.",
-  incidents_learning: "Incidents are not detected while the baseline is being built.",
+  incidents_learning: "Incidents are not detected until the baseline is built.",
   incidents_unknown: "Incidents are not detected without fresh data.",
   timeline: "No anomalies in this time range.",
   signals: "No anomalous signals.",
   breaches: "No SLO breach forecast in the next 30 min.",
   first_evaluation: "Waiting for the first evaluation.",
-  learning: "Building baseline: incidents are detected once it is ready.",
   other_incidents: "No affected services. Open:",
   unknown_incident:
     "No incident {id} at the selected time. It may have resolved more than an hour before. Choose another time.",
@@ -304,7 +303,7 @@ export const BREACH_BUCKETS = /** @type {const} */ ({
 export const BREACH_TEXTS = /** @type {const} */ ({
   now: "in breach",
   beyond: "> 30 min",
-  none: "none expected",
+  none: "unlikely within 10 min",
 });
 
 export const SLO_COUNTS = /** @type {const} */ ({
@@ -345,6 +344,12 @@ export const LOAD_KINDS = /** @type {const} */ ({
   gpu_quota: "GPUs used from the quota",
 });
 
+export const SAFE_LIMIT_NOTES = /** @type {const} */ ({
+  capacity: "",
+  bursts: "bursty load",
+  peak: "own peak",
+});
+
 export const CAPACITY_TEXTS = /** @type {const} */ ({
   today: "today",
   tomorrow: "tomorrow",
@@ -358,13 +363,16 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   may_be: "may be",
   recent: "exceeded in the last 7 days",
   unknown: "unknown",
-  past: "No forecast for past times. Choose a time range that ends now.",
-  no_forecast: "No forecast of this service.",
-  replay: "A replay has no forecast: a forecast needs at least 24 h of live history.",
+  past: "No capacity forecast for past times. Choose a time range that ends now.",
+  no_forecast: "No capacity forecast of this service.",
+  replay: "A replay has no capacity forecast: it needs at least 24 h of live history.",
   no_slow_burns: "No resource fills up or runs out within 7 days.",
   no_limit: "no hourly safe limit known",
   not_listed: "Not listed: {services} without a model server or learned limit ({names}).",
   at_limit: "at the limit",
+  overloaded: "overloaded",
+  safe_limit:
+    "highest mean load of two minutes at which bursts still fit; higher for a bursty load, and for a service that has carried more",
   peak: "peak",
   point_at_hour: "Point at an hour, or use the arrow keys, for its values. Select a strip for its chart.",
   tap_hour: "Tap an hour for its values and chart.",
@@ -425,9 +433,9 @@ export const ABSENT = /** @type {const} */ ({
 });
 
 export const ACTIVITIES = /** @type {const} */ ({
-  work: "self time in",
-  queue: "queue time in",
-  failed_calls: "failed calls in",
+  work: "self time",
+  queue: "queue time",
+  failed_calls: "failed calls",
 });
 
 export const AUDIT_ACTIONS = /** @type {const} */ ({
@@ -513,7 +521,7 @@ export const GPU_TEXTS = /** @type {const} */ ({
   bound: "30 s average over the shared GPUs, an upper bound.",
   limits: "Time lost is an upper bound, not measured by service. Resources and GPU wait overlap: do not add them.",
   batch: "Waits of services without requests raise no alerts.",
-  shared_tiers: "{gpus} shared by multiple {groups}.",
+  shared_tiers: "{gpus} shared by several {groups}.",
   cut: "{rows} x {columns} shown. The CSV has all pairs.",
   missing: "Missing metrics: {names}.",
   upper_bound: "GPU wait: share of time, upper bound.",
@@ -557,6 +565,7 @@ export const SERVICE_HINTS = /** @type {const} */ ({
   load: "offered load of its model servers over their capacity",
   gpu_wait: "share of time that it waits on other services, mean of its shared GPUs, upper bound",
   retries: "attempts per call beyond the first",
+  not_judged: "dotted: low traffic, not judged",
 });
 
 export const SHELL_TEXTS = /** @type {const} */ ({
@@ -602,6 +611,7 @@ export const TARGET_STATES = /** @type {const} */ ({
 });
 
 export const TRACE_TEXTS = /** @type {const} */ ({
+  in_service: "{activity} in {service}",
   not_read: "GPU wait is known {seconds} s after the end of a trace.",
   wait_unknown: "GPU wait unknown: {reason}.",
   not_final: "GPU wait is not final: the last GPU samples are still arriving.",

@@ -23,9 +23,14 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_text, change_tooltip
-from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text
+from foreshock_dashboard.render.clause import filled_text, in_sentence, in_words, joined, joined_text
 from foreshock_dashboard.render.command import action_command
-from foreshock_dashboard.render.incident_summary import cause_name, incident_sentence, later_clauses
+from foreshock_dashboard.render.incident_summary import (
+    WITHIN_SLO_AGAIN,
+    cause_name,
+    incident_sentence,
+    later_clauses,
+)
 from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, xid_note
 from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
 from foreshock_dashboard.render.units import clock, duration, elapsed, utc_timestamp
@@ -90,7 +95,7 @@ def report(
         "## Evidence",
         _evidence(incident),
         *(f"![{name.replace('-', ' ')}]({name}.svg)" for name in plots),
-        f"_{REPORT_TEXTS['simulated' if world.simulated else 'about'].format(quality=incident.quality)}_",
+        f"_{filled_text(REPORT_TEXTS['simulated' if world.simulated else 'about'], quality=incident.quality)}_",
     ]
     return Report("\n\n".join(part for part in parts if part) + "\n", plots)
 
@@ -231,7 +236,7 @@ def _timeline(
         if item.within is None:
             events.append((item.last_data, f"{service} still breaches its SLO: no later data"))
         else:
-            events.append((item.within, REPORT_TEXTS["within_slo"].format(service=service)))
+            events.append((item.within, f"{service} {WITHIN_SLO_AGAIN}"))
     if incident.recovering_since is not None:
         events.append((incident.recovering_since, "symptoms ended"))
     if incident.resolved is not None:
@@ -249,16 +254,11 @@ def _name(figure: Evidence) -> str:
 
 
 def _root_cause(incident: Incident, at_page: Incident | None) -> str:
-    parts = [
-        _text(
-            REPORT_TEXTS["suspected"].format(
-                cause=_cause(incident), confidence=CONFIDENCE_LEVELS[incident.confidence_level]
-            )
-        )
-    ]
+    confidence = CONFIDENCE_LEVELS[incident.confidence_level]
+    parts = [_text(filled_text(REPORT_TEXTS["suspected"], cause=_cause(incident), confidence=confidence))]
     if at_page is not None and at_page.stated_suspect != incident.stated_suspect:
         then = _cause(at_page) if at_page.is_cause_stated else "unknown"
-        parts.append(_text(REPORT_TEXTS["suspected_then"].format(cause=then)))
+        parts.append(_text(filled_text(REPORT_TEXTS["suspected_then"], cause=then)))
     if incident.later is not None:
         parts.append(_text(f"{joined_text(later_clauses(incident))}."))
     if incident.candidates:
@@ -288,7 +288,7 @@ def _evidence(incident: Incident) -> str:
     if not rows:
         return REPORT_TEXTS["no_evidence"]
     at = incident.evidence_at
-    when = "" if at is None else "\n\n" + REPORT_TEXTS["past_values"].format(time=clock(at))
+    when = "" if at is None else "\n\n" + filled_text(REPORT_TEXTS["past_values"], time=clock(at))
     return _table(("Signal", "Value", "Baseline", "Since"), rows) + when
 
 
@@ -303,11 +303,11 @@ def _impact(impacts: Sequence[RequestImpact], seconds: float, paged: bool) -> st
         f"{duration(impact.slo_seconds)} at {in_words(impact.service)}" for impact in impacts if impact.slo_seconds > 0
     )
     slowed = f"slower than the SLO ({limits})" if limits else "without an SLO, so unknown"
-    notes = _text(REPORT_TEXTS["impact"].format(minutes=seconds / 60, slowed=slowed))
+    notes = _text(filled_text(REPORT_TEXTS["impact"], minutes=round(seconds / 60), slowed=slowed))
     if not paged:
         return f"{table}\n\n{notes} {REPORT_TEXTS['no_page']}"
     saved = sum(impact.failed_after + impact.slowed_after for impact in impacts)
-    said = REPORT_TEXTS["saved"].format(minutes=REACTION_SECONDS / 60, requests=saved)
+    said = filled_text(REPORT_TEXTS["saved"], minutes=round(REACTION_SECONDS / 60), requests=f"{saved:,.0f}")
     return f"{table}\n\n{notes}\n\n**{said}**"
 
 

@@ -15,6 +15,7 @@ from foreshock_dashboard.model.query import Matcher, MetricSource, Query, Source
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import Tenant, World
+from foreshock_dashboard.render.clause import filled_text
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.verdict.gpu_sentence import far_cpus_sentence
 from foreshock_dashboard.render.words.panels import MPS_TEXTS
@@ -98,7 +99,7 @@ def _read_mps(source: MetricSource, world: World) -> dict[str, Mps]:
         unnamed = (total or 0) - sum(row.clients for row in services)
         texts = [
             f"MPS: {MPS_TEXTS[text]}",
-            MPS_TEXTS["unnamed"].format(clients=counted(unnamed, "client")) if unnamed > 0 else "",
+            filled_text(MPS_TEXTS["unnamed"], clients=counted(unnamed, "client")) if unnamed > 0 else "",
             MPS_TEXTS["time_unknown"] if uuid in unknown else "",
         ]
         server_count = round(servers[uuid]) if uuid in servers else None

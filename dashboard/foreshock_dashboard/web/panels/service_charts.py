@@ -16,7 +16,7 @@ from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity, ModelServers
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_tooltip
-from foreshock_dashboard.render.clause import in_words
+from foreshock_dashboard.render.clause import filled_text, in_words
 from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.render.units import duration, slo_name
 from foreshock_dashboard.render.words.panels import EMPTY
@@ -75,7 +75,7 @@ def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequ
     """Share of time that it waits for each neighbor, and that it is busy; means over its GPUs."""
     on = [i for i, tenant in enumerate(world.tenants) if tenant.service == service]
     if not on:
-        return blank(EMPTY["service_gpus"].format(service=in_words(service)), look)
+        return blank(filled_text(EMPTY["service_gpus"], service=in_words(service)), look)
     by: dict[Service, list[int]] = {}
     for i, pair in enumerate(world.gpu_wait_pairs):
         if pair.affected == service:
@@ -97,7 +97,7 @@ def model_server_chart(
     def draw(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
         servers = world.model_servers
         if servers is None or service not in servers.services:
-            return blank(EMPTY["model_servers"].format(service=in_words(service)), look)
+            return blank(filled_text(EMPTY["model_servers"], service=in_words(service)), look)
         series = lines_of(servers, servers.services.index(service))
         return lines(world.times, series, look, unit=unit, span=span, top=top, marks=marks)
 
@@ -134,7 +134,7 @@ def replicas(world: World, service: Service, look: Look, span: Span, marks: Sequ
     """
     capacity = world.capacity
     if capacity is None or service not in capacity.services:
-        return blank(EMPTY["service_replicas"].format(service=in_words(service)), look)
+        return blank(filled_text(EMPTY["service_replicas"], service=in_words(service)), look)
     row = capacity.services.index(service)
     series = [
         Line("ready", _counts(world, capacity.ready[row]), "data", fill=True),
@@ -193,4 +193,4 @@ def _sum(rows: Floats) -> Floats:
 
 
 def _no_requests(service: Service) -> str:
-    return EMPTY["service_traffic"].format(service=in_words(service))
+    return filled_text(EMPTY["service_traffic"], service=in_words(service))

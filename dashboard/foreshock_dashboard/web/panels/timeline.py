@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import count
 from types import MappingProxyType
@@ -36,6 +36,8 @@ MIN_FORECAST_SECONDS, FORECAST_SECONDS = 300.0, 600.0
 """Bounds of the time beyond now for which a forecast is drawn."""
 RELATED_BEFORE_SECONDS = 120.0
 """Time before the first anomaly from which an interval belongs to the incident."""
+ONSET_UNCERTAINTY_SECONDS = 60.0
+"""Time between two first anomalies within which their order is unknown: rates are those of the minute before."""
 MAX_GAP_SECONDS = 600.0
 """Time without an anomaly after which an interval counts as another one."""
 
@@ -204,13 +206,39 @@ def affected_order(
 ) -> tuple[str, ...]:
     """The affected services in the order of their first anomaly, which does not depend on the shown time range.
 
-    history: from `start` on, Unix seconds; used where the order needs no earlier start.
+    Of services whose order is unknown, a dependency is before its callers. history: from `start` on, Unix seconds; used
+    where the order needs no earlier start.
     """
     since = min(world.time - HEALTHY_SECONDS, math.inf if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS)
     if abs(since - start) >= world.step:
         history, start = histories.get(snapshot, world, chosen.onset, since, chosen.slos), since
     lanes = timeline(world, start, history, chosen, len(world.services)).lanes
-    return tuple(lane.service for lane in lanes if lane.part == "affected")
+    onsets = {lane.service: lane.first for lane in lanes if lane.part == "affected"}
+    return causes_first(onsets, {(str(edge.client), str(edge.server)) for edge in world.edges})
+
+
+def causes_first(onsets: Mapping[str, float], calls: Set[tuple[str, str]]) -> tuple[str, ...]:
+    """Services in the order of `onsets`, Unix seconds; a dependency with an onset as early, or hardly later, is first.
+
+    calls: of client and server.
+    """
+    known = [(onsets[server], client, server) for client, server in calls if {client, server} <= onsets.keys()]
+    callees: dict[str, list[str]] = {}
+    for onset, client, server in sorted(known):
+        if onset <= onsets[client] + ONSET_UNCERTAINTY_SECONDS:
+            callees.setdefault(client, []).append(server)
+    ordered: dict[str, None] = {}
+    seen: set[str] = set()
+    for service in onsets:
+        path = [service]
+        while path:
+            seen.add(path[-1])
+            following = next((callee for callee in callees.get(path[-1], ()) if callee not in seen), None)
+            if following is None:
+                ordered[path.pop()] = None
+            else:
+                path.append(following)
+    return tuple(ordered)
 
 
 def timeline(

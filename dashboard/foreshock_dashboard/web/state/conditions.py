@@ -17,12 +17,12 @@ from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import ConditionKind, Health, Stage
+from foreshock_dashboard.model.types import Bools, ConditionKind, Floats, Health, Stage
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import in_sentence
+from foreshock_dashboard.render.clause import filled_text, in_sentence
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.words.services import CONDITION_NOTES, CONDITIONS
-from foreshock_dashboard.web.state.freshness import fresh_services
+from foreshock_dashboard.web.state.freshness import fresh_services, serving_services
 from foreshock_dashboard.web.state.numbers import Row, last_median, newest, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
@@ -162,9 +162,9 @@ class Condition(NamedTuple):
         """
         word = CONDITIONS[self.kind]
         if self.seconds > 0:
-            return f"{word}; {CONDITION_NOTES['baseline'].format(minutes=math.ceil(self.seconds / 60))}"
+            return f"{word}; {filled_text(CONDITION_NOTES['baseline'], minutes=math.ceil(self.seconds / 60))}"
         if self.gpus:
-            return f"{word}; {CONDITION_NOTES['gpus'].format(gpus=counted(self.gpus, 'GPU'))}"
+            return f"{word}; {filled_text(CONDITION_NOTES['gpus'], gpus=counted(self.gpus, 'GPU'))}"
         return f"{word}, {in_sentence(CONDITIONS['no_data'])}" if self.stale else word
 
 
@@ -224,9 +224,15 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
 
 def too_few_requests(world: World) -> set[Service]:
     """The services with too few requests to judge p95 and error rate."""
-    window = max(SLO_WINDOW_SECONDS, world.step)
-    rates = zip(world.services, last_median(world.red.rate), strict=True)
-    return {service for service, rate in rates if rate is not None and rate * window < MIN_REQUESTS}
+    rates = np.array([math.nan if rate is None else rate for rate in last_median(world.red.rate)])
+    few = np.isfinite(rates) & ~enough_requests(world, rates)
+    return {world.services[row] for row in np.flatnonzero(few).tolist()}
+
+
+def enough_requests(world: World, rate: Floats) -> Bools:
+    """Where there are enough requests to judge p95 and error rate. rate: per second; False where it is unknown."""
+    enough: Bools = np.nan_to_num(rate) * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS
+    return enough
 
 
 def states(snapshot: Snapshot, history: ServiceHistory) -> Mapping[Service, Condition]:
@@ -261,7 +267,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     known = np.isfinite(world.red.rate)
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
     forecasts, red = ServiceForecasts(snapshot), world.red
-    few, used = too_few_requests(world), _used_gpus(world)
+    few, used, serving = too_few_requests(world), _used_gpus(world), serving_services(world)
     suspects = {item.stated_suspect.service for item in current if item.affected}
     rows = zip(
         world.services,
@@ -274,9 +280,11 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     found, learning = {}, snapshot.learning
     left = dict(zip(world.services, seconds_to_baseline(world, red.p95).tolist(), strict=True))
     for service, rate, failed, p95, stale in rows:
-        usage, at_risk = forecasts.slo_usage(service, p95, failed), forecasts.is_breach_likely(service)
+        usage = None if service in few else forecasts.slo_usage(service, p95, failed)
+        at_risk = forecasts.is_breach_likely(service)
         state = condition(service, current, rate, failed, usage, stale, at_risk)
-        if state.kind == "healthy" and service in few:
+        is_quiet = state.kind == "no_traffic" and service in serving  # it had requests before
+        if is_quiet or (state.kind == "healthy" and service in few):
             state = Condition("idle", "low_traffic")
         elif state.kind == "healthy" and usage is None and not learning.done:
             left_all = math.nan if snapshot.is_preview else learning.need - learning.have

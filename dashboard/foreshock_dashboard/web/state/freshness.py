@@ -11,6 +11,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu, Target, World
+from foreshock_dashboard.render.clause import filled_text
 from foreshock_dashboard.render.units import minutes_of
 from foreshock_dashboard.render.words.panels import EMPTY, HISTORY_BEING_READ
 from foreshock_dashboard.render.words.status import DATA_STATES
@@ -79,11 +80,11 @@ def why_unknown(snapshot: Snapshot) -> str:
     if not world.services:
         return EMPTY["services"]
     if "service" in freshness(world).no_data:
-        return DATA_STATES["no_fresh"].format(kind="service")
+        return filled_text(DATA_STATES["no_fresh"], kind="service")
     if snapshot.is_preview:
         return HISTORY_BEING_READ
     if not snapshot.learning.done:
-        return DATA_STATES["learning"].format(progress=minutes_of(*snapshot.learning))
+        return filled_text(DATA_STATES["learning"], progress=minutes_of(*snapshot.learning))
     return ""
 
 

@@ -13,6 +13,7 @@ from foreshock_dashboard.model.service import Ownership, Service
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
 from foreshock_dashboard.model.types import ConditionKind, Health, Json
 from foreshock_dashboard.model.world import Gpu, Red, Target, World
+from foreshock_dashboard.render.clause import filled_text, in_sentence
 from foreshock_dashboard.render.units import minutes_of
 from foreshock_dashboard.render.words.status import DATA_STATES
 from foreshock_dashboard.response.fold import NO_RESPONSES, Responses
@@ -233,9 +234,10 @@ def hub_part(snapshot: Snapshot, shard: Json | None, ready: bool, reason: str, n
     """What a front needs. shard: of the hub's status. now: the hub's time, Unix seconds."""
     world = snapshot.world
     if ready and world and (lag := now - world.time) > 2 * fresh_seconds(world.step):
-        ready, reason = False, DATA_STATES["lag"].format(seconds=lag)
+        ready, reason = False, filled_text(DATA_STATES["lag"], seconds=round(lag))
     if ready and not snapshot.learning.done:
-        ready, reason = False, f"building the baseline: {minutes_of(*snapshot.learning)}"
+        progress = minutes_of(*snapshot.learning)
+        ready, reason = False, in_sentence(filled_text(DATA_STATES["building"], progress=progress))
     return {
         "part": shard["part"] if shard else "",
         "clusters": list(shard["clusters"] if shard else clusters_of(snapshot)),

@@ -13,6 +13,7 @@ from foreshock_dashboard.model.span import (
     TraceSummary,
     UnsearchableError,
 )
+from foreshock_dashboard.render.clause import filled_text
 from foreshock_dashboard.render.words.traces import TRACE_TEXTS
 
 
@@ -37,7 +38,7 @@ class OneClusterTraces(TraceSource):
         if wanted != self._cluster:
             return ()
         cluster = {CLUSTER_ATTRIBUTE: wanted}
-        why = TRACE_TEXTS["unsearchable"].format(attribute=CLUSTER_ATTRIBUTE)
+        why = filled_text(TRACE_TEXTS["unsearchable"], attribute=CLUSTER_ATTRIBUTE)
         try:
             found = self._source.search(replace(query, attributes={**query.attributes, **cluster}))
             if found or self._source.search(TraceQuery(query.start, query.end, attributes=cluster)):

@@ -10,13 +10,11 @@ from types import MappingProxyType
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS
 from foreshock_dashboard.analysis.baseline.levels import Baselines, baselines_at, is_sampling_noise
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothing_points
 from foreshock_dashboard.analysis.baseline.signals import ALL_ROWS, SIGNAL_BY_NAME, Signal, transformed
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
 from foreshock_dashboard.analysis.detectors.finding import entity
-from foreshock_dashboard.analysis.forecast.breach import SLO_WINDOW_SECONDS
 from foreshock_dashboard.analysis.incidents.summary import (
     DEGRADED_ERROR_RATIO,
     DEGRADED_FOR_SECONDS,
@@ -30,7 +28,7 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Bools, Floats, Stage
 from foreshock_dashboard.model.world import Edge, Gpu, GpuWaitPair, Tenant, World
 from foreshock_dashboard.stats.runs import long_runs, moving_median
-from foreshock_dashboard.web.state.conditions import open_incidents
+from foreshock_dashboard.web.state.conditions import enough_requests, open_incidents
 from foreshock_dashboard.web.state.stages import LEADING_SIGNALS, STAGES, ServiceHistory, Sign
 
 EARLY_SCALES = 4.0
@@ -151,7 +149,7 @@ class _HistoryBuilder:
         baseline = np.array([self.base.of("error_rate").get(service, (0.0, 0.0))[0] for service in world.services])
         max_p95 = np.array([slo.seconds for slo in self.slos])[:, None]
         max_failed = np.array([slo.error_rate for slo in self.slos])[:, None]
-        busy_enough = np.nan_to_num(rate) * max(SLO_WINDOW_SECONDS, world.step) >= MIN_REQUESTS
+        busy_enough = enough_requests(world, rate)
 
         def lasting(anomalous: Bools) -> Bools:
             return long_runs(busy_enough & anomalous, self.min_degraded_points, self.max_gap_points)

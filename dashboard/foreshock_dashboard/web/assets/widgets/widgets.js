@@ -63,13 +63,15 @@ const SCALE = 1.1;
  * A small line over time from zero, with its limit as a dashed line; null with fewer than two values.
  * @param {readonly (number | null)[]} values
  * @param {object} [options]
+ * @param {readonly (number | null)[]} [options.judged] those of the values that count; the others are dotted
  * @param {number | null} [options.limit]
  * @param {string} [options.kind] a class that gives the color
  * @param {string | null} [options.label] for screen readers
  * @param {string | null} [options.title]
  * @param {number} [options.width]
  */
-export const sparkline = (values, { limit = null, kind = "", label = null, title = null, width = 96 } = {}) => {
+export const sparkline = (values, options = {}) => {
+  const { judged = values, limit = null, kind = "", label = null, title = null, width = 96 } = options;
   const height = 24;
   const measured = values.filter(isNumber);
   if (measured.length < 2) return null;
@@ -80,7 +82,8 @@ export const sparkline = (values, { limit = null, kind = "", label = null, title
     "svg",
     { width, height, viewBox: `0 0 ${width} ${height}`, class: `spark ${kind}`, ...role },
     title ? s("title", null, title) : null,
-    s("path", { d: linePath(values, width, y) }),
+    judged === values ? null : s("path", { d: linePath(values, width, y), class: "not-judged" }),
+    s("path", { d: linePath(judged, width, y) }),
     isNumber(limit) ? s("line", { x1: 0, x2: width, y1: y(limit), y2: y(limit), class: "limit" }) : null,
   );
 };

@@ -1,4 +1,4 @@
 """Everything of the Capacity page: data, layout with its chart.
 
-Imports: `analysis`, `model`, `render`, `web.charts`, `web.shell`, `web.state`.
+Imports: `analysis`, `model`, `render`, `web.charts`, `web.panels`, `web.shell`, `web.state`.
 """

@@ -15,7 +15,8 @@ import {
 import { hubTime } from "#web/assets/state.js";
 import { linked } from "#web/assets/timeline/cause.js";
 import { drawTable } from "#web/assets/widgets/table.js";
-import { CAPACITY_TEXTS, LOAD_KINDS } from "#web/assets/words.js";
+import { sparkline } from "#web/assets/widgets/widgets.js";
+import { CAPACITY_TEXTS, LOAD_KINDS, SAFE_LIMIT_NOTES } from "#web/assets/words.js";
 import { choose, drawStrips, followStrips, isChosen, rowLink, rowName } from "#web/pages/capacity/heat_strip.js";
 
 /** @typedef {import("#web/pages/capacity/payload.d.ts").CapacityData} CapacityData */
@@ -55,11 +56,12 @@ const drawHeadline = ({ state, clauses, action = [], notes = [], case: whatIf })
 /**
  * "24%", "6% over", "at the limit".
  * @param {number} ratio of the safe limit
+ * @param {"poor" | "bad"} [kind] of a load above the limit; a forecast one is a warning
  */
-const headroomText = (ratio) => {
+const headroomText = (ratio, kind = "poor") => {
   const percent = Math.round(100 * Math.abs(ratio));
   if (!percent) return CAPACITY_TEXTS.at_limit;
-  return ratio < 0 ? h("span", { class: "bad" }, `${percent}% over`) : `${percent}%`;
+  return ratio < 0 ? h("span", { class: kind }, `${percent}% over`) : `${percent}%`;
 };
 
 /** @param {number | null} unix seconds */
@@ -70,7 +72,7 @@ const peakCell = ({ peak, peak_low: low, peak_high: high, peak_at: at, safe }) =
   if (!isNumber(peak)) return null;
   if (safe === 0) return h("span", { class: "bad" }, CAPACITY_TEXTS.no_capacity);
   return [
-    h("span", { class: peak > 1 ? "bad" : "" }, formatPercent(peak)),
+    h("span", { class: peak > 1 ? "poor" : "" }, formatPercent(peak)),
     h("small", { class: "reference" }, ` (${formatPercent(low)} to ${formatPercent(high)})`, " ", momentCell(at)),
   ];
 };
@@ -163,28 +165,40 @@ const drawHeadroom = ({ rows = [] }) => {
   });
 };
 
+/** @param {CurrentRow} row */
+const loadLine = ({ service, spark, safe: limit, status }) => {
+  const most = `up to ${formatLoad(Math.max(...spark.filter(isNumber)))}; safe limit ${formatPercent(limit)}`;
+  return sparkline(spark, {
+    limit,
+    kind: status,
+    label: `Load of ${inWords(service)}, last 30 min, ${most}`,
+    title: most,
+  });
+};
+
 /** @type {import("#web/assets/widgets/table.js").Column<CurrentRow>[]} */
 const CURRENT_COLUMNS = [
   { key: "service", name: "Service", text: true, cell: ({ service }) => serviceLink(service) },
   { key: "load", name: "Load (of capacity)", cell: ({ load }) => formatLoad(load) },
-  { key: "safe", name: "Safe limit", cell: ({ safe }) => formatPercent(safe) },
+  {
+    key: "safe",
+    name: "Safe limit",
+    hint: CAPACITY_TEXTS.safe_limit,
+    cell: ({ safe, basis }) => [
+      formatPercent(safe),
+      SAFE_LIMIT_NOTES[basis] ? h("small", { class: "reference" }, ` (${SAFE_LIMIT_NOTES[basis]})`) : null,
+    ],
+  },
   {
     key: "headroom",
     name: "Headroom",
     hint: "safe limit minus load, as a share of the safe limit",
-    cell: ({ headroom, load, safe }) =>
-      isNumber(headroom)
-        ? [
-            h(
-              "span",
-              { class: `load-bar${headroom < 0 ? " over" : ""}`, "aria-hidden": "true" },
-              h("span", { style: `width:${Math.min(100, 100 * (load ?? 0))}%` }),
-              h("i", { style: `left:${Math.min(100, 100 * (safe ?? 0))}%` }),
-            ),
-            h("span", { class: "headroom-text" }, headroomText(headroom)),
-          ]
-        : null,
+    cell: ({ load, headroom, status }) => {
+      if ((load ?? 0) > 1) return h("span", { class: "bad" }, CAPACITY_TEXTS.overloaded);
+      return isNumber(headroom) ? headroomText(headroom, status === "critical" ? "bad" : "poor") : null;
+    },
   },
+  { key: "spark", name: "Load, 30 min", fixed: true, minor: true, cell: loadLine },
 ];
 const MAX_NAMED = 5;
 
@@ -217,7 +231,7 @@ const drawWithoutForecast = (data) => {
       label: "Headroom",
       columns: CURRENT_COLUMNS,
       rows: current,
-      note: [h("p", { class: "note minor" }, "bar: load, tick: safe limit"), notes],
+      note: notes,
     });
   } else put(byId("headroom"), notes);
   setPanel("headroom", "ready");

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Required
 
 import numpy as np
 from typing_extensions import TypedDict
 
+from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
+from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit_basis
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind, Shortage, ShortageBasis
+from foreshock_dashboard.model.forecast import Load
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Floats, SafeLimitBasis
+from foreshock_dashboard.model.verdict.reading import Status
 from foreshock_dashboard.render.capacity_text import (
     act_text,
     gone_text,
@@ -24,7 +30,9 @@ from foreshock_dashboard.render.capacity_text import (
 from foreshock_dashboard.render.clause import Text, joined, text
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
+from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, load_ratios, sparkline
 from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, is_replay, service_name, slow_burn
+from foreshock_dashboard.web.state.conditions import incident_status, open_incidents
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -65,13 +73,16 @@ class StripRow(Row):
 class CurrentRow(Row):
     """The load of a service now and its safe limit, as shares of capacity: what is known without a forecast.
 
-    headroom: of the safe limit, negative above it.
+    basis: of the safe limit. headroom: of the safe limit, negative above it. spark: load of the last 30 minutes.
     """
 
     service: str
     load: float | None
     safe: float | None
+    basis: SafeLimitBasis
     headroom: float | None
+    status: Status
+    spark: list[float | None]
 
 
 class MovableRow(Row):
@@ -131,7 +142,7 @@ def capacity(
     start = min(row.load.start for row in rows)
     return {
         "ready": True,
-        "state": "warning" if first or gone else "healthy",
+        "state": "critical" if gone else "warning" if first else "healthy",
         "clauses": said,
         "action": [] if gone else _action(first, now) if first else _first_burn(forecast, now),
         "notes": [clauses(note) for note in quality_notes(forecast, now)],
@@ -153,20 +164,27 @@ def _without_forecast(snapshot: Snapshot, why: Text, *, past: bool = False) -> C
     if not loads:
         return {**_current(snapshot), "state": quiet, "clauses": clauses(why)}
     first = max(loads, key=lambda load: load.ratio / load.safe)
-    state = "warning" if first.ratio > first.safe else quiet
+    status = _status(first, _in_critical_incident(snapshot))
+    state = quiet if status == "ok" else status
     said = clauses(headroom_text(first.service, first.ratio, first.safe))
     return {**_current(snapshot), "state": state, "clauses": said, "notes": [clauses(why)]}
 
 
 def _current(snapshot: Snapshot) -> CapacityPage:
     """The load of each service now, and the services of which it is unknown."""
-    loads = snapshot.forecast.loads
+    loads = [load for load in snapshot.forecast.loads if load.safe > 0]
+    critical, sparks = _in_critical_incident(snapshot), _sparks(snapshot)
     rows = [
-        CurrentRow(str(load.service), number(load.ratio), number(load.safe), number(1 - load.ratio / load.safe))
+        CurrentRow(
+            *(str(load.service), number(load.ratio), number(load.safe)),
+            basis=safe_limit_basis(load.law.load, load.law.peak) if load.law else "capacity",
+            headroom=number(1 - load.ratio / load.safe),
+            status=_status(load, critical),
+            spark=sparks.get(load.service, []),
+        )
         for load in loads
-        if load.safe > 0
     ]
-    known = {load.service for load in loads if load.safe > 0}
+    known = {load.service for load in loads}
     services = snapshot.world.services if snapshot.world else ()
     return {
         "ready": True,
@@ -174,6 +192,27 @@ def _current(snapshot: Snapshot) -> CapacityPage:
         "hidden": max(0, len(rows) - MAX_ROWS),
         "unlimited": [str(service) for service in sorted(services) if service not in known],
     }
+
+
+def _in_critical_incident(snapshot: Snapshot) -> Set[Service]:
+    return {item.service for item in open_incidents(snapshot) if incident_status(item) == "critical"}
+
+
+def _status(load: Load, critical: Set[Service]) -> Status:
+    """The color of a load, that of the incident which the banner of the page names. critical: services in one."""
+    if not load.ratio > load.safe:
+        return "ok"
+    return "critical" if load.ratio > 1 or load.service in critical else "warning"
+
+
+def _sparks(snapshot: Snapshot) -> Mapping[Service, list[float | None]]:
+    """The load of the last 30 minutes of the services with model servers, as shares of capacity."""
+    world = snapshot.world
+    if world is None:
+        return {}
+    last = np.arange(max(0, len(world.times) - world.points(SPARKLINE_SECONDS)), len(world.times))
+    ratios = load_ratios(world, last, snapshot)
+    return {service: sparkline(world, row) for service, row in zip(model_servers(world).services, ratios, strict=True)}
 
 
 def _action(first: Shortage, now: float) -> list[ClauseJson]:

@@ -31,7 +31,7 @@ const drawn = { start: 0, rows: [], hours: [], reading: "" };
  */
 const stripColor = (percent) => {
   if (!isNumber(percent)) return "var(--raised)";
-  if (percent > 100) return "var(--crit)";
+  if (percent > 100) return "var(--warn)";
   const level = Math.min(LEVELS - 1, Math.floor((percent / 100) * LEVELS));
   const step = Math.floor(level / 2);
   return level % 2 ? `color-mix(in oklab, var(--ramp-${step}), var(--ramp-${step + 1}))` : `var(--ramp-${step})`;

@@ -52,8 +52,13 @@ export interface CurrentRow {
   service: string;
   load: number | null;
   safe: number | null;
+  /** What the safe limit rests on. */
+  basis: "capacity" | "bursts" | "peak";
   /** As a share of the safe limit; negative above it. */
   headroom: number | null;
+  status: "ok" | "warning" | "critical" | "unknown";
+  /** Load of the last 30 minutes. */
+  spark: (number | null)[];
 }
 
 export interface CapacityData extends LivePayload {

@@ -15,7 +15,7 @@ import {
 import { live } from "#web/assets/state.js";
 import { actionCard } from "#web/assets/timeline/action_card.js";
 import { nextAtRisk } from "#web/assets/timeline/at_risk.js";
-import { causeFact } from "#web/assets/timeline/cause.js";
+import { causeFact, linked } from "#web/assets/timeline/cause.js";
 import {
   causeText,
   evidenceHref,
@@ -95,16 +95,26 @@ const incidentTools = (incident) =>
   );
 
 /**
- * The story in a line: the suspected cause, and while it fires the first action, which leads to all of it on Now.
+ * What is wrong, while the incident fires, and its suspected cause.
  * @param {Incident} incident
  * @param {CascadeData} data
  */
-export const story = (incident, { suspected }) => {
+const stateAndCause = (incident, { headline, suspected }) => [
+  incident.state === "firing" ? fact("State", linked(headline)) : null,
+  causeFact(suspected, incident),
+];
+
+/**
+ * The story in lines: the state, the suspected cause, and the first action, which leads to all of it on Now.
+ * @param {Incident} incident
+ * @param {CascadeData} data
+ */
+export const story = (incident, data) => {
   const [action] = incident.state === "firing" ? incident.actions : [];
   return h(
     "dl",
     { class: "facts story" },
-    causeFact(suspected, incident),
+    stateAndCause(incident, data),
     action
       ? fact(
           "Action",
@@ -116,25 +126,25 @@ export const story = (incident, { suspected }) => {
 };
 
 /**
- * The cause, the actions, and the services next at risk, for a phone; on a wide screen they would push the map down.
+ * The state, the cause, the actions, and the services next at risk, for a phone; on a wide screen they would push the map down.
  * @param {Incident} incident
  * @param {CascadeData} data
  */
-const causeAndActions = (incident, { suspected, at_risk: atRisk }) =>
+const causeAndActions = (incident, data) =>
   h(
     "div",
     { class: "verdict cascade-cause" },
-    h("dl", { class: "facts" }, causeFact(suspected, incident)),
+    h("dl", { class: "facts" }, stateAndCause(incident, data)),
     incident.state === "firing" ? actionCard(incident.actions.slice(0, MAX_ACTIONS)) : null,
-    incident.resolved || !atRisk
+    incident.resolved || !data.at_risk
       ? null
-      : h("dl", { class: "facts" }, fact(NOW_TEXTS.next_at_risk, nextAtRisk(atRisk, NOW_TEXTS.none_at_risk))),
+      : h("dl", { class: "facts" }, fact(NOW_TEXTS.next_at_risk, nextAtRisk(data.at_risk, NOW_TEXTS.none_at_risk))),
   );
 
 /** @param {CascadeData} data */
-const noIncidentText = ({ error, ready, learning, open_incidents: open }) => {
+const noIncidentText = ({ error, ready, learning, unknown_reason: reason, open_incidents: open }) => {
   if (error && !ready) return null;
-  if (!learning.done) return h("p", { class: "muted" }, EMPTY.learning);
+  if (!learning.done) return h("p", { class: "muted" }, reason);
   if (!open.length) return h("p", { class: "muted" }, `${EMPTY.incidents} Current state:`);
   const links = open.map((incident) => [
     " ",

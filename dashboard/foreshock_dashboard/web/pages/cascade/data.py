@@ -17,6 +17,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.incident_summary import headline_clauses
 from foreshock_dashboard.render.verdict.reading_text import lane_figures
 from foreshock_dashboard.render.words.signals import SIGNAL_HINTS
 from foreshock_dashboard.web.panels.at_risk import MAX_BREACH_SECONDS, AtRiskRow, at_risk_next
@@ -133,16 +134,16 @@ class QuotaRow(Row):
 class Cascade(TypedDict, total=False):
     """The payload of the Cascade page; the fields below `ready` are missing before the first evaluation.
 
-    incident: the id in the address. selected: that incident, or all open ones; suspected: the
-    suspected cause of the first one in words. at_risk: services that will breach their SLO, the soonest first.
-    unknown_reason: why nothing is known.
-    gpu_waits: victim, aggressor, share of time, number of GPUs. capacity_services: services with known replicas or
-    load; capacity_service: the one that the charts show. quota: of its pool. recovered_since: of the oldest anomaly, if
-    its signal is no longer anomalous, and so not listed.
+    incident: the id in the address. selected: that incident, or all open ones; headline, suspected: the condition and
+    the suspected cause of the first one in words. at_risk: services that will breach their SLO, the soonest first.
+    unknown_reason: why nothing is known. gpu_waits: victim, aggressor, share of time, number of GPUs.
+    capacity_services: services with known replicas or load; capacity_service: the one that the charts show. quota: of
+    its pool. recovered_since: of the oldest anomaly, if its signal is no longer anomalous, and so not listed.
     """
 
     incidents: Required[list[IncidentRow]]
     selected: Required[list[IncidentJson]]
+    headline: Required[list[ClauseJson]]
     suspected: Required[list[ClauseJson]]
     at_risk: list[AtRiskRow]
     incident: Required[str]
@@ -184,6 +185,7 @@ def cascade(
     body: Cascade = {
         "incidents": [_row(item) for item in snapshot.incidents if item.affected or item.id == incident_id],
         "selected": [incident(item) for item in chosen.incidents],
+        "headline": clauses(headline_clauses(chosen.incidents[0])) if chosen.incidents else [],
         "suspected": clauses(suspected(chosen.incidents[0], world)) if chosen.incidents and world else [],
         "incident": incident_id,
         "open_incidents": [incident(item) for item in open_incidents(snapshot)],

@@ -15,7 +15,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import in_words
+from foreshock_dashboard.render.clause import filled_text, in_words
 from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
@@ -38,7 +38,7 @@ def layout() -> Component:
             html.Div(
                 [
                     panel("map", "Cascade map", "callers left, dependencies right", wide=True, fold=True),
-                    panel("timeline", "Timeline", "by first anomaly, in means of up to a minute", wide=True, fold=True),
+                    panel("timeline", "Timeline", "by first anomaly (±1 min)", wide=True, fold=True),
                     panel("signals", "Anomalous signals", "oldest first", fold=True),
                     panel("breaches", "SLO breach forecast", "", fold=True),
                     html.Div(id="capacity", className="capacity"),
@@ -106,10 +106,10 @@ def load(hub: HubView, view: View, look: Look) -> Json:
     world, service, span, marks, snapshot = _capacity(hub, view)
     if world is None or service is None:
         return blank(_no_service(world, view, "no_model_servers"), look)
-    series, why = [], EMPTY["model_servers"].format(service=in_words(service))
+    series, why = [], filled_text(EMPTY["model_servers"], service=in_words(service))
     servers = model_servers(world)
     if service in servers.services:
-        why = EMPTY["server_load"].format(service=in_words(service))
+        why = filled_text(EMPTY["server_load"], service=in_words(service))
         values = load_ratios(world, np.arange(len(world.times)), snapshot)[servers.services.index(service)]
         cut_off = bool((values > MAX_LOAD).any())
         name = f"load (clipped at {MAX_LOAD:.0f}x capacity)" if cut_off else "load"

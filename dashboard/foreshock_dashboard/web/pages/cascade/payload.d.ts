@@ -45,7 +45,8 @@ export interface MapData {
   forecast_steps: PropagationStep[];
   at_risk: AtRisk[];
   selected: Incident[];
-  /** The suspected cause of the first one. */
+  /** The condition of the first one, and its suspected cause. */
+  headline: Clause[];
   suspected: Clause[];
 }
 

@@ -166,7 +166,12 @@ const legend = (data, { map }, hidden) => {
       ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), ` ${ROLES.suspect}`)
       : null,
     services.some(({ order }) => order)
-      ? h("span", null, h("span", { class: "order-key", "aria-hidden": "true" }, "1"), " order of first anomaly")
+      ? h(
+          "span",
+          null,
+          h("span", { class: "order-key", "aria-hidden": "true" }, "1"),
+          " order of first anomaly (within 1 min: dependency first)",
+        )
       : null,
     hidden ? h("span", null, `${hidden} more services not shown`) : null,
   );

@@ -14,8 +14,11 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import Text, in_words, joined_text, text
-from foreshock_dashboard.render.verdict.pair_sentence import no_contention, other_cause, wait_clauses
+from foreshock_dashboard.render.clause import Text, filled, in_sentence, in_words, joined_text, text
+from foreshock_dashboard.render.incident_summary import cause_name
+from foreshock_dashboard.render.units import counted
+from foreshock_dashboard.render.verdict.pair_sentence import wait_clauses
+from foreshock_dashboard.render.words.gpus import PAIR_TEXTS
 from foreshock_dashboard.render.words.panels import ABSENT, EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.pages.contention.limits import LimitReader, Limits
@@ -241,7 +244,7 @@ def headline(snapshot: Snapshot, world: World, pairs_: Sequence[Pair], worst: Pa
     if all(pair.ratio is None for pair in pairs_):
         return text(EMPTY["gpu_wait"])
     if worst is None:
-        return no_contention(len(pairs_))
+        return filled(PAIR_TEXTS["no_contention"], pairs=counted(len(pairs_), "pair"))
     item = _incident_of(worst, open_incidents(snapshot))
     row = next((row for row in item.evidence if row.entity == _entity(worst)), None) if item else None
     baseline = row.baseline if row else _baseline(snapshot, world, worst)
@@ -256,7 +259,9 @@ def headline(snapshot: Snapshot, world: World, pairs_: Sequence[Pair], worst: Pa
 def _not_the_cause(incidents: Sequence[Incident], pair: Pair) -> Text:
     """That a wait is not the cause of the open incident of its service; empty where it is, or without one."""
     own = next((item for item in incidents if pair.victim in item.services), None)
-    return () if own is None or _incident_of(pair, incidents) else other_cause(own)
+    if own is None or _incident_of(pair, incidents):
+        return ()
+    return filled(PAIR_TEXTS["other_cause"], cause=in_sentence(cause_name(own)))
 
 
 def _incident_of(pair: Pair, incidents: Sequence[Incident]) -> Incident | None:

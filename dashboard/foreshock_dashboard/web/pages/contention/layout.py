@@ -13,7 +13,7 @@ from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
-from foreshock_dashboard.render.clause import in_words
+from foreshock_dashboard.render.clause import filled_text, in_words
 from foreshock_dashboard.render.verdict.pair_sentence import no_shared_gpu
 from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.render.words.panels import EMPTY
@@ -130,7 +130,7 @@ def _wait(pair: _Pair) -> _Series | str:
         Line(f"on {in_words(pair.aggressor)}", nan_mean(world.gpu_wait_by[rows], axis=0), "data", fill=True),
         Line("on any service", total, "muted", dash="dot"),
     ]
-    return _Series(series, "ratio", EMPTY["signal"].format(signal="GPU wait"), 0.1)
+    return _Series(series, "ratio", filled_text(EMPTY["signal"], signal="GPU wait"), 0.1)
 
 
 def _latency(pair: _Pair) -> _Series | str:
@@ -141,7 +141,7 @@ def _latency(pair: _Pair) -> _Series | str:
         per_token = servers.per_token[servers.services.index(victim)]
         if np.isfinite(per_token).any():
             return _Series([Line(f"{name}: time per output token, mean", per_token, "data")], "s", "")
-    no_traffic = EMPTY["service_traffic"].format(service=name)
+    no_traffic = filled_text(EMPTY["service_traffic"], service=name)
     if victim not in world.services:
         return no_traffic
     row = world.services.index(victim)
@@ -160,7 +160,7 @@ def _usage(pair: _Pair) -> _Series | str:
     series = [Line(in_words(service), nan_mean(world.busy[pair.tenants(service)], axis=0)) for service in both]
     contended = world.contended[[i for i, gpu in enumerate(world.gpus) if gpu in pair.gpus]]
     series.append(Line("contended", nan_mean(contended, axis=0), "text", dash="dot"))
-    return _Series(series, "ratio", EMPTY["signal"].format(signal="GPU use"), 1.0)
+    return _Series(series, "ratio", filled_text(EMPTY["signal"], signal="GPU use"), 1.0)
 
 
 def _chart(name: str, series_of: Callable[[_Pair], _Series | str]) -> Chart:

@@ -11,9 +11,11 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.change import no_changes
-from foreshock_dashboard.render.clause import Text, in_words, joined_text, text
+from foreshock_dashboard.render.clause import Text, filled, in_words, joined_text, text
 from foreshock_dashboard.render.incident_summary import headline_clauses, suspicion_clauses
-from foreshock_dashboard.render.verdict.pair_sentence import latency_text, no_shared_gpu, pair_clauses
+from foreshock_dashboard.render.units import duration
+from foreshock_dashboard.render.verdict.pair_sentence import no_shared_gpu, pair_clauses
+from foreshock_dashboard.render.words.gpus import PAIR_TEXTS
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.state.change_json import CHANGES_DURING, CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import open_incidents
@@ -98,8 +100,9 @@ def pair_detail(snapshot: Snapshot, pairs_: Sequence[Pair], victim: str, aggress
     incident, gpus = None, []
     if world is None or pair is None:
         unknown = [text for text, service in zip((victim, aggressor), services, strict=True) if service is None]
-        why = EMPTY["unknown_service"].format(service=in_words(unknown[0])) if unknown else ""
-        summary = text(why) if why else text(no_shared_gpu(victim_name, aggressor_name))
+        summary = text(no_shared_gpu(victim_name, aggressor_name))
+        if unknown:
+            summary = filled(EMPTY["unknown_service"], service=in_words(unknown[0]))
     else:
         current = open_incidents(snapshot)
         incident = next((item for item in current if (item.service, item.stated_suspect.service) == services), None)
@@ -135,4 +138,6 @@ def _latency(world: World, victim: Service) -> Text:
     row = world.services.index(victim)
     values = world.red.p95[row : row + 1]
     (current,) = last_median(values)
-    return () if current is None else latency_text(current, float(np.nanmedian(values)))
+    if current is None:
+        return ()
+    return filled(PAIR_TEXTS["latency"], p95=duration(current), median=duration(float(np.nanmedian(values))))

@@ -17,13 +17,15 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.render.clause import filled_text
 from foreshock_dashboard.render.incident_summary import incident_sentence, summary_clauses
+from foreshock_dashboard.render.units import percent
 from foreshock_dashboard.render.verdict.gpu_sentence import (
     HardwareErrors,
     hardware_faults,
     hardware_sentence,
-    idle_sms_sentence,
 )
+from foreshock_dashboard.render.words.gpus import HARDWARE_TEXTS
 from foreshock_dashboard.web.pages.fleet.data import (
     ERROR_WINDOW_SECONDS,
     METRICS,
@@ -244,7 +246,7 @@ def idle_sms(label: str, busy: float, sm: float) -> str:
     """A sentence on a GPU that is busy while its SMs are idle, else ""; shares 0…1, NaN where unknown."""
     if not (busy >= MIN_BUSY_RATIO and sm <= MAX_IDLE_SM_RATIO):
         return ""
-    return idle_sms_sentence(label, busy, sm)
+    return filled_text(HARDWARE_TEXTS["idle_sms"], gpu=label, busy=percent(busy), active=percent(sm))
 
 
 def hardware_health(world: World, row: int, health: HardwareHealth) -> tuple[str, bool | None]:

@@ -12,6 +12,7 @@ from dash.development.base_component import Component
 from foreshock_dashboard.model.hub.view import HubView
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import World
+from foreshock_dashboard.render.clause import filled_text
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.web.charts.chart import Chart, Look
 from foreshock_dashboard.web.charts.lines import MAX_LINES, Line, blank, lines
@@ -123,7 +124,7 @@ def _chart(name: str, series_of: Callable[[World, int], _Series]) -> Chart:
         if world is None or row is None:
             return blank(EMPTY["chart" if world is None else "gpu_chart"], look)
         drawn, unit, signal, top, legend = series_of(world, row)
-        empty = EMPTY["signal"].format(signal=signal)
+        empty = filled_text(EMPTY["signal"], signal=signal)
         gpu = world.gpus[row]
         services = {tenant.service for tenant in world.tenants if tenant.gpu == gpu}
         marks = change_marks(world.changes, services, span, gpu.host)

@@ -21,7 +21,8 @@ from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_clauses
 from foreshock_dashboard.render.change import no_changes, recent_change_clauses
-from foreshock_dashboard.render.clause import Text, text
+from foreshock_dashboard.render.clause import Text, filled, filled_text, listed, text, time
+from foreshock_dashboard.render.units import counted, minutes_of
 from foreshock_dashboard.render.verdict import platform
 from foreshock_dashboard.render.verdict.incident_course import (
     badge,
@@ -31,7 +32,9 @@ from foreshock_dashboard.render.verdict.incident_course import (
     recovery_text,
 )
 from foreshock_dashboard.render.verdict.reading_text import figure_text, limit_text, reading_text, risk_reason
-from foreshock_dashboard.render.words.panels import EMPTY, NOW_TEXTS
+from foreshock_dashboard.render.words.panels import EMPTY, NOW_TEXTS, PLATFORM_TEXTS
+from foreshock_dashboard.render.words.shell import CONNECTION_TEXTS
+from foreshock_dashboard.render.words.status import DATA_STATES
 from foreshock_dashboard.web.pages.now.course import lost_replicas, recovery
 from foreshock_dashboard.web.pages.now.headline import SLO_METRICS, headline
 from foreshock_dashboard.web.pages.now.healthy import coverage, healthy_since
@@ -206,8 +209,8 @@ def verdict(snapshot: Snapshot, now: float | None = None, history: ServiceHistor
     """
     if (world := snapshot.world) is None:
         if snapshot.error:
-            return Verdict("error", text(platform.source_error(snapshot.error)))
-        return Verdict("empty", text(platform.NO_EVALUATION), notes=(text(platform.FIRST_STEPS),))
+            return Verdict("error", filled(CONNECTION_TEXTS["unreadable"], error=snapshot.error))
+        return Verdict("empty", text(EMPTY["first_evaluation"]), notes=(text(PLATFORM_TEXTS["first_steps"]),))
     risks = tuple(latent_risk(item, world.time) for item in open_incidents(snapshot) if not item.affected)
     return replace(_verdict(snapshot, world, now, history), risks=risks)
 
@@ -218,19 +221,21 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
     gaps = _gaps(snapshot, world, seen)
     frozen = bool(snapshot.error) and now is not None and now - world.time > fresh_seconds(world.step)
     since = world.time if frozen else seen.since
-    unknown = platform.no_data("any target" if frozen else seen.no_data and f"any {seen.no_data}", since)
+    unknown = platform.no_data("target" if frozen else seen.no_data, since)
     current = tuple(item for item in open_incidents(snapshot) if item.affected)
     if current:
-        notes = (text(platform.MAY_HAVE_CHANGED, " ", unknown), *gaps) if unknown else gaps
+        notes = (text(PLATFORM_TEXTS["may_have_changed"], " ", unknown), *gaps) if unknown else gaps
         return replace(_of_incidents(snapshot, world, current, history), notes=notes)
     if not world.services and not world.gpus and not seen.stale_targets:
-        return Verdict("empty", text(platform.NOTHING_SEEN), notes=(text(platform.FIRST_STEPS), *gaps))
+        return Verdict(
+            "empty", text(PLATFORM_TEXTS["nothing_seen"]), notes=(text(PLATFORM_TEXTS["first_steps"]), *gaps)
+        )
     if unknown and (since is not None or snapshot.learning.done or seen.stale_targets):
         return Verdict("unknown", unknown, notes=gaps, since=since)
     if not snapshot.learning.done:
-        live = text(platform.not_detected(seen.services, seen.gpus))
-        said = platform.READING_HISTORY if snapshot.is_preview else platform.baseline_progress(snapshot.learning)
-        return Verdict("learning", text(said), notes=(live, *gaps))
+        said = DATA_STATES["reading" if snapshot.is_preview else "building"]
+        live = filled(DATA_STATES["receiving"], **_size(seen))
+        return Verdict("learning", filled(said, progress=minutes_of(*snapshot.learning)), notes=(live, *gaps))
     remedies = [action for item in open_incidents(snapshot) for action in item.actions[:1]]
     found = _without_incident(snapshot, world, history, seen, gaps)
     is_healthy = found.state == "healthy"
@@ -376,14 +381,19 @@ def _without_incident(
     ended = [item for item in snapshot.incidents if item.resolved is not None and item.affected]
     resolved = max(ended, key=lambda item: item.resolved or 0.0, default=None)
     if breached or erring:
-        warned = platform.in_breach(breached, len(tracked)) if breached else platform.with_errors(erring)
+        warned = filled(PLATFORM_TEXTS["errors"], services=counted(len(erring), "service"), names=listed(erring))
+        warned = platform.in_breach(breached, len(tracked)) if breached else warned
         return Verdict("warning", warned, notes=gaps, closest=closest, resolved=resolved)
-    said, counts = platform.no_incidents(seen.services, seen.gpus), ""
+    said, counts = filled_text(PLATFORM_TEXTS["no_incidents"], **_size(seen)), ""
     if tracked and history:
         said, counts = platform.within_slo(slo_status(snapshot, history))
         clusters = platform.cluster_summary(services_by_cluster(snapshot, history))
         counts = ". ".join(filter(None, (counts, clusters)))
     return Verdict("healthy", text(said), lead=counts, notes=gaps, closest=closest, resolved=resolved)
+
+
+def _size(seen: Freshness) -> dict[str, str]:
+    return {"services": counted(seen.services, "service"), "gpus": counted(seen.gpus, "GPU")}
 
 
 def _slos(snapshot: Snapshot) -> Mapping[Service, ServiceSlo]:
@@ -394,7 +404,7 @@ def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]
     """Missing and stale data, one sentence each: no data must not look healthy."""
     sentences: list[str | Text] = []
     if snapshot.error:
-        sentences.append(platform.evaluation_error(snapshot.error, is_preview=snapshot.is_preview))
+        sentences.append(filled(DATA_STATES["stale"], time=time(world.time), error=snapshot.error))
     stale = (
         ("scrape target", len(world.targets), [target.instance for target in seen.stale_targets]),
         ("GPU", len(world.gpus), [gpu.label for gpu in seen.stale_gpus]),
@@ -404,5 +414,5 @@ def _gaps(snapshot: Snapshot, world: World, seen: Freshness) -> tuple[Text, ...]
     if not world.gpus:
         sentences.append(EMPTY["gpus"])
     if world.gpus and not world.services:
-        sentences.append(platform.NO_SPANS)
+        sentences.append(EMPTY["requests"])
     return tuple(map(text, sentences))

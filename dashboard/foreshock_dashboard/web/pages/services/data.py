@@ -32,6 +32,7 @@ from foreshock_dashboard.web.state.conditions import (
     ServiceForecast,
     ServiceForecasts,
     SloJson,
+    enough_requests,
     incident_status,
     open_incidents,
     states,
@@ -67,7 +68,8 @@ class ServiceLine(ServiceForecast, GpuUse):
 
     suspected: it is the suspected cause of an open incident. serving: it has or had requests (`serving_services`).
     incident_status: of the service's open incident, the worst one.
-    wait_status: that of the open incident of GPU contention that affects it.
+    wait_status: that of the open incident of GPU contention that affects it. spark: p95 of the last 30 minutes; judged:
+    the same where there were enough requests to judge it.
     """
 
     id: str
@@ -85,6 +87,7 @@ class ServiceLine(ServiceForecast, GpuUse):
     incident_status: IncidentStatus | None
     wait_status: IncidentStatus | None
     spark: list[float | None]
+    judged: list[float | None]
     attempts: float | None
 
 
@@ -166,6 +169,7 @@ class ServicePage(TypedDict, total=False):
     ready: Required[bool]
     service: Required[str]
     health: Health
+    condition: ConditionKind
     word: str
     stage: Stage | None
     tier: str
@@ -215,6 +219,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
     attempts, shares, reasons = _attempts(world), _shares(world), _reasons(snapshot)
     serving = serving_services(world)
     incidents = {item.service: incident_status(item) for item in reversed(open_incidents(snapshot)) if item.affected}
+    judged = np.where(enough_requests(world, world.red.rate), world.red.p95, math.nan)
     red = zip(
         world.services,
         last_median(world.red.rate),
@@ -242,6 +247,7 @@ def services(snapshot: Snapshot, histories: HistoryCache | None = None) -> Servi
             "incident_status": incidents.get(service),
             "wait_status": waits.get(service),
             "spark": sparkline(world, world.red.p95[i]),
+            "judged": sparkline(world, judged[i]),
             "attempts": attempts.get(service),
             **shares.get(service, _NO_GPU),
             **forecast,
@@ -297,6 +303,7 @@ def service(
     is_likely = probability is None or probability >= LIKELY_BREACH_PROBABILITY
     state = ServiceState(
         *(condition.health, stage, rate, error_rate, p95, use["gpus"]),
+        low_traffic=condition.kind == "low_traffic",
         slo=next((slo for slo in snapshot.forecast.slos if slo.service == service), None),
         slo_usage=forecast["slo_usage"] or 0.0,
         breach_seconds=(seconds or 0.0) if is_likely else 0.0,
@@ -308,6 +315,7 @@ def service(
         "ready": True,
         "service": str(service),
         "health": condition.health,
+        "condition": condition.kind,
         "word": condition.word,
         "stage": stage,
         "tier": tier_by_service(world)[service],

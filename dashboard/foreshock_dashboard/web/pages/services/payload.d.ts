@@ -55,7 +55,10 @@ export interface ServiceRow extends ServiceValues {
   suspected: boolean;
   /** Value over SLO target; above 1 in an SLO breach. */
   slo_usage: number | null;
+  /** p95 of the last 30 minutes. */
   spark: (number | null)[];
+  /** The same where there were enough requests to judge it. */
+  judged: (number | null)[];
   busy: number | null;
   attempts: number | null;
 }
@@ -110,6 +113,7 @@ export interface ServiceData extends LivePayload, ServiceValues {
   is_latent: boolean;
   service: string;
   health: Health;
+  condition: string;
   /** The state of the service in words. */
   word: string;
   stage: Stage | null;

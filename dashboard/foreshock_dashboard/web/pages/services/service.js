@@ -31,11 +31,11 @@ import {
   breachText,
   ERROR_RATE_LIMITS,
   gpuWaitCell,
-  isCritical,
   probabilityText,
   retriesCell,
   serviceCell,
   shareCell,
+  sloClass,
   sloText,
   waitClass,
 } from "#web/pages/services/service_cells.js";
@@ -114,17 +114,16 @@ const fillTable = (name, reason, spec) => {
 const drawFigures = (data) => {
   const { slo, rate, error_rate: errorRate, p95, wait, gpus, load, safe_load: safeLoad, gpu_list: gpuList } = data;
   const measured = gpuList.filter((row) => isNumber(row.wait)).length;
-  const isGrave = isCritical(data);
   put(
     byId("service-figures"),
     figure("p95", formatSeconds(p95), {
       note: slo ? `(SLO ${formatSeconds(slo.p95)})` : "",
-      mark: beyondClass(p95, slo?.p95, isGrave),
+      mark: sloClass(data, p95, slo?.p95),
       title: sloText(data),
     }),
     figure("Error rate", formatPercent(errorRate), {
       note: slo ? `(SLO ${formatPercent(slo.error_rate)})` : "",
-      mark: beyondClass(errorRate, slo?.error_rate, isGrave),
+      mark: sloClass(data, errorRate, slo?.error_rate),
       title: sloText(data),
     }),
     figure("SLO breach forecast", breachText(data), {
@@ -249,7 +248,7 @@ const drawCalls = (data, { name, label, heading, param, empty }) => {
         name: "Error rate",
         cell: ({ error_rate: value }) =>
           name === "callers" && slo && isNumber(value)
-            ? h("span", { class: beyondClass(value, slo.error_rate, isCritical(data)) }, formatPercent(value))
+            ? h("span", { class: sloClass(data, value, slo.error_rate) }, formatPercent(value))
             : shareCell(value, ERROR_RATE_LIMITS),
       },
       { key: "p95", name: "p95", hint: "at the caller", cell: callLatency },

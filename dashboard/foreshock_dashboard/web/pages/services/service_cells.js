@@ -118,13 +118,14 @@ export const beyondClass = (value, limit, isCritical) => {
  * @param {number | null} value
  * @param {(value: number) => string} format
  * @param {number | null | undefined} limit
- * @param {boolean} isCritical
- * @param {string | null} [title] what the reference is
+ * @param {object} options
+ * @param {"" | "poor" | "bad"} options.kind of the value
+ * @param {string | null} [options.title] what the reference is
  */
-const referenceCell = (value, format, limit, isCritical, title = null) => {
+const referenceCell = (value, format, limit, { kind, title = null }) => {
   if (!isNumber(value)) return null;
   return [
-    h("span", { class: beyondClass(value, limit, isCritical) }, format(value)),
+    h("span", { class: kind }, format(value)),
     isNumber(limit) ? h("small", { class: "reference", title }, ` (${format(limit)})`) : null,
   ];
 };
@@ -135,23 +136,45 @@ const referenceCell = (value, format, limit, isCritical, title = null) => {
  */
 export const isCritical = ({ health, stage }) => health === "critical" || stage === "breached";
 
+/** @typedef {Pick<ServiceRow, "health" | "stage" | "condition">} Judged */
+
+/**
+ * The class of a value beyond its SLO; "" with low traffic, where it is not judged.
+ * @param {Judged} row
+ * @param {number | null} value
+ * @param {number | undefined} limit
+ */
+export const sloClass = (row, value, limit) =>
+  row.condition === "low_traffic" ? "" : beyondClass(value, limit, isCritical(row));
+
+/**
+ * A value with its SLO.
+ * @param {Judged & Pick<ServiceRow, "slo">} row
+ * @param {number | null} value
+ * @param {(value: number) => string} format
+ * @param {number | undefined} limit
+ */
+const sloCell = (row, value, format, limit) =>
+  referenceCell(value, format, limit, { kind: sloClass(row, value, limit), title: learnedTitle(row) });
+
 /**
  * What a learned SLO is, and how to set one; null for one that is set.
  * @param {Pick<ServiceValues, "slo">} values
  */
 const learnedTitle = ({ slo }) => (slo?.learned ? TILE_TEXTS.learned_slo : null);
 
-/** @param {Pick<ServiceRow, "p95" | "slo" | "health" | "stage">} row */
-export const p95Cell = (row) => referenceCell(row.p95, formatSeconds, row.slo?.p95, isCritical(row), learnedTitle(row));
+/** @param {Judged & Pick<ServiceRow, "p95" | "slo">} row */
+export const p95Cell = (row) => sloCell(row, row.p95, formatSeconds, row.slo?.p95);
 
-/** @param {Pick<ServiceRow, "error_rate" | "slo" | "health" | "stage">} row */
+/** @param {Judged & Pick<ServiceRow, "error_rate" | "slo">} row */
 export const errorRateCell = (row) =>
   row.slo
-    ? referenceCell(row.error_rate, formatPercent, row.slo.error_rate, isCritical(row), learnedTitle(row))
+    ? sloCell(row, row.error_rate, formatPercent, row.slo.error_rate)
     : shareCell(row.error_rate, ERROR_RATE_LIMITS);
 
 /** @param {Pick<ServiceValues, "load" | "safe_load">} values */
-export const loadCell = ({ load, safe_load: limit }) => referenceCell(load, formatLoad, limit, (load ?? 0) > 1);
+export const loadCell = ({ load, safe_load: limit }) =>
+  referenceCell(load, formatLoad, limit, { kind: beyondClass(load, limit, (load ?? 0) > 1) });
 
 /**
  * The probability of an SLO breach within ten minutes: never more certain than it can be.
@@ -163,19 +186,22 @@ export const probabilityText = ({ breach_probability: probability }) => {
   return WITHIN + (probability < 1 - MAX_SHOWN_PROBABILITY ? "< 5%" : formatPercent(probability));
 };
 
+/** @typedef {Pick<ServiceValues, "breach_probability" | "breach_seconds"> & { condition?: string }} Forecast */
+
 /**
  * Whether the time of the breach is forecast: of a service at risk, of whose early warning no probability is known.
- * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
+ * @param {Forecast} values
  */
 const isExpected = ({ breach_probability: probability, breach_seconds: seconds }) =>
   isNumber(seconds) && (probability ?? 1) >= LIKELY_PROBABILITY;
 
 /**
- * That it is in breach, the time of an expected breach, or that none is expected.
- * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds">} values
+ * That it is in breach, the time of an expected breach, or that it is unlikely; a service with low traffic is not judged.
+ * @param {Forecast} values
  */
 export const breachText = (values) => {
-  const { breach_probability: probability, breach_seconds: seconds } = values;
+  const { breach_probability: probability, breach_seconds: seconds, condition } = values;
+  if (condition === "low_traffic") return NOT_KNOWN;
   if (seconds === 0) return BREACH_TEXTS.now;
   if (isExpected(values)) return formatMedian(seconds);
   return isNumber(probability) ? BREACH_TEXTS.none : NOT_KNOWN;
@@ -191,11 +217,11 @@ export const breachClass = (row) => {
 /**
  * The rank of a breach forecast, the more urgent the larger; null where nothing is known. The sooner of the expected
  * breaches, then the more probable of the others.
- * @param {Pick<ServiceValues, "breach_probability" | "breach_seconds" | "slo">} values
+ * @param {Forecast & Pick<ServiceValues, "slo">} values
  */
 export const breachRank = (values) => {
-  const { slo, breach_probability: probability, breach_seconds: seconds } = values;
-  if (!slo) return null;
+  const { slo, breach_probability: probability, breach_seconds: seconds, condition } = values;
+  if (!slo || condition === "low_traffic") return null;
   return isExpected(values) ? 1 + 1 / (1 + (seconds ?? 0)) : probability;
 };
 

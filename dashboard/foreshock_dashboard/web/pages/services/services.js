@@ -24,12 +24,17 @@ const MAX_ROWS = 1000;
 const MAX_NAME_LENGTH = 40;
 
 /** @param {ServiceRow} row */
-const latencyLine = ({ spark, slo, id }) => {
-  const top = formatSeconds(Math.max(...spark.filter(isNumber)));
+const latencyLine = ({ spark, judged, slo, id }) => {
+  const top = `up to ${formatSeconds(Math.max(...spark.filter(isNumber)))}`;
+  const isJudged = spark.every((value, i) => value === judged[i]);
+  const title = [top, slo && `SLO ${formatSeconds(slo.p95)}`, isJudged ? null : SERVICE_HINTS.not_judged].filter(
+    Boolean,
+  );
   return sparkline(spark, {
+    judged: isJudged ? spark : judged,
     limit: slo?.p95 ?? null,
-    label: `p95 of ${inWords(id)}, last 30 min, up to ${top}${slo ? `, SLO ${formatSeconds(slo.p95)}` : ""}`,
-    title: `up to ${top}${slo ? `; SLO ${formatSeconds(slo.p95)}` : ""}`,
+    label: `p95 of ${inWords(id)}, last 30 min, ${title.join(", ")}`,
+    title: title.join("; "),
   });
 };
 

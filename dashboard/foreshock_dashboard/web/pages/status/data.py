@@ -16,7 +16,7 @@ from foreshock_dashboard.model.span import TraceQuery, TraceSource
 from foreshock_dashboard.model.types import Floats, Json
 from foreshock_dashboard.model.world import Target, World
 from foreshock_dashboard.model.world_sections import UnjoinedServer
-from foreshock_dashboard.render.clause import Clause, Text, filled, joined_text, listed, place, text, time
+from foreshock_dashboard.render.clause import Clause, Text, filled, filled_text, joined_text, listed, place, text, time
 from foreshock_dashboard.render.units import counted, minutes_of, name_list, plural
 from foreshock_dashboard.render.words.panels import EMPTY, HISTORY_BEING_READ
 from foreshock_dashboard.render.words.shell import CONNECTION_TEXTS
@@ -161,13 +161,13 @@ def newest_trace(traces: TraceSource, now: float, *, remote: str = "") -> Newest
     remote: the kind of a remote trace store, which is not searched: a slow one would delay the page that reports it.
     """
     if remote:
-        return {"age": None, "note": TRACE_AGES["remote"].format(kind=remote)}
+        return {"age": None, "note": filled_text(TRACE_AGES["remote"], kind=remote)}
     try:
         found = traces.search(TraceQuery(now - MAX_TRACE_SECONDS, now, limit=1))
     except SourceError:
         return _UNKNOWN_TRACE
     if not found:
-        return {"age": None, "note": TRACE_AGES["none"].format(minutes=MAX_TRACE_SECONDS / 60)}
+        return {"age": None, "note": filled_text(TRACE_AGES["none"], minutes=round(MAX_TRACE_SECONDS / 60))}
     return {"age": number(max(0.0, now - found[0].start)), "note": ""}
 
 
@@ -178,7 +178,7 @@ def data_health(
     world = snapshot.world
     if world is None:
         if snapshot.error:
-            return _health("critical", text(CONNECTION_TEXTS["unreadable"].format(error=snapshot.error)))
+            return _health("critical", filled(CONNECTION_TEXTS["unreadable"], error=snapshot.error))
         return _health("empty", text(EMPTY["first_evaluation"]))
     seen, problems = freshness(world), _problems(snapshot, world, hub, ready)
     lag = now - world.time
@@ -190,7 +190,7 @@ def data_health(
             return _health("unknown", _state("no_samples", kind=seen.no_data), problems)
         return _health("unknown", _state("no_fresh_samples", kind=seen.no_data, time=time(seen.since)), problems)
     if lag > 2 * fresh_seconds(world.step) and not past:
-        return _health("critical", text(DATA_STATES["lagging"].format(seconds=lag)), problems)
+        return _health("critical", _state("lagging", seconds=round(lag)), problems)
     if snapshot.is_preview:
         return _health("learning", text(HISTORY_BEING_READ), problems)
     if not snapshot.learning.done:
@@ -199,7 +199,8 @@ def data_health(
         first = problems[0]
         brief = first if len(first) <= MAX_PROBLEM_LENGTH else first.partition(": ")[0]
         return _health("warning", filled(STATUS_TEXTS["degraded"], problem=brief), problems)
-    reporting = DATA_STATES["reporting"].format(
+    reporting = filled_text(
+        DATA_STATES["reporting"],
         gpus=counted(seen.gpus, "GPU"),
         services=counted(seen.services, "service"),
         serving=len(serving_services(world)),
@@ -209,7 +210,7 @@ def data_health(
     return _health("healthy", _state("no_loss", reporting=reporting))
 
 
-def _state(name: str, **values: str | Clause) -> Text:
+def _state(name: str, **values: str | int | Clause) -> Text:
     return filled(DATA_STATES[name], **values)
 
 
@@ -233,47 +234,51 @@ def _problems(snapshot: Snapshot, world: World, hub: Json, ready: tuple[bool, st
     if stale:
         count = counted(len(world.targets) + len(others), "target")
         names = joined_text(listed(list(map(place, stale))))
-        problems.append(PROBLEMS["targets"].format(count=len(stale), targets=count, names=names))
+        problems.append(filled_text(PROBLEMS["targets"], count=len(stale), targets=count, names=names))
     if seen.stale_gpus:
-        problems.append(PROBLEMS["gpus"].format(count=len(seen.stale_gpus), gpus=counted(len(world.gpus), "GPU")))
+        problems.append(
+            filled_text(PROBLEMS["gpus"], count=f"{len(seen.stale_gpus):,}", gpus=counted(len(world.gpus), "GPU"))
+        )
     if seen.stale_services:
         names = joined_text(listed(seen.stale_services))
         few, all_ = len(seen.stale_services), counted(len(world.services), "service")
-        problems.append(PROBLEMS["services"].format(count=few, services=all_, names=names))
+        problems.append(filled_text(PROBLEMS["services"], count=few, services=all_, names=names))
     problems += _without_cluster(snapshot, world)
     problems += [f"job {row['job']}: {row['error']}" for row in _list(hub.get("discovery")) if row.get("error")]
     store, receiver, spans = (_dict(hub.get(name)) for name in ("store", "receiver", "spans"))
     if store.get("last_error"):
-        problems.append(PROBLEMS["store"].format(error=store["last_error"]))
+        problems.append(filled_text(PROBLEMS["store"], error=store["last_error"]))
     if store.get("expiry_paused"):
         problems.append(str(store["expiry_paused"]))
     if refused := sum(_count(value) for value in _dict(receiver.get("refused_spans")).values()):
-        problems.append(PROBLEMS["refused"].format(spans=counted(refused, "span")))
+        problems.append(filled_text(PROBLEMS["refused"], spans=counted(refused, "span")))
     if dropped := _count(store.get("dropped_samples")):
         limit = _count(store.get("series_limit"))
         remedy = PROBLEMS["fewer_series" if limit >= MAX_SERIES else "more_memory"]
         samples = counted(dropped, "sample")
-        problems.append(PROBLEMS["dropped_samples"].format(samples=samples, limit=limit, remedy=remedy))
+        problems.append(filled_text(PROBLEMS["dropped_samples"], samples=samples, limit=f"{limit:,.0f}", remedy=remedy))
     if dropped := _count(store.get("dropped_spans")):
-        problems.append(PROBLEMS["dropped_spans"].format(spans=counted(dropped, "span")))
+        problems.append(filled_text(PROBLEMS["dropped_spans"], spans=counted(dropped, "span")))
     notifications = _dict(hub.get("notifications"))
-    failing = PROBLEMS["notifications"]
-    problems += [failing.format(name=row["name"], error=row["error"]) for row in failing_channels(notifications)]
+    problems += [
+        filled_text(PROBLEMS["notifications"], name=row["name"], error=row["error"])
+        for row in failing_channels(notifications)
+    ]
     if notifications.get("error"):
         problems.append(str(notifications["error"]))
     if corrupt := _count(store.get("corrupt")):
-        problems.append(PROBLEMS["corrupt"].format(blocks=counted(corrupt, "corrupt store block")))
+        problems.append(filled_text(PROBLEMS["corrupt"], blocks=counted(corrupt, "corrupt store block")))
     if problem := _dict(hub.get("shared")).get("problem"):
-        problems.append(PROBLEMS["shared"].format(problem=problem))
+        problems.append(filled_text(PROBLEMS["shared"], problem=problem))
     shard = _dict(hub.get("shard"))
     if shard and not shard["clusters"]:
-        problems.append(PROBLEMS["shard"].format(part=shard["part"]))
+        problems.append(filled_text(PROBLEMS["shard"], part=shard["part"]))
     journal = _dict(hub.get("journal"))
     problems.extend(str(journal[key]) for key in ("recovery", "last_error") if journal.get(key))
     if spans.get("warning"):
         problems.append(str(spans["warning"]))
     if uncounted := _count(_dict(spans.get("counts")).get("foreshock_spans_uncounted_total")):
-        problems.append(PROBLEMS["uncounted"].format(spans=counted(uncounted, "span")))
+        problems.append(filled_text(PROBLEMS["uncounted"], spans=counted(uncounted, "span")))
     return problems + (_unmatched_options(_list(hub.get("unmatched"))) if world.services else [])
 
 
@@ -291,8 +296,8 @@ def _without_cluster(snapshot: Snapshot, world: World) -> list[str]:
         names = tuple(dict.fromkeys(found))
         if bare := [name for name in names if not split_cluster(name)[0]]:
             all_ = counted(len(names), noun)
-            problem = PROBLEMS["no_cluster"]
-            problems.append(problem.format(count=len(bare), objects=all_, names=name_list(bare), remedy=remedy))
+            values = {"objects": all_, "names": name_list(bare), "remedy": remedy}
+            problems.append(filled_text(PROBLEMS["no_cluster"], count=len(bare), **values))
     return problems
 
 
@@ -303,7 +308,8 @@ def _unmatched_options(rows: Sequence[Json]) -> list[str]:
         meant = f" (did you mean {row['nearest']}?)" if row["nearest"] else ""
         by_option.setdefault(str(row["option"]), []).append(f"{row['service']}{meant}")
     return [
-        PROBLEMS["unmatched"].format(
+        filled_text(
+            PROBLEMS["unmatched"],
             option=option,
             services=counted(len(names), "service"),
             names=name_list(names),
@@ -351,9 +357,9 @@ def _join_remedy(item: UnjoinedServer, scraped: Set[str]) -> str:
     """How to join a server. scraped: the instances that the hub scrapes itself, which its options name."""
     if item.candidates:
         names = joined_text(listed(item.candidates))
-        return JOIN_REMEDIES["candidates"].format(names=names)
+        return filled_text(JOIN_REMEDIES["candidates"], names=names)
     option = f", or --targets SERVICE={item.instance}" if item.instance in scraped else ""
-    return JOIN_REMEDIES["none"].format(option=option)
+    return filled_text(JOIN_REMEDIES["none"], option=option)
 
 
 def failing_channels(notifications: Json) -> list[Json]:

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.traces.clock_skew import ClockSkew, clock_skew
 from foreshock_dashboard.analysis.traces.critical_path import CriticalPath, TimeRange, critical_path
-from foreshock_dashboard.analysis.traces.time_breakdown import Activity, time_breakdown
+from foreshock_dashboard.analysis.traces.time_breakdown import time_breakdown
 from foreshock_dashboard.ingest.otlp.detail import sent_span
 from foreshock_dashboard.ingest.otlp.values import attributes_of
 from foreshock_dashboard.model.query import total_of
@@ -25,7 +25,7 @@ from foreshock_dashboard.model.span import (
     main_span,
     traffic_spans,
 )
-from foreshock_dashboard.model.types import Json
+from foreshock_dashboard.model.types import Activity, Json
 from foreshock_dashboard.render.verdict.trace_sentence import clock_note
 from foreshock_dashboard.web.charts.theme import service_color
 from foreshock_dashboard.web.pages.traces import lanes_json

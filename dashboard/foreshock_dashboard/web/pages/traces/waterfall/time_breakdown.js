@@ -40,7 +40,9 @@ const gpuNote = ({ lanes_error: error, lanes_note: note, lanes_settled: isSettle
  * @param {(service: string) => string} label
  */
 const partName = ({ activity, service }, label) =>
-  activity === "work" ? label(service) : `${ACTIVITIES[activity]} ${label(service)}`;
+  activity === "work"
+    ? label(service)
+    : filled(TRACE_TEXTS.in_service, { activity: ACTIVITIES[activity], service: label(service) });
 
 /**
  * The parts of a trace's duration as one bar; null without any.
