@@ -125,7 +125,7 @@ def test_an_incident_is_chosen_and_its_postmortem_is_one_file(visit: Open) -> No
     page = visit("/cascade").page
     _ready(page)
     with page.expect_download() as download:
-        page.get_by_role("link", name="Postmortem").click()
+        page.get_by_role("link", name="Incident report (draft)").click()
     assert download.value.suggested_filename == "foreshock-20251125T095730Z-embedder.zip"
     page.locator(".incidents a", has_text="reranker").click()
     expect(page).to_have_url(re.compile(r"incident=20251125T095730Z-reranker&from=\d+&to=\d+$"))

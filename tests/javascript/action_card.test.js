@@ -8,7 +8,7 @@ const { put } = await import("#web/assets/dom.js");
 const { actionCard, commandLines } = await import("#web/assets/timeline/action_card.js");
 
 const LIMIT =
-  'kubectl -n product patch backendtrafficpolicy/assistant-feature --type=merge --patch \'{"spec":{"rateLimit":{"type":"Local"}}}\'';
+  'kubectl -n product patch backendtrafficpolicy/assistant-feature --type=json --patch \'[{"op":"add","path":"/spec/rateLimit","value":{}}]\'';
 
 test("a long command has a line per option with JSON and per command, which a shell reads as one", () => {
   const shown = commandLines(LIMIT);
@@ -22,29 +22,40 @@ test("a long command has a line per option with JSON and per command, which a sh
   const both = `${LIMIT} && kubectl get pods`;
   assert.equal(words(commandLines(both).replace(" &&\n", ";: ")), words(both.replace(" && ", ";: ")));
   assert.equal(commandLines("kubectl -n ml get pods"), "kubectl -n ml get pods");
-  const saved = commandLines(`test -s a.yaml || kubectl get x -o yaml > a.yaml && ${LIMIT}`).split("\n");
-  assert.deepEqual(saved.slice(0, 2), ["test -s a.yaml ||", "kubectl get x -o yaml > a.yaml &&"]);
+  const saved = commandLines(`test -s a.1 || kubectl get x -o yaml > a.1 && ${LIMIT}`).split("\n");
+  assert.deepEqual(saved.slice(0, 2), ["test -s a.1 ||", "kubectl get x -o yaml > a.1 &&"]);
 });
 
-for (const [kind, label] of [
-  ["limit_rate", "Rollback, if there was no limit before"],
-  ["shed_load", "Rollback, if there was no fault before"],
-  ["drain_host", "Rollback"],
-]) {
-  test(`the rollback of ${kind} is called "${label}", and each button says of what it copies the command`, () => {
-    const main = emptyMain();
-    const texts = { kind, text: "Limit shop/front", clauses: [], effect: null, outcome: null, enough: null };
-    put(main, actionCard(/** @type {any} */ ([{ ...texts, command: LIMIT, revert_command: "kubectl x" }])));
+test("what to know before a command stands above it, its rollback below, and each button says what it copies", () => {
+  const main = emptyMain();
+  const texts = {
+    text: "Limit shop/front",
+    clauses: [],
+    effect: null,
+    outcome: null,
+    enough: null,
+    how: "LiteLLM only",
+  };
+  put(main, actionCard(/** @type {any} */ ([{ ...texts, command: LIMIT, revert_command: "kubectl x" }])));
+  assert.deepEqual(
+    [...main.querySelectorAll("dt")].map((name) => name.textContent),
+    ["Note", "Command", "Rollback"],
+  );
+  assert.deepEqual(
+    [...main.querySelectorAll("button")].map((button) => button.getAttribute("aria-label")),
+    ["Copy: Limit shop/front", "Copy rollback: Limit shop/front"],
+  );
+  for (const [command, names] of /** @type {const} */ ([
+    [null, ["How"]],
+    [LIMIT, ["Command", "Rollback"]], // what to do instead of a command
+  ])) {
+    put(main, actionCard(/** @type {any} */ ([{ ...texts, command, revert_command: null }])));
     assert.deepEqual(
       [...main.querySelectorAll("dt")].map((name) => name.textContent),
-      ["Command", label],
+      names,
     );
-    assert.deepEqual(
-      [...main.querySelectorAll("button")].map((button) => button.getAttribute("aria-label")),
-      ["Copy: Limit shop/front", "Copy rollback: Limit shop/front"],
-    );
-  });
-}
+  }
+});
 
 test("rows name the effect, the time to effect, and the side effect; the service of the headline is not repeated", () => {
   const action = {

@@ -6,7 +6,7 @@ import { emptyMain } from "./document.js";
 
 const { put } = await import("#web/assets/dom.js");
 const { actionCard } = await import("#web/assets/timeline/action_card.js");
-const { courseOf } = await import("#web/assets/timeline/incident.js");
+const { courseOf, reportLink } = await import("#web/assets/timeline/incident.js");
 const { drawIncidents } = await import("#web/pages/now/incidents.js");
 const { drawVerdict } = await import("#web/pages/now/verdict.js");
 
@@ -92,5 +92,14 @@ for (const [what, loadSince, words] of /** @type {const} */ ([
     const main = emptyMain();
     put(main, courseOf(/** @type {any} */ (incident), NOW));
     assert.match(main.textContent ?? "", words);
+  });
+}
+
+for (const [state, name] of /** @type {const} */ ([
+  ["recovering", "Incident report (draft)"],
+  ["resolved", "Postmortem"],
+])) {
+  test(`the report of an incident that is ${state} is called "${name}"`, () => {
+    assert.equal(reportLink({ id: "20260105T084110Z-llm", state }).textContent, name);
   });
 }

@@ -106,6 +106,8 @@ def test_a_recovery_is_compared_with_its_peak() -> None:
     top = Peak("p95", "s", 8.26, 10.2, 13.2)
     assert headline_figure(P95, top) == "p95 peaked at 10.2 s, now 8.42 s (SLO 13.2 s)"
     assert headline_figure(P95, None) == "p95 8.42 s (SLO 13.2 s)"
+    few = headline_figure(replace(P95, value=14.0), None, learned=True, few=True)
+    assert few == "p95 14.0 s (learned SLO 13.2 s, too few requests to count)"
     assert joined_text(lead(None, top, None, None, T)) == "p95 stayed within its SLO (SLO 13.2 s)."
 
 
@@ -191,7 +193,8 @@ def test_before_a_breach_the_lead_says_so_with_the_metric_that_is_forecast() -> 
             "web down to 5.22 req/s (peak 14.2 req/s, baseline 8.62 req/s)",
         ),
         (Recovery("web", "request rate", 14.2, 5.22), "web down to 5.22 req/s (peak 14.2 req/s)"),
-        (Recovery("llm", "ready replicas", 2.0, 4.0), "llm back to 4 ready replicas (dropped to 2)"),
+        (Recovery("llm", "ready replicas", 2.0, 4.0, baseline=4.0), "llm back to 4 ready replicas (dropped to 2)"),
+        (Recovery("llm", "ready replicas", 4.0, 6.0, baseline=4.0), "llm scaled from 4 to 6 ready replicas"),
         (
             Recovery("batch", "GPU time", 0.8, 0.1, is_back=True, since=T),
             "batch back to 10% of GPU time since 08:00:00 UTC",

@@ -43,7 +43,6 @@ TABLES = (
     "VERDICTS",
     "EMPTY",
     "ACTION_TEXTS",
-    "ROLLBACKS",
     "COURSE",
     "NOW_TEXTS",
     "SIGNAL_NOTES",

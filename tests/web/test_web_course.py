@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from tests.web.worlds import contended, contention_incident, healthy_world, service, snapshot
 
 from foreshock_dashboard.model.forecast import Forecast, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk
 from foreshock_dashboard.model.types import Stage
-from foreshock_dashboard.model.verdict.course import Breach
+from foreshock_dashboard.model.verdict.course import Breach, Recovery
 from foreshock_dashboard.model.verdict.healthy import HealthySince
 from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.pages.now.course import breach, peak
+from foreshock_dashboard.model.world_sections import Capacity
+from foreshock_dashboard.web.pages.now.course import breach, lost_replicas, peak, recovery
 from foreshock_dashboard.web.pages.now.healthy import exceedances, healthy_since, peaks
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import judged
@@ -223,6 +225,34 @@ def test_a_breach_that_is_over_leads_no_forecast_while_its_incident_fires() -> N
     assert over["situation"]
     assert "peaked at" in over["situation"]["figure"]
     assert over["situation"]["at_risk"] == []
+
+
+@pytest.mark.parametrize(
+    ("ready", "firing", "recovering"),
+    [
+        ((4, 4, 4), None, None),
+        ((4, 4, 6), None, (4.0, 6.0, 4.0)),  # only added: none was lost
+        ((4, 2, 2), (2, 4), None),
+        ((4, 2, 3), (3, 4), (2.0, 3.0, 4.0)),
+        ((4, 2, 6), None, (2.0, 6.0, 4.0)),
+    ],
+)
+def test_replicas_that_a_recovery_has_back_were_lost_while_the_incident_fired(
+    ready: tuple[int, int, int], firing: tuple[int, int] | None, recovering: tuple[float, float, float] | None
+) -> None:
+    """ready: before the incident, during it, and now. recovering: the fewest, those now, and the most before."""
+    world = contended()
+    before, during, now = ready
+    replicas = np.full((1, len(world.times)), float(before))
+    replicas[0, -20:-3], replicas[0, -3:] = during, now
+    nothing = np.full_like(replicas, np.nan)
+    room = Capacity((EMBEDDER,), nothing, replicas, nothing, nothing, (), nothing[:0], nothing[:0])
+    item = replace(contention_incident(world), since=float(world.times[-20]))
+    seen = replace(world, capacity=room)
+    assert lost_replicas(seen, item) == firing
+    found = [row for row in recovery(seen, replace(item, state="recovering")) if row.signal == "ready replicas"]
+    row = recovering and Recovery("embedder", "ready replicas", *recovering[:2], baseline=recovering[2])
+    assert found == ([row] if row else [])
 
 
 def joined_clauses(found: VerdictJson) -> str:

@@ -18,12 +18,14 @@ from foreshock_dashboard.model.incident import (
     AtRisk,
     Candidate,
     Cause,
+    Evidence,
     Incident,
     LaterCause,
     Severity,
     State,
     SuspectedCause,
 )
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.render.incident_text import incident_text
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.incident_json import VERSION, ClauseJson, incident, replayed
@@ -112,6 +114,17 @@ def test_a_service_whose_slo_is_breached_is_not_called_at_risk(median: float, li
     shown = incident_text(json.loads(json.dumps(incident(item), default=vars)))
     assert line in shown
     assert ("\n  At risk: " in shown) == (median > 0)
+
+
+def test_a_terminal_shows_what_to_know_before_a_command_and_a_load_as_in_the_headline() -> None:
+    limit = Action("limit_rate", Service("product", "front"), amount=2.0, current=4.0)
+    load = Evidence("load", 1.38, 0.546, "ratio", NOW, "llm", "load")
+    lines = incident_text(
+        json.loads(json.dumps(incident(replace(full(), actions=(limit,), evidence=(load,))), default=vars))
+    )
+    first = lines.index("    Note: Envoy Gateway only (")
+    assert first < lines.index("    Command: test -s front.rateLimit.") < lines.index("    Rollback: kubectl ")
+    assert "  Evidence: load of llm: > 100% (baseline 55%) since " in lines
 
 
 def test_a_service_at_risk_in_an_early_warning_is_not_likely_to_breach() -> None:

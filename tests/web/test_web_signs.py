@@ -161,6 +161,35 @@ def test_lanes_stand_in_the_order_of_the_first_sign_after_the_suspected_cause() 
     assert result["end"] == NOW + FORECAST_SECONDS
 
 
+@pytest.mark.parametrize(
+    ("later", "rate_later", "starts"),
+    [
+        (30.0, 50.0, 0.0),  # than its effect, by less than an onset may be wrong
+        (30.0, 20.0, 0.0),
+        (30.0, -20.0, -20.0),
+    ],
+)
+def test_a_cause_begins_no_later_than_its_effects_and_more_requests_are_no_anomaly(
+    later: float, rate_later: float, starts: float
+) -> None:
+    """In seconds from the first anomaly of the affected service: of the incident, the requests, and the cause's bar."""
+    world = contended()
+    first = _lanes(_seen())["lanes"][1]["first"]
+    sent = Evidence("request rate", 14.0, 5.0, "req/s", first + rate_later, str(GATEWAY), "rate")
+    item = replace(
+        contention_incident(world),
+        cause="overload",
+        suspect=SuspectedCause(GATEWAY),
+        affected=(EMBEDDER, GATEWAY),
+        since=first + later,
+        opened=first + later,
+        evidence=(sent,),
+    )
+    suspect, victim = _lanes(snapshot(world, item))["lanes"][:2]
+    assert (suspect["service"], suspect["first"], suspect["intervals"]) == ("gateway", first + starts, [])
+    assert (victim["service"], victim["first"]) == ("embedder", first)
+
+
 SHARE = Evidence("share of GPU time", 0.41, 0.18, "ratio", NOW - 300, "train-llm")
 
 FALLEN = Evidence(

@@ -287,6 +287,8 @@ def _fields(action: Action) -> dict[str, Any]:
     labels = tuple(gpu.label for gpu in action.gpus)
     limited = action.rate_limit.per_second if action.kind == "limit_rate" else 0.0
     amount = limited or action.amount  # of the command, which sets a whole number
+    # requests are counted when they end: in an overload fewer than arrive
+    current = math.nan if limited and action.current <= limited else action.current
     slo = action.outcome.limit if action.outcome and action.outcome.limit_kind == "slo" else math.nan
     return {
         "service": action.service,
@@ -297,7 +299,7 @@ def _fields(action: Action) -> dict[str, Any]:
         "target": action.target if action.kind == "roll_back" or not action.target else place(action.target),
         "requests": action.requests,
         "amount": _shown(amount, AMOUNT_FORMATS.get(action.kind, _whole)),
-        "current": _shown(action.current, rate if action.kind == "limit_rate" else _whole),
+        "current": _shown(current, rate if action.kind == "limit_rate" else _whole),
         "ready": _shown(action.ready, _whole),
         "total": _shown(action.total, _whole),
         "exceeded": _shown(action.maximum, _whole) if action.exceeds_maximum else None,

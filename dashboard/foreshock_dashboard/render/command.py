@@ -11,7 +11,6 @@ import re
 import shlex
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service, split_cluster
@@ -19,7 +18,6 @@ from foreshock_dashboard.render.clause import in_words
 from foreshock_dashboard.render.units import host_list, percent
 from foreshock_dashboard.render.words.actions import (
     COMMAND_SIDE_EFFECTS,
-    ENVOY_SIDE_EFFECTS,
     GATEWAYS,
     HOW_TO,
     LITELLM,
@@ -33,11 +31,10 @@ NODE = re.compile(r"(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0
 """A name of a Kubernetes node."""
 CLUSTER = re.compile(r"[\w.:@][\w.:@/-]{0,252}", re.ASCII)
 """A name of a cluster, taken for that of a context."""
-MAX_CLUSTER_LENGTH = 60
-"""Characters of a cluster in a file name, which with namespace and service has at most 255."""
 GPU_UUID = re.compile(r"(GPU|MIG)-[0-9a-zA-Z/-]{1,80}")
 DEPLOYMENT = "deployment/{}"
-ENVOY_GATEWAY_OBJECT = "backendtrafficpolicy/"
+ENVOY_FIELDS: Mapping[ActionKind, str] = {"limit_rate": "rateLimit", "shed_load": "faultInjection"}
+"""What an action sets in the spec of a BackendTrafficPolicy of Envoy Gateway, by kind."""
 
 Make = Callable[[Action], Sequence[Sequence[str]]]
 """Makes the commands of an action, each in words."""
@@ -47,50 +44,40 @@ class _NoCommandError(Exception):
     """An object is unknown, or its name is no valid one."""
 
 
-def action_command(action: Action, opened: float | None = None) -> str | None:
+def action_command(action: Action, opened: float = 0.0) -> str | None:
     """A command for an action; None where an object is unknown or has no valid Kubernetes name.
 
     Names in telemetry may come from any sender: only valid names are used, and all words are quoted. opened: Unix
-    seconds at which the incident of the action opened; without it, no command that saves a policy to a file first.
+    seconds at which the incident of the action opened, for the file of the setting that the command replaces.
     """
     command = _command(COMMANDS, action)
-    if command is None or ENVOY_GATEWAY_OBJECT not in command:
-        return command
-    return f"{_save_policy(action.service, opened)} && {command}" if action.service and opened is not None else None
+    return f"{_save_setting(action, opened)} && {command}" if command and _envoy_field(action) else command
 
 
-def revert_command(action: Action) -> str | None:
+def revert_command(action: Action, opened: float = 0.0) -> str | None:
     """The command that takes back what `action_command` does; None where there is none, or a value is unknown."""
-    return _command(REVERT_COMMANDS, action) if _command(COMMANDS, action) else None
+    if not _command(COMMANDS, action):
+        return None
+    return _restore_setting(action, opened) if _envoy_field(action) else _command(REVERT_COMMANDS, action)
 
 
 def side_effect(action: Action) -> str:
     """What an action changes besides its effect, to be read before its command; "" for nothing."""
-    command = _command(COMMANDS, action) or ""
     hosts = [in_words(host) for host in sorted({*_hosts(action)})]
-    by_kind = {
-        **SIDE_EFFECTS,
-        **(COMMAND_SIDE_EFFECTS if command else {}),
-        **(ENVOY_SIDE_EFFECTS if ENVOY_GATEWAY_OBJECT in command else {}),
-    }
+    by_kind = {**SIDE_EFFECTS, **(COMMAND_SIDE_EFFECTS if _command(COMMANDS, action) else {})}
     return by_kind.get(action.kind, "").format(
         service=in_words(str(action.service)) if action.service else "",
         target=in_words(action.target),
         hosts=host_list(hosts) if hosts else "",
-        limit=action.rate_limit.requests,
-        unit=action.rate_limit.unit.lower(),
         rejected=_rejected(action),
     )
 
 
-def how_to(action: Action, opened: float | None = None) -> str:
-    """How to take an action without a command; else for which gateway the command is, or how to revert it, or "".
-
-    opened: as for `action_command`.
-    """
-    command = action_command(action, opened) or ""
-    if ENVOY_GATEWAY_OBJECT in command and action.service and opened is not None:
-        return GATEWAYS[action.kind].format(file=_policy_file(action.service, opened))
+def how_to(action: Action) -> str:
+    """How to take an action without a command; else what to know before its command is run, or ""."""
+    command = _command(COMMANDS, action)
+    if command and _envoy_field(action):
+        return GATEWAYS[action.kind].format(limit=action.rate_limit.requests, unit=action.rate_limit.unit.lower())
     if action.kind == "limit_rate" and command:
         return LITELLM
     if action.kind == "pause" and command and not revert_command(action):
@@ -177,33 +164,50 @@ def _roll_back(action: Action) -> Sequence[Sequence[str]]:
     return [*listed, _kubectl(action.service, "rollout", "undo", DEPLOYMENT)]
 
 
-def _save_policy(service: Service, opened: float) -> str:
-    """Save the policy of a route to a file before it changes: the rollback removes an earlier setting too.
+def _envoy_field(action: Action) -> str:
+    """The field of a policy of Envoy Gateway that the command of an action sets; "" where it sets none."""
+    return "" if action.callee is not None else ENVOY_FIELDS.get(action.kind, "")
 
-    A file with content stays: run again, the command would save the setting that it made.
+
+def _policy(service: Service | None, verb: str, *options: str) -> Sequence[str]:
+    """A command on the policy of a route in Envoy Gateway, which is taken to have the name of the service."""
+    return _kubectl(service, verb, "backendtrafficpolicy/{}", *options)
+
+
+def _setting(field: str, value: str) -> str:
+    """A JSON patch of a field of a policy. value: JSON that replaces an earlier one as a whole; `null` removes it."""
+    return f'[{{"op":"add","path":"/spec/{field}","value":{value}}}]'
+
+
+def _set_policy(action: Action, value: Mapping[str, object]) -> Sequence[Sequence[str]]:
+    patch = _setting(_envoy_field(action), json.dumps(value, separators=(",", ":")))
+    return [[*_policy(action.service, "patch", "--type=json"), "--patch", patch]]
+
+
+def _save_setting(action: Action, opened: float) -> str:
+    """Save the field that a command sets: a line of JSON, empty where it is not set.
+
+    A file with content stays: run again, the command would save what it has set. A failed command leaves it empty.
     """
-    shown = shlex.join([*_kubectl(service, "get", f"{ENVOY_GATEWAY_OBJECT}{{}}"), "-o", "yaml"])
-    file = _policy_file(service, opened)
-    return f"test -s {file} || {shown} > {file}"
+    shown = _policy(action.service, "get", "-o", f'jsonpath={{.spec.{_envoy_field(action)}}}{{"\\n"}}')
+    file = _setting_file(action, opened)
+    return f"test -s {file} || {shlex.join(shown)} > {file}"
 
 
-def _policy_file(service: Service, opened: float) -> str:
-    """Where the policy of a service is saved in one incident: `llm.serving.eu.btp.20260105T084200Z.yaml`.
+def _restore_setting(action: Action, opened: float) -> str:
+    """Set the field to the saved value, or remove it if it was not set. kubectl rejects the patch without a file."""
+    saved = f"""'"$(sed 's/^$/null/' {_setting_file(action, opened)})"'"""
+    patch = shlex.join(_policy(action.service, "patch", "--type=json"))
+    return f"{patch} --patch '{_setting(_envoy_field(action), saved)}'"
 
-    `btp` is what kubectl calls a BackendTrafficPolicy in short. A cluster that is long, or has characters that a shell
-    or a file system may take for something else, such as those of an ARN, is replaced by what is left and a checksum.
+
+def _setting_file(action: Action, opened: float) -> str:
+    """The file of a setting in one incident: `llm-chat.rateLimit.1a2b3c4d`.
+
+    The checksum tells namespaces, clusters, and incidents apart: in a name, they would be long and need quotes.
     """
-    kept = re.sub(r"[^a-z0-9._-]+", "-", service.cluster.lower())[:MAX_CLUSTER_LENGTH]
-    cluster = kept if kept == service.cluster else f"{kept}-{zlib.crc32(service.cluster.encode()):08x}"
-    time = datetime.fromtimestamp(opened, UTC).strftime("%Y%m%dT%H%M%SZ")
-    parts = (service.name, service.local.namespace, *([cluster] if cluster else []), "btp", time)
-    return f"{'.'.join(parts)}.yaml"
-
-
-def _set_rate_limit(service: Service | None, limit: Mapping[str, object] | None) -> Sequence[Sequence[str]]:
-    """Set the rate limit of a route in Envoy Gateway; None removes it."""
-    patch = json.dumps({"spec": {"rateLimit": limit}}, separators=(",", ":"))
-    return [[*_kubectl(service, "patch", f"{ENVOY_GATEWAY_OBJECT}{{}}", "--type=merge"), "--patch", patch]]
+    name = action.service.name if action.service else ""
+    return f"{name}.{_envoy_field(action)}.{zlib.crc32(f'{action.service} {opened:.0f}'.encode()):08x}"
 
 
 def _set_team_limit(service: Service | None, requests: int | None) -> Sequence[Sequence[str]]:
@@ -224,24 +228,14 @@ def _limit_rate(action: Action) -> Sequence[Sequence[str]]:
         raise _NoCommandError
     if action.callee is not None:
         return _set_team_limit(action.service, limit.requests)
-    return _set_rate_limit(action.service, {"type": "Local", "local": {"rules": [{"limit": limit._asdict()}]}})
-
-
-def _unlimit_rate(action: Action) -> Sequence[Sequence[str]]:
-    return _set_team_limit(action.service, None) if action.callee is not None else _set_rate_limit(action.service, None)
-
-
-def _set_abort(service: Service | None, share: float | None) -> Sequence[Sequence[str]]:
-    """Answer a share of the requests of a route with HTTP 503 in Envoy Gateway; None stops that."""
-    abort = None if share is None else {"abort": {"httpStatus": 503, "percentage": round(share * 100)}}
-    patch = json.dumps({"spec": {"faultInjection": abort}}, separators=(",", ":"))
-    return [[*_kubectl(service, "patch", f"{ENVOY_GATEWAY_OBJECT}{{}}", "--type=merge"), "--patch", patch]]
+    return _set_policy(action, {"type": "Local", "local": {"rules": [{"limit": limit._asdict()}]}})
 
 
 def _shed_load(action: Action) -> Sequence[Sequence[str]]:
+    """Answer a share of the requests of a route with HTTP 503 in Envoy Gateway."""
     if not 0.005 <= action.amount <= 1.0:
         raise _NoCommandError
-    return _set_abort(action.service, action.amount)
+    return _set_policy(action, {"abort": {"httpStatus": 503, "percentage": round(action.amount * 100)}})
 
 
 def _limit_batch(action: Action) -> Sequence[Sequence[str]]:
@@ -308,11 +302,10 @@ REVERT_COMMANDS: Mapping[ActionKind, Make] = {
     "drain_gpus": lambda action: [_on_nodes("uncordon", _hosts(action))],
     "drain_host": lambda action: [_on_nodes("uncordon", [action.target])],
     "limit_batch": _undo_rollout,
-    "limit_rate": _unlimit_rate,
+    "limit_rate": lambda action: _set_team_limit(action.service, None),
     "move_off_gpus": lambda action: [_on_nodes("uncordon", _hosts(action))],
     "pause": _resume,
     "raise_replica_limit": lambda action: [_set_maximum(action.service, _count(action.current))],
     "roll_back": _undo_rollout,
-    "shed_load": lambda action: _set_abort(action.service, None),
 }
-"""How to take actions back, by kind; none where a value before is unknown."""
+"""How to take actions back, by kind; none where a value before is unknown. Settings of Envoy Gateway are saved."""

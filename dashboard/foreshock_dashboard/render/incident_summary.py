@@ -34,6 +34,7 @@ from foreshock_dashboard.render.words.incidents import (
     CAUSES,
     CONFIDENCE_LEVELS,
     LOCAL_CAUSES,
+    TOO_FEW,
     UNCERTAIN,
 )
 
@@ -336,7 +337,7 @@ def _symptom_figure(incident: Incident) -> str:
     if symptom.operation and _condition(incident) != BREACHES_SLO:
         name, slo = f"{symptom.operation} {name}", "operation SLO"
     if math.isfinite(symptom.slo):
-        few = "" if symptom.counts or symptom.value <= symptom.slo else ", too few requests to count"
+        few = "" if symptom.counts or symptom.value <= symptom.slo else TOO_FEW
         return f"{name} {show(symptom.value)} ({slo} {show(symptom.slo)}{few})"
     baseline = f" (baseline {show(symptom.baseline)})" if math.isfinite(symptom.baseline) else ""
     return f"{name} {show(symptom.value)}{baseline}"

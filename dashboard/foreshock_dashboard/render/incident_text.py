@@ -16,12 +16,13 @@ from foreshock_dashboard.render.units import (
     clock,
     duration,
     elapsed,
+    load_percent,
     printable,
     rate,
     significant,
     utc_timestamp,
 )
-from foreshock_dashboard.render.words.actions import ACTION_TEXTS, ROLLBACKS
+from foreshock_dashboard.render.words.actions import ACTION_TEXTS
 from foreshock_dashboard.render.words.incidents import CAUSES, CONFIDENCE_LEVELS, LOCAL_CAUSES, QUALITIES, UNCERTAIN
 
 MAX_LISTED = 3
@@ -104,10 +105,9 @@ def _course(incident: Json) -> str:
 def _action_lines(action: Json) -> Iterator[str]:
     expected = f" Expected: {action['expected']}." if action["expected"] else ""
     yield f"  Action: {action['text']}.{expected}"
-    if action["command"]:
-        yield f"    Command: {action['command']}"
-    if action["revert_command"]:
-        yield f"    {ROLLBACKS.get(action['kind'], ACTION_TEXTS['revert'])}: {action['revert_command']}"
+    name = "how" if not action["command"] else "note" if action["revert_command"] else "revert"
+    rows = ((name, "how"), ("command", "command"), ("revert", "revert_command"))
+    yield from (f"    {ACTION_TEXTS[word]}: {action[field]}" for word, field in rows if action[field])
 
 
 def cause_label(incident: Json) -> str:
@@ -151,7 +151,8 @@ def evidence_text(evidence: Json) -> str:
     """
     name = f"{evidence['signal']} of {in_words(evidence['entity'])}" if evidence["entity"] else evidence["signal"]
     value, baseline = (
-        figure(math.nan if evidence[key] is None else evidence[key], evidence["unit"]) for key in ("value", "baseline")
+        evidence_figure(evidence.get("metric"), math.nan if evidence[key] is None else evidence[key], evidence["unit"])
+        for key in ("value", "baseline")
     )
     since = "" if evidence["since"] is None else f" since {clock(evidence['since'])}"
     if xid := evidence.get("xid"):
@@ -168,6 +169,11 @@ def risk_line(risk: AtRisk) -> str:
     """A service at risk, and when it breaches its SLO."""
     interval = breach_interval(risk.p10, risk.p90) if risk.p10 == risk.p10 else breach_bucket(risk.p50)
     return f"{in_words(risk.service)} ({interval})"
+
+
+def evidence_figure(metric: str | None, value: float, unit: str) -> str:
+    """A value of evidence with its unit; a load as in the headline."""
+    return load_percent(value) if metric == "load" else figure(value, unit)
 
 
 def figure(value: float, unit: str) -> str:

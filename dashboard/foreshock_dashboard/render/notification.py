@@ -20,7 +20,7 @@ from foreshock_dashboard.render.capacity_text import (
     slow_burn_text,
 )
 from foreshock_dashboard.render.clause import in_words, joined_text, sentences, text
-from foreshock_dashboard.render.command import action_command
+from foreshock_dashboard.render.command import action_command, how_to, revert_command
 from foreshock_dashboard.render.incident_summary import details_sentences, headline, later_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import clock, elapsed, printable
 from foreshock_dashboard.render.words.capacity import (
@@ -77,9 +77,11 @@ def open_message(incident: Incident, kind: str, base: str, owner: str = "") -> M
     """
     action = action_line(incident)
     command = action_command(incident.actions[0], incident.opened) if incident.actions else None
+    note = how_to(incident.actions[0]) if incident.actions else ""
     lines = [
         details_sentences(incident),
         f"Action: {action}" if action else "",
+        f"Note: {note}." if command and revert_command(incident.actions[0]) and note else "",
         f"Command: {command}" if command else "",
         f"Owner: {owner}" if owner else "",
     ]

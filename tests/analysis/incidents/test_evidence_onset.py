@@ -13,9 +13,15 @@ from foreshock_dashboard.analysis.detectors.finding import evidence_of
 from foreshock_dashboard.analysis.incidents.cause_candidates import as_in_evidence, with_present_growth
 from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
-from foreshock_dashboard.analysis.incidents.evidence import since_first_excess, with_first_sign, with_sent_load
+from foreshock_dashboard.analysis.incidents.evidence import (
+    since_first_excess,
+    with_first_sign,
+    with_load,
+    with_sent_load,
+)
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
 from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.incident import Candidate, Cause, Incident
 from foreshock_dashboard.model.service import Service
 
@@ -79,6 +85,23 @@ def test_the_request_rate_of_the_sender_keeps_the_onset_that_it_had() -> None:
     assert row.since == START + AGAIN * STEP
     (before,) = (row._replace(since=START + FIRST * STEP),)
     assert with_sent_load((), "overload", replace(late, evidence=(before,)), LLM, FRONT, now) == (before,)
+
+
+@pytest.mark.parametrize(
+    ("cause", "load", "is_named"),
+    [("overload", 0.81, True), ("scale_up_lag", 1.4, True), ("overload", 0.7, False), ("gpu_contention", 0.81, False)],
+)
+def test_the_load_of_the_headline_is_evidence_since_an_evaluation_found_it_above_the_safe_limit(
+    cause: Cause, load: float, is_named: bool
+) -> None:
+    now = point(utilization=Utilization(1.0, 0.0, 0.5, 0.0, 60.0, load, (load, load, load), 0.55, 0.6))
+    began = Incident("id", "warning", "firing", cause, LLM, now.time - 60, opened=now.time)
+    found = with_load((), cause, began, LLM, now)
+    row = ("load", str(LLM), load, 0.55, now.time)
+    assert [(item.metric, item.entity, item.value, item.baseline, item.since) for item in found] == [row] * is_named
+    earlier = tuple(item._replace(since=now.time - 30) for item in found)
+    assert with_load((), cause, replace(began, evidence=earlier), LLM, now) == earlier
+    assert with_load((), cause, began, FRONT, now) == ()
 
 
 def test_without_evidence_no_time_is_that_of_its_values() -> None:

@@ -23,6 +23,7 @@ from foreshock_dashboard.analysis.incidents.evidence import (
     SYMPTOM_SIGNALS,
     present_evidence,
     with_first_sign,
+    with_load,
     with_sent_load,
 )
 from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
@@ -117,6 +118,7 @@ def updated_incident(
     confidence = lasting_confidence(incident, (origin, cause, suspected.service), confidence)
     onsets = [item.since for item in evidence if math.isfinite(item.since)]
     since = min([*onsets, *([incident.since] if incident.evidence else ())], default=incident.since)
+    evidence = with_load(evidence, cause, incident, origin, point)
     evidence = with_sent_load(evidence, cause, incident, origin, suspected.service, point)
     known = tuple(as_in_evidence(with_present_growth(item, point), evidence, since) for item in known)
     is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)

@@ -10,6 +10,7 @@ from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, SIGN
 from foreshock_dashboard.analysis.baseline.xids import xid_evidence
 from foreshock_dashboard.analysis.detectors.finding import Finding, entity, evidence_of
 from foreshock_dashboard.analysis.incidents.triage import IncidentCandidate
+from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit
 from foreshock_dashboard.model.incident import Cause, Evidence, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
@@ -117,6 +118,21 @@ def with_sent_load(
         return evidence
     sent = _lasting((evidence_of(point, "rate", suspect),), incident.evidence)
     rows = (*evidence, *since_first_excess(sent, (suspect,), point, incident.since))
+    return tuple({(item.name, item.entity): item for item in rows}.values())
+
+
+def with_load(
+    evidence: tuple[Evidence, ...], cause: Cause, incident: Incident, origin: Service, point: EvaluationPoint
+) -> tuple[Evidence, ...]:
+    """The evidence, with the load of a service above its safe limit, since an evaluation first found it there.
+
+    It is the one of the headline. incident: as of the last evaluation. The row is added last, as in `with_sent_load`.
+    """
+    found = point.utilizations.get(origin)
+    if cause not in LOAD_CAUSES or found is None or not found.load > safe_limit(found):
+        return evidence
+    load = Evidence("load", found.load, found.baseline, "ratio", point.time, str(origin), "load")
+    rows = (*evidence, *_lasting((load,), incident.evidence))
     return tuple({(item.name, item.entity): item for item in rows}.values())
 
 

@@ -41,7 +41,8 @@ class Recovery:
     """A figure that returns from its worst value of an incident: request rate (req/s), ready replicas, or GPU time.
 
     GPU time: the mean over the GPUs of the suspected cause, 0 to 1. is_back: whether it is near its normal value;
-    since: Unix seconds from which on it is. baseline: of a request rate, before the first anomaly; None if unknown.
+    since: Unix seconds from which on it is. baseline: before the first anomaly, None if unknown; of ready replicas, the
+    most before the worst value, which is the same where replicas were only added.
     """
 
     service: str

@@ -13,15 +13,19 @@ from foreshock_dashboard.render.clause import Clause, Text, joined, listed, sent
 from foreshock_dashboard.render.incident_summary import summary_clauses
 from foreshock_dashboard.render.units import counted, duration, elapsed, estimate, estimates, percent, rate, slo_name
 from foreshock_dashboard.render.verdict.reading_text import reading_text, value_and_limit, value_text
-from foreshock_dashboard.render.words.incidents import SEVERITIES, STATES
+from foreshock_dashboard.render.words.incidents import SEVERITIES, STATES, TOO_FEW
 
 JUST_NOW_SECONDS = 10.0
 
 
-def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = False) -> str:
-    """The figure of the headline; of what is over, after its worst value: `p95 peaked at 281 s, now 8.77 s (SLO …)`."""
+def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = False, few: bool = False) -> str:
+    """The figure of the headline; of what is over, after its worst value: `p95 peaked at 281 s, now 8.77 s (SLO …)`.
+
+    few: whether it exceeds the SLO with too few requests for a breach.
+    """
     if peak is None or peak.metric != reading.metric:
-        return reading_text(reading, learned=learned)
+        said = reading_text(reading, learned=learned)
+        return f"{said.removesuffix(')')}{TOO_FEW})" if few else said
     now, limit = value_and_limit(reading)
     kind = reading.limit_kind.replace("SLO", slo_name(learned=learned))
     return f"{reading.metric} peaked at {value_text(reading, peak.peak)}, now {now} ({kind} {limit})"
@@ -139,6 +143,8 @@ def _recovered(row: Recovery) -> str:
         case "request rate":
             baseline = "" if row.baseline is None else f", baseline {rate(row.baseline)}"
             return f"down to {rate(row.now)} (peak {rate(row.worst)}{baseline})"
+        case "ready replicas" if row.worst == row.baseline:
+            return f"scaled from {row.worst:.0f} to {row.now:.0f} ready replicas"
         case "ready replicas":
             return f"back to {row.now:.0f} ready replicas (dropped to {row.worst:.0f})"
         case "GPU time" if row.is_back:

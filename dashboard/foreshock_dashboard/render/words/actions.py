@@ -30,7 +30,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "restarts pods)|Limit the concurrent requests of {service} (restarts its pods)]",
     "limit_calls": "Rate-limit [{requests} from|calls from] {service} to {callee}[ to {amount}]",
     "limit_length": "Limit the {requests} length of requests from {service}",
-    "limit_rate": "Rate-limit {service}[ to {amount} (now {current})]",
+    "limit_rate": "Rate-limit {service}[ to {amount} (now {current})| to {amount}]",
     "move_off_gpus": "Move {service} off {gpus}",
     "pause": "Scale {service} [from {current} ]to 0 replicas (terminates its pods)",
     "raise_quota": "Raise the quota of GPU pool {target} for [{amount}|replicas] of {service}",
@@ -98,23 +98,17 @@ HOW_TO: Mapping[ActionKind, str] = {
 }
 """Where and how to take the actions without a command, by kind."""
 GATEWAYS: Mapping[ActionKind, str] = {
-    "limit_rate": "For Envoy Gateway: overwrites an existing limit. The command saves the policy first. "
-    "To restore an earlier limit, take spec.rateLimit from {file}. "
-    "With Istio, use a local rate limit (EnvoyFilter); with NGINX, limit_req",
-    "shed_load": "For Envoy Gateway: overwrites an existing fault. The command saves the policy first. "
-    "To restore an earlier fault, take spec.faultInjection from {file}. "
-    "With Istio, set an HTTP fault abort in the VirtualService; with NGINX, return 503",
+    "limit_rate": "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Replaces an existing limit: to restore "
+    "it, run the rollback in the same directory. "
+    "{limit} requests per {unit} suits 1 Envoy replica; with N replicas, divide by N",
+    "shed_load": "Envoy Gateway only (Istio: HTTP fault abort; NGINX: return 503). Replaces an existing fault: to "
+    "restore it, run the rollback in the same directory",
 }
-"""Which gateway the command of an action is for, its file with the earlier setting, and other gateways, by kind."""
-LITELLM = "For LiteLLM, with its command lite: overwrites an existing limit, so save it first"
-"""The gateway of a limit per team."""
-NO_ROLLBACK = "To roll back, scale to the number of replicas that the first command shows"
+"""Before a command for Envoy Gateway is run: the setting of other gateways, and what it replaces, by kind."""
+LITELLM = "LiteLLM only, with its command lite. Replaces an existing limit: note it first, the rollback removes it"
+"""The same of a limit per team."""
+NO_ROLLBACK = "Scale to the number of replicas that the first command shows"
 """Instead of the command that ends a pause."""
-ROLLBACKS: Mapping[ActionKind, str] = {
-    "limit_rate": "Rollback, if there was no limit before",
-    "shed_load": "Rollback, if there was no fault before",
-}
-"""What a rollback is called that removes an earlier setting too, by kind."""
 SIDE_EFFECTS: Mapping[ActionKind, str] = {
     "limit_calls": "Excess requests get HTTP 429",
     "limit_rate": "{rejected} get HTTP 429",
@@ -126,10 +120,6 @@ COMMAND_SIDE_EFFECTS: Mapping[ActionKind, str] = {
     "move_off_gpus": "Restarts the pods of {service}. No new pods start on {hosts} until rollback",
 }
 """The same of those with a command."""
-ENVOY_SIDE_EFFECTS: Mapping[ActionKind, str] = {
-    "limit_rate": "The limit is per proxy: with N proxies, set {limit}/N per {unit}. {rejected} get HTTP 429",
-}
-"""The same of a command for Envoy Gateway."""
 ACTION_TEXTS: Mapping[str, str] = {
     "one": "Action",
     "several": "Actions",
@@ -140,6 +130,7 @@ ACTION_TEXTS: Mapping[str, str] = {
     "takes_effect": "takes effect",
     "side_effect": "Side effect",
     "how": "How",
+    "note": "Note",
     "command": "Command",
     "copy": "Copy",
     "copy_revert": "Copy rollback",

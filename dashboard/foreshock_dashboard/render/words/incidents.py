@@ -49,6 +49,8 @@ NOTIFIED: Mapping[str, str] = {
 Role = Literal["suspect", "affected", "at_risk"]
 ROLES: Mapping[Role, str] = {"suspect": "suspected cause", "affected": "affected", "at_risk": "at risk"}
 """Roles of services in an incident."""
+TOO_FEW = ", too few requests to count"
+"""After an SLO that a value exceeds without a breach."""
 RISKS: Mapping[Literal["latent"], str] = {"latent": "Latent risk"}
 """Incidents that affect no service yet."""
 COURSE: Mapping[str, str] = {
@@ -67,7 +69,7 @@ COURSE: Mapping[str, str] = {
     "recovering": " → recovering since ",
 }
 """The course of an incident, between its times."""
-EVENTS: Mapping[str, str] = {"warning": "Early warning", "paged": SEVERITIES["critical"], "recovering": "Recovering"}
+EVENTS: Mapping[str, str] = {"warning": SEVERITIES["warning"], "paged": "Paged", "recovering": "Recovering"}
 """Events of incidents on the timeline."""
 REPORT_TEXTS: Mapping[str, str] = {
     "about": "Times are UTC. Values are {quality}.",

@@ -223,6 +223,8 @@ NOW_TEXTS: Mapping[str, str] = {
     "values_at": "Values as of",
     "past_values": ", when they last supported the cause. The services table has current values.",
     "no_impact": "No impact now.",
+    "postmortem": "Postmortem",
+    "draft_report": "Incident report (draft)",
     "next_shortage": "Next shortage",
     "last_incident": "Last incident",
     "last_warning": "Last early warning",

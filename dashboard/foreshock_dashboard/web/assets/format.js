@@ -174,6 +174,14 @@ export const shownValue = (value, unit) => {
 export const formatLoad = (ratio) => (isNumber(ratio) && ratio > 1 ? "> 100%" : formatPercent(ratio));
 
 /**
+ * A value of a signal; a load as on all pages.
+ * @param {string | null} signal
+ * @param {unknown} value
+ * @param {string} unit
+ */
+export const formatSignal = (signal, value, unit) => (signal === "load" ? formatLoad(value) : formatValue(value, unit));
+
+/**
  * Bytes in GiB.
  * @param {unknown} bytes
  */

@@ -161,6 +161,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   takes_effect: "takes effect",
   side_effect: "Side effect",
   how: "How",
+  note: "Note",
   command: "Command",
   copy: "Copy",
   copy_revert: "Copy rollback",
@@ -173,11 +174,6 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   names: "Service names come from telemetry: verify them in the cluster.",
   simulated: "Simulated data: not objects of your cluster.",
   replay: "Replay: do not run these commands.",
-});
-
-export const ROLLBACKS = /** @type {const} */ ({
-  limit_rate: "Rollback, if there was no limit before",
-  shed_load: "Rollback, if there was no fault before",
 });
 
 export const COURSE = /** @type {const} */ ({
@@ -209,6 +205,8 @@ export const NOW_TEXTS = /** @type {const} */ ({
   values_at: "Values as of",
   past_values: ", when they last supported the cause. The services table has current values.",
   no_impact: "No impact now.",
+  postmortem: "Postmortem",
+  draft_report: "Incident report (draft)",
   next_shortage: "Next shortage",
   last_incident: "Last incident",
   last_warning: "Last early warning",
@@ -289,7 +287,7 @@ export const TIMELINE_TEXTS = /** @type {const} */ ({
 
 export const EVENTS = /** @type {const} */ ({
   warning: "Early warning",
-  paged: "Critical",
+  paged: "Paged",
   recovering: "Recovering",
 });
 

@@ -31,7 +31,7 @@ from foreshock_dashboard.render.incident_summary import (
     incident_sentence,
     later_clauses,
 )
-from foreshock_dashboard.render.incident_text import figure, risk_line, suspected_cause, xid_note
+from foreshock_dashboard.render.incident_text import evidence_figure, risk_line, suspected_cause, xid_note
 from foreshock_dashboard.render.incident_timeline import by_line, feedback_text, incident_timeline
 from foreshock_dashboard.render.units import clock, duration, elapsed, utc_timestamp
 from foreshock_dashboard.render.words.actions import ACTION_TEXTS
@@ -282,7 +282,11 @@ def _paged(paged: float | None, since: float) -> str:
 
 def _evidence(incident: Incident) -> str:
     rows = [
-        (_name(item), figure(item.value, item.unit), figure(item.baseline, item.unit), clock(item.since))
+        (
+            _name(item),
+            *(evidence_figure(item.metric, value, item.unit) for value in (item.value, item.baseline)),
+            clock(item.since),
+        )
         for item in incident.evidence
     ]
     if not rows:

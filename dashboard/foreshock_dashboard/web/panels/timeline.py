@@ -165,6 +165,18 @@ def first_sign(incident: Incident) -> float:
     return min(incident.since, incident.opened)
 
 
+def _cause_start(lane: Lane, incident: Incident, evidence: Mapping[str, Evidence], lanes: Mapping[str, Lane]) -> float:
+    """Unix seconds from which on the cause of an incident acts: its first evidence, or an effect of it shortly before.
+
+    Onsets are known to a minute: requests, for example, are counted when they end. lane: of the suspected service.
+    """
+    start = min(lane.first, first_sign(incident))
+    if lane.service in evidence:
+        start = min(start, evidence[lane.service].since)
+    effects = (lanes[name].first for name in map(str, incident.affected) if name in lanes)
+    return min([start, *(first for first in effects if first >= start - ONSET_UNCERTAINTY_SECONDS)])
+
+
 def _cause_end(world: World, incident: Incident) -> float | None:
     """Unix seconds at which the cause of an incident ended: of a noisy neighbor, when its GPU time was normal again."""
     if incident.recovering_since is None or (found := neighbor_time(world, incident)) is None:
@@ -261,7 +273,8 @@ def timeline(
     risks = chosen.risks
     named = {service for item in chosen.incidents for service in (item.service, *item.affected)}
     evidence = _first_evidence(chosen.incidents)
-    firing = _first_evidence([item for item in chosen.incidents if item.state == "firing"])
+    symptoms = _first_evidence(chosen.incidents, symptoms=True)
+    firing = _first_evidence([item for item in chosen.incidents if item.state == "firing"], symptoms=True)
     affected = _affected(history, named, chosen, firing)
     past = {item.service: item for item in chosen.ended if item.service in history.services and _end(item) > start}
     for service, item in past.items():
@@ -280,7 +293,7 @@ def timeline(
             _until_now(intervals, history, firing.get(str(service))),
             history,
             risks,
-            evidence.get(str(service)),
+            symptoms.get(str(service)),
         )
         for service, intervals in affected.items()
     ]
@@ -295,7 +308,7 @@ def timeline(
             lane.sign = row and _sign(row.name, row.entity, row.since, row.value, row.baseline, row.unit)
             lanes.append(lane)
         lane.until = number_of_time(_cause_end(world, item))
-        lane.part, lane.first = "suspect", round(min(lane.first, first_sign(item)), 3)
+        lane.part, lane.first = "suspect", round(_cause_start(lane, item, evidence, by_name), 3)
         is_first = item == chosen.incidents[0]
         lane.why = suspicion(item, world) if is_first else f"cause of the incident of {in_words(item.service)}"
     for service, risk in risks.items():
@@ -388,10 +401,14 @@ def _affected(
     return found
 
 
-def _first_evidence(incidents: Sequence[Incident]) -> dict[str, Evidence]:
+def _first_evidence(incidents: Sequence[Incident], *, symptoms: bool = False) -> dict[str, Evidence]:
+    """The first evidence by service. symptoms: without requests that a suspected cause sends, which are no anomaly."""
     first: dict[str, Evidence] = {}
     for item in incidents:
+        sent = ("rate", str(item.suspect.service)) if symptoms and item.suspect.service != item.service else None
         for row in item.evidence if item.resolved is None else ():
+            if (row.metric, row.entity) == sent:
+                continue
             service = row.entity.partition(" ")[0] if " -> " not in row.entity else ""
             if service and (service not in first or row.since < first[service].since):
                 first[service] = row

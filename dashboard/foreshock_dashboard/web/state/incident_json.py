@@ -424,9 +424,9 @@ def _action(action_: Action, opened: float) -> ActionJson:
         "when": action_timing(action_) or None,
         "outcome": action_outcome(action_) or None,
         "command": action_command(action_, opened),
-        "revert_command": revert_command(action_),
+        "revert_command": revert_command(action_, opened),
         "side_effect": side_effect(action_) or None,
-        "how": how_to(action_, opened) or None,
+        "how": how_to(action_) or None,
     }
 
 

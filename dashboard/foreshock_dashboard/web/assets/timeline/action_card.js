@@ -4,7 +4,7 @@ import { fact, h, unbrokenWords } from "#web/assets/dom.js";
 import { inWords, unbroken } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { ACTION_TEXTS, ROLLBACKS } from "#web/assets/words.js";
+import { ACTION_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Action} Action */
@@ -78,18 +78,25 @@ const effectRows = ({ change, when, side_effect }, service, more = null) => {
   );
 };
 
-/** By kind of action. @type {Partial<Record<string, string>>} */
-const REMOVALS = ROLLBACKS;
-
-/** @param {Action} action */
-const commandRows = ({ kind, text, command, revert_command: revert, how }) => {
-  const manual = how ? h("dl", { class: "facts" }, fact(ACTION_TEXTS.how, `${how}.`)) : null;
-  if (!command) return manual;
-  const commands = h("dl", { class: "facts" }, commandFact(ACTION_TEXTS.command, command, ACTION_TEXTS.copy, text));
-  const removal = REMOVALS[kind] ?? ACTION_TEXTS.revert;
-  const rollback = revert ? folded(removal, commandFact(removal, revert, ACTION_TEXTS.copy_revert, text)) : null;
-  if (!NARROW.matches) return [manual, commands, rollback];
-  return h("div", { class: "commands" }, commands, rollback, how ? unfolds(ACTION_TEXTS.how, `${how}.`) : null);
+/**
+ * How to take an action, or what to know before its command is copied, and the command with its rollback.
+ * @param {Action} action
+ */
+const commandRows = ({ text, command, revert_command: revert, how }) => {
+  const noted = (/** @type {string} */ name) => (how ? fact(name, `${how}.`) : null);
+  const list = (/** @type {Content} */ row) => (row ? h("dl", { class: "facts" }, row) : null);
+  if (!command) return list(noted(ACTION_TEXTS.how));
+  const label = ACTION_TEXTS.revert;
+  const rollback = revert ? commandFact(label, revert, ACTION_TEXTS.copy_revert, text) : noted(label);
+  return [
+    revert ? list(noted(ACTION_TEXTS.note)) : null,
+    h(
+      "div",
+      { class: "commands" },
+      list(commandFact(ACTION_TEXTS.command, command, ACTION_TEXTS.copy, text)),
+      rollback ? folded(label, rollback) : null,
+    ),
+  ];
 };
 
 /** Why commands are not to be run, where what is shown does not happen now; else null. */

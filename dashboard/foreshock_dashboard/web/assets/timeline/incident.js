@@ -136,10 +136,13 @@ export const outsideLinks = (links) =>
   ]);
 
 /**
- * The address of the postmortem of an incident.
- * @param {string} id
+ * A link that saves the report of an incident, which is a draft until the incident is resolved.
+ * @param {Pick<Incident, "id" | "state">} incident
  */
-export const reportHref = (id) => timeRange.atRangeEnd(`/api/report/${encodeURIComponent(id)}?as=zip`);
+export const reportLink = ({ id, state }) => {
+  const href = timeRange.atRangeEnd(`/api/report/${encodeURIComponent(id)}?as=zip`);
+  return h("a", { href, download: "" }, state === "resolved" ? NOW_TEXTS.postmortem : NOW_TEXTS.draft_report);
+};
 
 /**
  * A link to the slowest traces of a service.

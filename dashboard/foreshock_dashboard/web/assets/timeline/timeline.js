@@ -114,7 +114,7 @@ const laneTable = (data) =>
   scrollTable(
     "Timeline",
     null,
-    headCells(["Service", "State", "Order", "First anomaly", "Signal", "Forecast"]),
+    headCells(["Service", "State", "Order", "First anomaly (±1 min)", "Signal", "Forecast"]),
     data.lanes.map((lane) =>
       h(
         "tr",

@@ -8,6 +8,7 @@ import {
   formatInterval,
   formatMedian,
   formatPercent,
+  formatSignal,
   formatValue,
   inWords,
   isNumber,
@@ -21,7 +22,7 @@ import {
   evidenceHref,
   incidentRange,
   incidentState,
-  reportHref,
+  reportLink,
   slowestTracesLink,
 } from "#web/assets/timeline/incident.js";
 import { responseLine } from "#web/assets/timeline/response.js";
@@ -90,7 +91,7 @@ const incidentTools = (incident) =>
       },
       "▶ Play cascade",
     ),
-    h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
+    reportLink(incident),
     slowestTracesLink(incident.service, "Slowest traces"),
   );
 
@@ -300,8 +301,8 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
  * @param {number} now
  * @param {boolean} hasThresholds there is a column of thresholds
  */
-const signalValue = ({ value, unit, at, threshold }, now, hasThresholds) => [
-  h("b", null, formatValue(value, unit)),
+const signalValue = ({ signal, value, unit, at, threshold }, now, hasThresholds) => [
+  h("b", null, formatSignal(signal, value, unit)),
   hasThresholds || !isNumber(threshold)
     ? null
     : h("small", { class: "reference" }, ` (threshold ${formatValue(threshold, unit)})`),

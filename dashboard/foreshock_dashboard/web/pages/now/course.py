@@ -110,20 +110,27 @@ def recovery(world: World, item: Incident) -> list[Recovery]:
             found.append(
                 Recovery(str(service), "request rate", *rates, baseline=number(baseline_rate(item, world, service)))
             )
-    if world.capacity and item.service in world.capacity.services:
-        ready = _known(world.capacity.ready[world.capacity.services.index(item.service), columns])
-        if len(ready) and ready[-1] > ready.min():
-            found.append(Recovery(str(item.service), "ready replicas", float(ready.min()), float(ready[-1])))
+    ready = _ready_replicas(world, item)
+    if len(ready) and ready[-1] > (least := ready.min()):
+        before = float(ready[: ready.argmin() + 1].max())
+        found.append(Recovery(str(item.service), "ready replicas", float(least), float(ready[-1]), baseline=before))
     return found
 
 
 def lost_replicas(world: World, item: Incident) -> tuple[int, int] | None:
     """Ready replicas of an incident's service now, and the most since shortly before it; None unless some are lost."""
-    if item.state != "firing" or not world.capacity or item.service not in world.capacity.services:
+    ready = _ready_replicas(world, item)
+    if item.state != "firing" or not len(ready) or ready[-1] == ready.max():
         return None
+    return round(float(ready[-1])), round(float(ready.max()))
+
+
+def _ready_replicas(world: World, item: Incident) -> Floats:
+    """Ready replicas of an incident's service since shortly before it, as far as known; shape (points,)."""
+    if not world.capacity or item.service not in world.capacity.services:
+        return np.empty(0)
     start = int(np.searchsorted(world.times, item.since - BEFORE_SECONDS))
-    ready = _known(world.capacity.ready[world.capacity.services.index(item.service), start:])
-    return (round(float(ready[-1])), round(float(ready.max()))) if len(ready) and ready[-1] < ready.max() else None
+    return _known(world.capacity.ready[world.capacity.services.index(item.service), start:])
 
 
 def _known(values: Floats) -> Floats:

@@ -108,8 +108,10 @@ def headline(
         reading = worst(found, top.metric, service=subject) or reading
     ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item) and not is_over
     learned = (slo := slos.get(subject)) is not None and slo.learned
-    figure = headline_figure(reading, top, learned=learned) if reading and not ahead_of_breach else ""
     is_load = reading is not None and reading.metric == "load" and not is_over
+    symptom = item.summary.symptom
+    few = breaches_slo and not is_load and subject == item.service and symptom is not None and not symptom.counts
+    figure = headline_figure(reading, top, learned=learned, few=few) if reading and not ahead_of_breach else ""
     if is_load:
         figure += slo_outlook(item, reading_text(own, learned=learned) if own else "")
     outlook = breach_forecast(item) if is_load else ""

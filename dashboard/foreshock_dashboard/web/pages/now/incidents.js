@@ -2,7 +2,15 @@
 import { link, pageHref, serviceLink } from "#web/assets/address.js";
 import { clausesText, timeElement } from "#web/assets/clock.js";
 import { byId, fact, h, headCells, put, scrollTable, setPanel, setPanelEmpty } from "#web/assets/dom.js";
-import { capitalized, formatDuration, formatPercent, formatValue, inWords, uncapitalized } from "#web/assets/format.js";
+import {
+  capitalized,
+  formatDuration,
+  formatPercent,
+  formatSignal,
+  formatValue,
+  inWords,
+  uncapitalized,
+} from "#web/assets/format.js";
 import { actionCard } from "#web/assets/timeline/action_card.js";
 import {
   causeText,
@@ -10,7 +18,7 @@ import {
   evidenceId,
   incidentRange,
   incidentState,
-  reportHref,
+  reportLink,
   runbookHref,
   slowestTracesLink,
 } from "#web/assets/timeline/incident.js";
@@ -49,7 +57,7 @@ const incidentLinks = (incident, isShown = false) => {
     isShown ? null : link(pageHref("/cascade", params), "Cascade"),
     slowestTracesLink(service, "Slowest traces"),
     resolved || isShown ? null : h("a", { href: runbookHref(incident) }, "Runbook"),
-    isShown || state === "firing" ? null : h("a", { href: reportHref(id), download: "" }, "Postmortem"),
+    isShown || state === "firing" ? null : reportLink(incident),
   );
 };
 
@@ -135,7 +143,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
         { class: isSame ? "same" : null },
         h("th", { scope: "row" }, isSame ? hidden : entityName),
         h("td", null, signalCell({ signal, metric, xid })),
-        h("td", null, h("b", null, formatValue(value, unit))),
+        h("td", null, h("b", null, formatSignal(metric, value, unit))),
         h("td", null, affected.length ? formatValue(baseline, unit) : targetText(value, baseline, unit)),
         h("td", null, timeElement(since, now)),
       );

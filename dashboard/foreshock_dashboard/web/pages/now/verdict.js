@@ -14,7 +14,7 @@ import {
   incidentHref,
   incidentRange,
   outsideLinks,
-  reportHref,
+  reportLink,
   runbookHref,
 } from "#web/assets/timeline/incident.js";
 import { responseLine } from "#web/assets/timeline/response.js";
@@ -246,7 +246,7 @@ const resolvedIncident = (incident, now) => {
     ),
     suspect && suspect !== service ? ` (suspected: ${inWords(suspect)})` : "",
     `, ${NOW_TEXTS.open_for} ${formatDuration((resolved ?? now) - since)}. `,
-    h("a", { href: reportHref(id), download: "" }, "Postmortem"),
+    reportLink(incident),
   ];
 };
 
@@ -263,7 +263,7 @@ const links = ({ incident }) =>
     ),
     h("a", { href: runbookHref(incident) }, "Runbook"),
     h("span", { class: "wide-only" }, link(incidentHref(incident.id), "Cascade")),
-    incident.state === "firing" ? null : h("a", { href: reportHref(incident.id), download: "" }, "Postmortem"),
+    incident.state === "firing" ? null : reportLink(incident),
   );
 
 /**
