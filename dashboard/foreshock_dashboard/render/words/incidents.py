@@ -95,6 +95,6 @@ BREACH_BUCKETS: Mapping[int, str] = {
 BREACH_TEXTS: Mapping[Literal["now", "beyond", "none"], str] = {
     "now": "in breach",
     "beyond": "> 30 min",
-    "none": "unlikely within 10 min",
+    "none": "unlikely",
 }
 """The same of a breach that lasts, beyond the horizon, and where a breach is unlikely."""

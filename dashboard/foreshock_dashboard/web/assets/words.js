@@ -301,7 +301,7 @@ export const BREACH_BUCKETS = /** @type {const} */ ({
 export const BREACH_TEXTS = /** @type {const} */ ({
   now: "in breach",
   beyond: "> 30 min",
-  none: "unlikely within 10 min",
+  none: "unlikely",
 });
 
 export const SLO_COUNTS = /** @type {const} */ ({
