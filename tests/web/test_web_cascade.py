@@ -92,7 +92,7 @@ def test_a_cascade_propagates_over_shared_gpus_and_up_the_calls() -> None:
     ]
 
 
-CALLS = {("gateway", "rag-api"), ("rag-api", "embedder"), ("embedder", "rag-api")}
+CALLS = {("gateway", "rag-api"), ("gateway", "auth"), ("rag-api", "embedder"), ("embedder", "rag-api")}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,8 @@ CALLS = {("gateway", "rag-api"), ("rag-api", "embedder"), ("embedder", "rag-api"
     [
         pytest.param({"rag-api": 0.0, "embedder": 60.0}, ["embedder", "rag-api"], id="within the uncertainty"),
         pytest.param({"rag-api": 0.0, "embedder": 70.0}, ["rag-api", "embedder"], id="later"),
-        pytest.param({"gateway": 0.0, "auth": 5.0, "rag-api": 20.0}, ["rag-api", "gateway", "auth"], id="unrelated"),
+        pytest.param({"gateway": 0.0, "answers": 5.0, "auth": 20.0}, ["auth", "gateway", "answers"], id="unrelated"),
+        pytest.param({"auth": 0.0, "gateway": 70.0, "rag-api": 80.0}, ["auth", "gateway", "rag-api"], id="explained"),
         pytest.param(
             {"gateway": 0.0, "rag-api": 50.0, "embedder": 99.0}, ["embedder", "rag-api", "gateway"], id="chain"
         ),

@@ -230,22 +230,22 @@ def affected_order(
 
 
 def causes_first(onsets: Mapping[str, float], calls: Set[tuple[str, str]]) -> tuple[str, ...]:
-    """Services in the order of `onsets`, Unix seconds; a dependency with an onset as early, or hardly later, is first.
+    """Services in the order of `onsets`, Unix seconds; one that no earlier service explains comes after its dependency.
 
-    calls: of client and server.
+    That holds for dependencies whose onset is hardly later. calls: of client and server.
     """
-    known = [(onsets[server], client, server) for client, server in calls if {client, server} <= onsets.keys()]
-    callees: dict[str, list[str]] = {}
-    for onset, client, server in sorted(known):
-        if onset <= onsets[client] + ONSET_UNCERTAINTY_SECONDS:
-            callees.setdefault(client, []).append(server)
+    callees: dict[str, list[str]] = {service: [] for service in onsets}
+    for _, client, server in sorted((onsets[pair[1]], *pair) for pair in calls if set(pair) <= onsets.keys()):
+        callees[client].append(server)
     ordered: dict[str, None] = {}
     seen: set[str] = set()
     for service in onsets:
         path = [service]
         while path:
-            seen.add(path[-1])
-            following = next((callee for callee in callees.get(path[-1], ()) if callee not in seen), None)
+            seen.add(client := path[-1])
+            latest = onsets[client] + ONSET_UNCERTAINTY_SECONDS
+            near = (callee for callee in callees[client] if callee not in seen and onsets[callee] <= latest)
+            following = None if ordered.keys() & callees[client] else next(near, None)
             if following is None:
                 ordered[path.pop()] = None
             else:
