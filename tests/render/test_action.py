@@ -424,7 +424,7 @@ def test_a_policy_that_cannot_be_saved_is_not_changed_and_a_rollback_needs_the_s
     assert cluster.spec == {"rateLimit": GLOBAL_LIMIT}
 
 
-def test_each_setting_has_a_file_of_its_own() -> None:
+def test_each_setting_has_a_separate_file() -> None:
     """By namespace, cluster, incident, and field, also on a file system like macOS', with names that need no quotes."""
     services = [
         *(LLM, LLM._replace(namespace="staging"), LLM.in_cluster("eu"), LLM.in_cluster("EU"), LLM.in_cluster("us")),

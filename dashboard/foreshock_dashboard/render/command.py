@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service, split_cluster
-from foreshock_dashboard.render.clause import in_words
+from foreshock_dashboard.render.clause import filled_text, in_words
 from foreshock_dashboard.render.units import host_list, percent
 from foreshock_dashboard.render.words.actions import (
     COMMAND_SIDE_EFFECTS,
@@ -65,7 +65,8 @@ def side_effect(action: Action) -> str:
     """What an action changes besides its effect, to be read before its command; "" for nothing."""
     hosts = [in_words(host) for host in sorted({*_hosts(action)})]
     by_kind = {**SIDE_EFFECTS, **(COMMAND_SIDE_EFFECTS if _command(COMMANDS, action) else {})}
-    return by_kind.get(action.kind, "").format(
+    return filled_text(
+        by_kind.get(action.kind, ""),
         service=in_words(str(action.service)) if action.service else "",
         target=in_words(action.target),
         hosts=host_list(hosts) if hosts else "",
@@ -77,14 +78,15 @@ def how_to(action: Action) -> str:
     """How to take an action without a command; else what to know before its command is run, or ""."""
     command = _command(COMMANDS, action)
     if command and _envoy_field(action):
-        return GATEWAYS[action.kind].format(limit=action.rate_limit.requests, unit=action.rate_limit.unit.lower())
+        limit = action.rate_limit
+        return filled_text(GATEWAYS[action.kind], limit=limit.requests, unit=limit.unit.lower())
     if action.kind == "limit_rate" and command:
         return LITELLM
     if action.kind == "pause" and command and not revert_command(action):
         return NO_ROLLBACK
     service = in_words(str(action.service)) if action.service else "the service"
     share = percent(action.amount) if action.amount > 0 else "some"
-    return HOW_TO.get(action.kind, "").format(share=share, service=service)
+    return filled_text(HOW_TO.get(action.kind, ""), share=share, service=service)
 
 
 def _rejected(action: Action) -> str:
@@ -204,7 +206,7 @@ def _restore_setting(action: Action, opened: float) -> str:
 def _setting_file(action: Action, opened: float) -> str:
     """The file of a setting in one incident: `llm-chat.rateLimit.1a2b3c4d`.
 
-    The checksum tells namespaces, clusters, and incidents apart: in a name, they would be long and need quotes.
+    The checksum distinguishes namespaces, clusters, and incidents: in a name, they would be long and need quotes.
     """
     name = action.service.name if action.service else ""
     return f"{name}.{_envoy_field(action)}.{zlib.crc32(f'{action.service} {opened:.0f}'.encode()):08x}"
