@@ -17,11 +17,13 @@ import pytest
 from tests.store.conftest import CUT_ALWAYS, FullDisk
 
 from foreshock_dashboard.hub.memory import Memory
-from foreshock_dashboard.model.query import Query, SourceError
+from foreshock_dashboard.model.query import Query, SizeError
 from foreshock_dashboard.model.samples import Sample, SampleBatch, labels_of
 from foreshock_dashboard.store import Retention, Store, StoreError, StoreLocked
 from foreshock_dashboard.store.blocks.duckdb_engine import connect
 from foreshock_dashboard.store.spans.format import CHUNKS_FILE, COLUMNS_FILE, SpanFormat
+from foreshock_dashboard.world.builder import catalog
+from foreshock_dashboard.world.observer import Observer
 
 if TYPE_CHECKING:
     from tests.store.conftest import Bench, MakeSpan, Scrape, Values
@@ -248,12 +250,23 @@ def test_a_query_that_is_too_large_is_refused(bench: Bench, scrape: Scrape) -> N
         store.fetch(Query("m"), start, start + 1e6, 1)
     store.close()
     store = bench.open(replace(CUT_ALWAYS, max_query_samples=10))
-    with pytest.raises(SourceError, match=r"more than 10 samples.*narrow"):
+    with pytest.raises(SizeError, match=r"more than 10 samples.*narrow"):
         store.fetch(Query("m"), start, start + 200, 10)
     store.close()
     store = bench.open(replace(CUT_ALWAYS, max_query_cells=10))
-    with pytest.raises(SourceError, match="3 series over 21 steps; narrow"):
+    with pytest.raises(SizeError, match="3 series over 21 steps; narrow"):
         store.fetch(Query("m"), start, start + 200, 10)
+
+
+def test_a_history_that_is_too_large_for_one_query_is_read_in_smaller_pieces(bench: Bench, scrape: Scrape) -> None:
+    """The hub reads as many grid points at once as the store answers."""
+    store = bench.open(replace(CUT_ALWAYS, max_query_samples=60))
+    store.append_samples([scrape(n, metric="up") for n in range(100)])
+    start = scrape(0).time
+    observer = Observer(store, catalog(59.0), 10.0, lambda answers: answers, begin=lambda _: start)
+    up = observer.read(start + 990.0)["up"]
+    assert up.times.tolist() == [start + 10.0 * n for n in range(100)]
+    assert up.values.tolist() == [[3.0 * n for n in range(100)]]  # the three series have no label of a target
 
 
 def test_a_scrape_with_an_invalid_time_is_refused_with_its_target(bench: Bench, scrape: Scrape) -> None:

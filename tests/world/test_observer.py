@@ -154,7 +154,7 @@ def test_a_producer_is_used_through_a_short_silence() -> None:
     source = Source({spans: labels_of({"service_name": "chat"}), mesh: labels_of(ends)})
     watch = observer(source)
     services = []
-    for minutes, known in ((0, True), (3, False), (6, True), (9, False), (40, False)):
+    for minutes, known in ((0, True), (3, False), (6, True), (9, False), (80, False)):
         source.known.pop(spans, None)
         if known:
             source.known[spans] = labels_of({"service_name": "chat"})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matcher, Matrix, MetricSource, Query, SizeError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.recording.reader import Recording, SeriesRows
@@ -45,7 +45,7 @@ class RecordedMetrics(MetricSource):
         rows: dict[Labels, int] = {}
         row_of = np.array([rows.setdefault(series.labels, len(rows)) for series in selected], np.int64)
         if len(rows) * steps.count > MAX_QUERY_CELLS:
-            raise SourceError(
+            raise SizeError(
                 f"recording: {metric} has {len(rows)} series over {steps.count} steps; narrow labels or range"
             )
         after = steps.start - round(query.window * 1000)
@@ -57,7 +57,7 @@ class RecordedMetrics(MetricSource):
         """Return position in `selected`, time (ms) and value of the samples in (after, until]."""
         rows, times, values = self._window(metric, selected[0].first, selected[-1].last, after, until)
         if len(rows) > MAX_QUERY_SAMPLES:
-            raise SourceError(
+            raise SizeError(
                 f"recording: more than {MAX_QUERY_SAMPLES} samples in one query; narrow the labels or the range"
             )
         positions = np.searchsorted([series.first for series in selected], rows, side="right") - 1

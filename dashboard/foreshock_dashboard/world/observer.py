@@ -14,8 +14,9 @@ from foreshock_dashboard.world.calls import GRAPH, SPANS, TEMPO
 from foreshock_dashboard.world.row import Catalog, CatalogRow, Producer, Readings
 
 HOUR_SECONDS = 3600.0
-MAX_CHUNK_POINTS = 120
-"""Grid points per request; after a restart there are hours to read."""
+MAX_CHUNK_POINTS = 360
+"""Grid points per request: an hour of evaluations, or a chart. After a restart there are hours to read, and the store
+decodes the samples of a metric in a whole block, of up to hours, for each request."""
 LARGER_AFTER_PIECES = 100
 """Pieces after which twice as many points may be requested again, once an answer was too large."""
 FIRST_CHUNK_POINTS = 1

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import duckdb
 import numpy as np
 
-from foreshock_dashboard.model.query import Matrix, Query, SourceError, grid
+from foreshock_dashboard.model.query import Matrix, Query, SizeError, grid
 from foreshock_dashboard.model.samples import Labels
 from foreshock_dashboard.store.blocks.block_store import BlockStore
 from foreshock_dashboard.store.blocks.disk import StoreError
@@ -76,7 +76,7 @@ class SampleReader:
                         yield Matrix.empty(times)
                         continue
                     if len(selected.labels) * steps.count > self._limits.max_query_cells:
-                        raise SourceError(
+                        raise SizeError(
                             f"store: {metric} has {len(selected.labels)} series over {steps.count} steps; "
                             "narrow labels or range"
                         )
@@ -122,7 +122,7 @@ class SampleReader:
                 self._block_index = block_index
                 return block_index, series
         most = self._limits.max_block_series
-        raise SourceError(f"store: {metric} has more than {most} series in that range; narrow the range")
+        raise SizeError(f"store: {metric} has more than {most} series in that range; narrow the range")
 
     def _read(
         self,
@@ -141,7 +141,7 @@ class SampleReader:
             columns = cursor.execute(f"{sql} limit $limit", parameters).fetchnumpy()
             if len(columns["time"]) > remaining:
                 most = self._limits.max_query_samples
-                raise SourceError(f"store: more than {most} samples in one query; narrow the labels or the range")
+                raise SizeError(f"store: more than {most} samples in one query; narrow the labels or the range")
             rows = row_of(columns["series"])
             is_selected = rows >= 0
             picked = slice(None) if is_selected.all() else is_selected
