@@ -23,14 +23,15 @@ from bench.support.process import MeasuredProcess
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.common.process import trim_malloc, tune_process
 from foreshock_dashboard.hub.analysis_loop import WORLD_HISTORY_SECONDS
+from foreshock_dashboard.hub.memory import Memory
 from foreshock_dashboard.world.builder import WorldBuilder
 from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 
 BLOCK = 6
 """Grid points of history that are made at once."""
 MAX_SECONDS, MAX_GROWTH_MIB = 0.5, 300.0
-MAX_WORLD_BYTES = 176 * 2.0**20
-"""Share of the World at `--memory-limit 1052MiB`."""
+MAX_WORLD_BYTES = Memory(1536 << 20).world_bytes
+"""Share of the World at the memory limit of the Helm chart."""
 
 
 def resident_mib() -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,12 +81,12 @@ class Platform:
         self._baseline = {key: np.full(len(series), BASELINES.get(key, 0.4)) for key, series in self._series.items()}
 
     def answers(self, tick: int) -> Readings:
-        """Answers of a source at one grid point; labels are new objects, as in a real answer."""
+        """Answers of a source at one grid point; labels are the same objects each time, as `PrometheusSource` keeps."""
         missing = tick % self.size.hosts
         answers = {}
         for key, series in self._series.items():
             present = self._host[key] != missing
-            labels = tuple((*labels,) for labels, keep in zip(series, present.tolist(), strict=True) if keep)
+            labels = tuple(compress(series, present.tolist()))
             values = self._counts(key) if key in BUCKETED else self._values(key, 1)
             answers[key] = Matrix(self._times(tick, 1), labels, values[present])
         return answers
