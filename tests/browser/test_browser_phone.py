@@ -142,7 +142,7 @@ def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, 
         assert box["height"] >= 44  # what a finger needs
         expect(commands.last).to_be_hidden()
         action.locator("summary", has_text="Rollback").click()
-    expect(commands.last.locator("code")).to_contain_text("$(sed 's/^$/null/' train-llm.rateLimit.")
+    expect(commands.last.locator("code")).to_contain_text("$(sed 's/^$/null/' rateLimit.")
     expect(commands.last.get_by_role("button", name="Copy rollback")).to_be_visible()
 
 
@@ -156,7 +156,7 @@ def test_a_command_that_saves_a_policy_of_long_names_fits(visit: Open, site: Sit
     page = visit(width=width).page
     action = page.locator("#verdict .action li").first
     code = action.locator(".command code").first
-    expect(code).to_contain_text("test -s train-llm.rateLimit.")
+    expect(code).to_contain_text("test -s rateLimit.")
     if width == 1280:
         assert [line.split()[0] for line in code.inner_text().splitlines()] == ["test", "kubectl", "kubectl", "--patch"]
     assert code.evaluate("code => code.scrollWidth <= code.clientWidth")

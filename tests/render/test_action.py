@@ -256,7 +256,7 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
             f"kubectl -n serving rollout history deployment/llm-chat && {BACK}",
         ),
         (Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19), None),
-        (LIMITING, saving("rateLimit", "llm-chat.rateLimit.@") + setting("rateLimit", LIMITED)),
+        (LIMITING, saving("rateLimit", "rateLimit.@") + setting("rateLimit", LIMITED)),
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), f"{BACK} --to-revision=7"),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format(266)}'"),
         (Action("limit_batch", LLM, amount=48.0, current=64.0), f"{PATCH}'{MAX_SEQUENCES}'"),
@@ -277,7 +277,7 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
         ),
         (Action("inspect_gpus", LLM, gpus=(GPU,)), "nvidia-smi -q -d ECC,PERFORMANCE,POWER -i GPU-1b2c"),
         (Action("limit_rate", LLM), None),
-        (SHEDDING, saving("faultInjection", "llm-chat.faultInjection.@") + setting("faultInjection", ABORT)),
+        (SHEDDING, saving("faultInjection", "faultInjection.@") + setting("faultInjection", ABORT)),
         (Action("shed_load", LLM), None),
         (Action("add_replicas", LLM), None),
         (Action("restart", Service("", "llm")), None),
@@ -307,8 +307,8 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), BACK),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format('null')}'"),
         (Action("limit_batch", LLM, amount=48.0, current=64.0), BACK),
-        (LIMITING, setting("rateLimit", "'\"$(sed 's/^$/null/' llm-chat.rateLimit.@)\"'")),
-        (SHEDDING, setting("faultInjection", "'\"$(sed 's/^$/null/' llm-chat.faultInjection.@)\"'")),
+        (LIMITING, setting("rateLimit", "'\"$(sed 's/^$/null/' rateLimit.@)\"'")),
+        (SHEDDING, setting("faultInjection", "'\"$(sed 's/^$/null/' faultInjection.@)\"'")),
         (Action("restart", LLM), None),
     ],
 )
@@ -416,7 +416,7 @@ def test_a_policy_that_cannot_be_saved_is_not_changed_and_a_rollback_needs_the_s
     (tmp_path / "fails").unlink()
     for saved in (True, False):
         if not saved:
-            next(tmp_path.glob("llm-chat.rateLimit.*")).unlink()
+            next(tmp_path.glob("rateLimit.*")).unlink()
         assert cluster.run(rollback) == ["patch"]
         assert cluster.spec == {"rateLimit": GLOBAL_LIMIT}
     assert cluster.run(command) == ["get", "patch"]
@@ -425,9 +425,16 @@ def test_a_policy_that_cannot_be_saved_is_not_changed_and_a_rollback_needs_the_s
 
 
 def test_each_setting_has_a_separate_file() -> None:
-    """By namespace, cluster, incident, and field, also on a file system like macOS', with names that need no quotes."""
+    """By service, cluster, incident, and field, also on a file system like macOS', with names that need no quotes."""
     services = [
-        *(LLM, LLM._replace(namespace="staging"), LLM.in_cluster("eu"), LLM.in_cluster("EU"), LLM.in_cluster("us")),
+        *(
+            LLM,
+            FRONT,
+            LLM._replace(namespace="staging"),
+            LLM.in_cluster("eu"),
+            LLM.in_cluster("EU"),
+            LLM.in_cluster("us"),
+        ),
         *(LLM.in_cluster(f"arn:aws:eks:us-east-1:1:cluster{mark}prod") for mark in "/:@"),
         *(LLM.in_cluster(f"{'c' * 252}{end}") for end in "12"),
     ]
@@ -442,7 +449,7 @@ def test_each_setting_has_a_separate_file() -> None:
     ]
     files = [re.findall(r"test -s (\S+) \|\|", command or "")[0] for command, _ in commands]
     assert len({file.lower() for file in files}) == len(commands)
-    assert all(re.fullmatch(r"llm-chat\.[a-zA-Z]+\.[0-9a-f]{8}", file) for file in files)
+    assert all(re.fullmatch(r"[a-zA-Z]+\.[0-9a-f]{8}", file) for file in files)
     assert all(f" {file})" in str(rollback) for file, (_, rollback) in zip(files, commands, strict=True))
 
 

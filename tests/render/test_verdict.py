@@ -92,6 +92,14 @@ def test_the_cost_of_a_breach_that_lasts_says_since_when_and_counts_the_others_f
         assert joined_text(impact_text(cost, lasting)) == words
 
 
+def test_a_large_part_of_a_request_that_an_estimate_has_counts_as_one() -> None:
+    """Beside a p95 above the SLO, of few requests, none would be a contradiction."""
+    cost = Impact((LLM,), 58.0, 0.2, 0.5, limit=3.56)
+    assert joined_text(impact_text(cost, None, "llm")) == (
+        "About 1 of 58 requests (1.7%) took longer than 3.56 s (the SLO allows 5%)"
+    )
+
+
 def test_a_learned_slo_and_lost_replicas_are_named() -> None:
     assert headline_figure(P95, None, learned=True) == "p95 8.42 s (learned SLO 13.2 s)"
     assert joined_text(lead(None, None, None, None, T, replicas=(4, 6))) == "4 of 6 replicas ready."

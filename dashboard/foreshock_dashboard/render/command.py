@@ -204,12 +204,11 @@ def _restore_setting(action: Action, opened: float) -> str:
 
 
 def _setting_file(action: Action, opened: float) -> str:
-    """The file of a setting in one incident: `llm-chat.rateLimit.1a2b3c4d`.
+    """The file of a setting in one incident: `rateLimit.1a2b3c4d`.
 
-    The checksum distinguishes namespaces, clusters, and incidents: in a name, they would be long and need quotes.
+    The checksum distinguishes services, clusters, and incidents: in a name, they would be long and need quotes.
     """
-    name = action.service.name if action.service else ""
-    return f"{name}.{_envoy_field(action)}.{zlib.crc32(f'{action.service} {opened:.0f}'.encode()):08x}"
+    return f"{_envoy_field(action)}.{zlib.crc32(f'{action.service} {opened:.0f}'.encode()):08x}"
 
 
 def _set_team_limit(service: Service | None, requests: int | None) -> Sequence[Sequence[str]]:

@@ -105,15 +105,14 @@ def impact_text(impact: Impact, breached: Breach | None, subject: str = "") -> T
     They are counted since the first breach, which stands before, or without one since the start of the incident. Those
     to the subject alone are not said to be to it. Beside slow requests stands how many an SLO of p95 allows.
     """
-    bad = impact.failed + impact.slow
-    both = impact.failed >= 1 and impact.slow >= 1
+    failures, delayed = (1.0 if 0.5 <= count < 1 else count for count in (impact.failed, impact.slow))
+    bad = failures + delayed
+    both = failures >= 1 and delayed >= 1
     limit = "" if math.isnan(impact.limit) else duration(impact.limit)
-    slo = f"the SLO of {limit}" if impact.failed >= 1 or bad < 1 else f"{limit} (the SLO allows 5%)"
+    slo = f"the SLO of {limit}" if failures >= 1 or bad < 1 else f"{limit} (the SLO allows 5%)"
     slow = "exceeded their latency SLO" if math.isnan(impact.limit) else f"took longer than {slo}"
-    failed, late = (f" ({estimate(count)})" if both else "" for count in (impact.failed, impact.slow))
-    what = (
-        "failed" if impact.slow < 1 <= bad else slow if impact.failed < 1 <= bad else f"failed{failed} or {slow}{late}"
-    )
+    failed, late = (f" ({estimate(count)})" if both else "" for count in (failures, delayed))
+    what = "failed" if delayed < 1 <= bad else slow if failures < 1 <= bad else f"failed{failed} or {slow}{late}"
     none = f"None of {estimate(impact.requests)} requests"
     lasts = breached is not None and breached.until is None
     count = f"About {estimates(bad, impact.requests, ' since then' if lasts else '')}" if bad >= 1 else none

@@ -277,8 +277,6 @@ def _of_incidents(
         whole.since if whole else item.since,
         math.inf if whole is None or whole.until is None else whole.until,
     )
-    if cost and cost.failed + cost.slow < 1 and reading and reading.metric in SLO_METRICS and reading.usage > 1:
-        cost = None  # that it is less than one request contradicts the headline
     state_word, state_note = badge(item, whole)
     subjects = tuple(dict.fromkeys((item.suspect.service or item.service, item.service)))
     untracked = [str(service) for service in subjects if service not in world.change_tracked]
