@@ -72,7 +72,8 @@ test("names of files are unique: all are served from one folder", () => {
 });
 
 test("lines have at most 120 characters", () => {
-  for (const path of files.filter((name) => basename(name) !== "morphdom.js")) {
+  const written = files.filter((name) => !["morphdom.js", "words.js"].includes(basename(name)));
+  for (const path of written) {
     const long = readFileSync(`${WEB}/${path}`, "utf8")
       .split("\n")
       .find((line) => line.length > 120);

@@ -127,7 +127,8 @@ export const story = (incident, data) => {
 };
 
 /**
- * The state, the cause, the actions, and the services next at risk, for a phone; on a wide screen they would push the map down.
+ * The state, the cause, the actions, and the services next at risk, for a phone; on a wide screen they would push the
+ * map down.
  * @param {Incident} incident
  * @param {CascadeData} data
  */

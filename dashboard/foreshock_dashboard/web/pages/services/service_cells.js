@@ -196,7 +196,8 @@ const isExpected = ({ breach_probability: probability, breach_seconds: seconds }
   isNumber(seconds) && (probability ?? 1) >= LIKELY_PROBABILITY;
 
 /**
- * That it is in breach, the time of an expected breach, or that it is unlikely; a service with low traffic is not judged.
+ * That it is in breach, the time of an expected breach, or that it is unlikely; a service with low traffic is not
+ * judged.
  * @param {Forecast} values
  */
 export const breachText = (values) => {
