@@ -307,3 +307,11 @@ def test_both_themes_have_the_same_tokens() -> None:
     """No color is missing in the dark."""
     assert LIGHT.keys() == DARK.keys()
     assert stylesheet().count("--service-9:") == 3
+
+
+def test_the_only_line_of_several_is_named() -> None:
+    """A time to first token of which the queue time alone is known would be read as the whole."""
+    times = np.array([NOW - 600.0, NOW])
+    used, none = Line("queue time", np.ones(2)), Line("TTFT", np.full(2, np.nan))
+    shown = [lines(times, drawn, Look(LIGHT), unit="ratio", span=RANGE) for drawn in ([used], [none, used])]
+    assert [drawn["layout"]["showlegend"] for drawn in shown] == [False, True]

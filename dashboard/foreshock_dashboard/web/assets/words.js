@@ -143,6 +143,7 @@ export const EMPTY = /** @type {const} */ ({
   service_traffic: "No requests to {service} in this time range.",
   service_gpus: "{service} runs on no known GPU.",
   model_servers: "{service} has no model server.",
+  not_reported: "Not reported by {service} in this time range.",
   no_model_servers: "No model servers: list the addresses of their metrics in --targets.",
   server_load: "Load of {service} unknown: too few samples of its model servers.",
   no_replicas: "No data on replicas: connect kube-state-metrics.",

@@ -107,8 +107,8 @@ def lines(
 
     times: Unix seconds, shape (points,). unit: a key of `UNITS`; seconds are drawn in milliseconds where all are below
     one. span: Unix seconds of the axis. threshold: drawn as a line with its name. empty: text where no line has a
-    value. top: the axis reaches at least this value, in the unit. legend: show the legend
-    for a single line too. row: characters of names in a row of the legend.
+    value. top: the axis reaches at least this value, in the unit. legend: show the legend for a single line too, as
+    where the other candidates have no value. row: characters of names in a row of the legend.
     """
     drawn = [line for line in candidates if np.isfinite(line.values).any()]
     if not drawn:
@@ -125,7 +125,7 @@ def lines(
         layout["yaxis"]["dtick"] = 1
     if top is not None:
         layout["yaxis"]["range"] = [0, max(top, highest * 1.05) * factor]
-    legend_rows = _legend_rows(drawn, look, row) if legend or len(drawn) > 1 else 0
+    legend_rows = _legend_rows(drawn, look, row) if legend or len(candidates) > 1 else 0
     layout["showlegend"] = 0 < legend_rows <= MAX_LEGEND_ROWS
     layout["margin"]["b"] = AXIS_PIXELS + LEGEND_ROW_PIXELS * legend_rows * layout["showlegend"]
     draw_marks(layout, marks, look, span)

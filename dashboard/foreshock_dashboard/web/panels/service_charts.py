@@ -86,7 +86,7 @@ def gpu_time(world: World, service: Service, look: Look, span: Span, marks: Sequ
     if rest := first[MAX_SERIES:]:
         series.append(Line("other neighbors", _sum(np.array([waits[name] for name in rest])), "idle", stack="waits"))
     used = Line("own GPU usage", nan_mean(world.busy[on], axis=0), "text", dash="dash")
-    return lines(world.times, [*series, used], look, unit="ratio", span=span, marks=marks)
+    return lines(world.times, [*series, used], look, unit="ratio", span=span, marks=marks, legend=True)
 
 
 def model_server_chart(
@@ -97,9 +97,10 @@ def model_server_chart(
     def draw(world: World, service: Service, look: Look, span: Span, marks: Sequence[Mark] = ()) -> Json:
         servers = world.model_servers
         if servers is None or service not in servers.services:
-            return blank(filled_text(EMPTY["model_servers"], service=in_words(service)), look)
+            return blank(filled_text(EMPTY["model_servers"], service=service), look)
         series = lines_of(servers, servers.services.index(service))
-        return lines(world.times, series, look, unit=unit, span=span, top=top, marks=marks)
+        empty = filled_text(EMPTY["not_reported"], service=service)
+        return lines(world.times, series, look, unit=unit, span=span, top=top, marks=marks, empty=empty)
 
     return draw
 

@@ -24,7 +24,7 @@ import { causeText, courseOf, incidentState, outsideLinks } from "#web/assets/ti
 import { serviceDot } from "#web/assets/timeline/signs.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { figure } from "#web/assets/widgets/widgets.js";
-import { CONDITIONS, EMPTY, NOW_TEXTS, SERVICE_HINTS, STATES, TILE_TEXTS } from "#web/assets/words.js";
+import { ABSENT, CONDITIONS, EMPTY, NOW_TEXTS, SERVICE_HINTS, STATES, TILE_TEXTS } from "#web/assets/words.js";
 import {
   beyondClass,
   breachClass,
@@ -114,6 +114,7 @@ const fillTable = (name, reason, spec) => {
 const drawFigures = (data) => {
   const { slo, rate, error_rate: errorRate, p95, wait, gpus, load, safe_load: safeLoad, gpu_list: gpuList } = data;
   const measured = gpuList.filter((row) => isNumber(row.wait)).length;
+  const onGpus = measured < gpus ? `on ${measured} of ${plural(gpus, "GPU")}` : `on ${plural(gpus, "GPU")}`;
   put(
     byId("service-figures"),
     figure("p95", formatSeconds(p95), {
@@ -140,7 +141,7 @@ const drawFigures = (data) => {
       : null,
     gpus
       ? figure("GPU wait", formatPercent(wait), {
-          note: measured < gpus ? `on ${measured} of ${plural(gpus, "GPU")}` : `on ${plural(gpus, "GPU")}`,
+          note: data.shared_gpus ? onGpus : `(${ABSENT.shared_gpu})`,
           mark: waitClass(data.wait_status),
           title: SERVICE_HINTS.gpu_wait,
         })
