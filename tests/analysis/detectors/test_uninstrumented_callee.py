@@ -97,16 +97,19 @@ LOCKED: Mapping[str, Mapping[str, Course]] = {
 }
 
 
+@pytest.mark.parametrize("queries", [6, 1], ids=["six queries per request", "one query per request"])
 @pytest.mark.parametrize("seconds", LOCKED.values(), ids=LOCKED.keys())
-def test_a_locked_database_is_the_cause_not_the_service_that_waits_for_it(seconds: Mapping[str, Course]) -> None:
-    """The service makes six queries per request; only its client spans report the database."""
+def test_a_locked_database_is_the_cause_not_the_service_that_waits_for_it(
+    seconds: Mapping[str, Course], queries: int
+) -> None:
+    """Only client spans of the service report the database."""
     slow = step(0.3, 2.6)
     platform = Platform(
         services={"front": Served(p95=step(0.35, 2.7)), "orders": Served(p95=slow)},
         calls={
             ("user", "front"): Served(p95=step(0.35, 2.7)),
             ("front", "orders"): Served(p95=slow),
-            ("orders", "postgres"): Served(rate=60.0, **seconds),
+            ("orders", "postgres"): Served(rate=10.0 * queries, **seconds),
         },
         unseen=frozenset({"postgres"}),
     )
@@ -129,3 +132,25 @@ def test_a_slow_tail_of_few_queries_is_chance() -> None:
         unseen=frozenset({"postgres"}),
     )
     assert not any(finding.strength >= 0.5 for finding in findings(platform.point()))
+
+
+@pytest.mark.parametrize(
+    ("p99", "is_warned"),
+    [(step(0.03, 0.5), True), (step(0.03, 0.2), False), (0.5, False)],
+    ids=["as a caller's slow requests", "shorter", "as always"],
+)
+def test_a_database_is_an_early_warning_once_its_slow_queries_take_as_long_as_a_callers_slow_requests(
+    p99: Course, *, is_warned: bool
+) -> None:
+    """The caller shows nothing yet: p95 of its requests is normal until more of them wait."""
+    platform = Platform(
+        services={"orders": Served(p95=0.3)},
+        calls={
+            ("user", "orders"): Served(p95=0.3),
+            ("orders", "postgres"): Served(rate=60.0, p95=0.02, p99=p99),
+        },
+        unseen=frozenset({"postgres"}),
+    )
+    now = platform.point()
+    found_ = incident_candidates(now, service_risks(now, slos(now, {})), findings(now), {})
+    assert [(item.origin, item.page) for item in found_] == ([(service("postgres"), False)] if is_warned else [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from tests.analysis.platforms import Platform, Served, service, step
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
-from foreshock_dashboard.analysis.forecast.exhaustion import LIMITED_RESOURCES
+from foreshock_dashboard.analysis.forecast.exhaustion import ACCUMULATING_RESOURCES, LIMITED_RESOURCES
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
 from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
@@ -21,12 +21,15 @@ from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.world_sections import Resources
 
 FRONT = service("front")
-USES: dict[str, tuple[Callable[[int], float], bool]] = {
-    "grows towards the limit": (lambda i: 0.2 + max(0, i - 230) * 0.02, True),
-    "grows far below it": (lambda i: 0.05 + max(0, i - 230) * 0.02, False),
-    "is always high": (lambda i: 0.9 + 0.01 * (i % 3), False),
-    "bursts for a moment": (lambda i: 0.95 if i == 244 else 0.2, False),
-    "stepped up long ago": (lambda i: 0.6 if i > 100 else 0.2, False),
+USES: dict[str, tuple[Callable[[int], float], Sequence[str]]] = {
+    "grows towards the limit": (lambda i: 0.2 + max(0, i - 230) * 0.02, LIMITED_RESOURCES),
+    "grows far below it": (lambda i: 0.05 + max(0, i - 230) * 0.02, ACCUMULATING_RESOURCES),
+    "grew far below it": (lambda i: 0.05 + min(max(0, i - 225), 14) * 0.02, ()),
+    "has just stepped up": (lambda i: 0.35 if i > 240 else 0.2, ()),
+    "rises until memory is freed": (lambda i: 0.1 + 0.02 * (i % 12), ()),
+    "is always high": (lambda i: 0.9 + 0.01 * (i % 3), ()),
+    "bursts for a moment": (lambda i: 0.95 if i == 244 else 0.2, ()),
+    "stepped up long ago": (lambda i: 0.6 if i > 100 else 0.2, ()),
 }
 
 
@@ -42,19 +45,26 @@ def risk_at(platform: Platform, **resources: Callable[[int], float]) -> tuple[Ev
 
 
 @pytest.mark.parametrize("resource", LIMITED_RESOURCES)
-@pytest.mark.parametrize(("use", "is_forecast"), USES.values(), ids=USES)
+@pytest.mark.parametrize(("use", "forecast"), USES.values(), ids=USES)
 def test_use_that_grows_towards_its_limit_is_an_early_warning(
-    resource: str, use: Callable[[int], float], *, is_forecast: bool
+    resource: str, use: Callable[[int], float], forecast: Sequence[str]
 ) -> None:
+    """Use that accumulates is one at any share of the limit: it does not vary with load."""
     point, risk = risk_at(Platform(services={"front": Served()}), **{resource: use})
     found = incident_candidates(point, {FRONT: risk}, (), {})
-    assert [(item.origin, item.page) for item in found] == ([(FRONT, False)] if is_forecast else [])
+    assert [(item.origin, item.page) for item in found] == ([(FRONT, False)] if resource in forecast else [])
 
 
 @pytest.mark.parametrize(
     ("rate", "p99", "is_forecast"),
-    [(5.0, step(0.5, 3.0), True), (0.6, step(0.5, 3.0), False), (5.0, 3.0, False), (5.0, step(0.5, 0.6), False)],
-    ids=["some are slow", "one or two are slow", "as many always were", "they are within the SLO"],
+    [
+        (5.0, step(0.5, 3.0), True),
+        (5.0, lambda i: 0.5 if i < 245 else 3.0, True),
+        (0.6, step(0.5, 3.0), False),
+        (5.0, 3.0, False),
+        (5.0, step(0.5, 0.6), False),
+    ],
+    ids=["some are slow", "since now", "one or two are slow", "as many always were", "they are within the SLO"],
 )
 def test_a_few_requests_slower_than_the_slo_are_an_early_warning(
     rate: float, p99: float | Callable[[int], float], *, is_forecast: bool
@@ -81,3 +91,22 @@ def test_a_service_that_uses_up_a_resource_is_suspected_itself() -> None:
     before = replace(opened_incident(candidate, point), candidates=(Candidate(service("store"), 1.0),))
     incident = updated_incident(before, candidate, Evaluation(point, {FRONT: risk}, ()), page=False)
     assert (risk.resource, incident.suspect.service) == ("memory", FRONT)
+
+
+@pytest.mark.parametrize(("p95", "together"), [(0.4, False), (step(0.4, 3.0), True)], ids=["slow tail", "SLO breach"])
+def test_a_database_that_fills_up_is_a_separate_incident_until_a_caller_breaches_its_slo(
+    p95: float | Callable[[int], float], *, together: bool
+) -> None:
+    """Before it is full, it makes no caller slower."""
+    store = service("store")
+    platform = Platform(
+        services={"front": Served(5.0, p95, p99=step(0.5, 3.0))},
+        calls={("front", "store"): Served(5.0, 0.02)},
+        unseen=frozenset({"store"}),
+    )
+    point, risk = risk_at(platform)
+    full = ServiceRisk(
+        False, 1.0, 0.8, risk.seconds, overloaded=False, utilization=None, relevant=True, resource="disk"
+    )
+    found = incident_candidates(point, {FRONT: risk, store: full}, (), {})
+    assert [item.members for item in found] == ([(store, FRONT)] if together else [(store,), (FRONT,)])

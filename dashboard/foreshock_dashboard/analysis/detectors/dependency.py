@@ -22,6 +22,7 @@ from foreshock_dashboard.analysis.baseline.operations import Shown, symptoms
 from foreshock_dashboard.analysis.baseline.outages import is_down
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import RESOURCE_SIGNALS, Key
+from foreshock_dashboard.analysis.baseline.slos import MIN_LEARNED_SLO_SECONDS
 from foreshock_dashboard.analysis.detectors.finding import (
     EXTREME_Z,
     MAX_SEVERITY,
@@ -84,8 +85,8 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
         callers = sorted({edge.client for edge in edges if edge.connection != "virtual_node"})
         observed = {caller: affects(point, caller, edges) for caller in callers}
         largest = max(observed.values(), default=degradation(point, callee) if not callers else 0.0)
-        harms = point.z("p95", callee) >= TENFOLD_Z
-        strength = min(strength, max(largest, MAX_FORECAST_STRENGTH if harms else MAX_UNOBSERVED_STRENGTH))
+        bound = MAX_FORECAST_STRENGTH if harms_callers(point, callee, edges) else MAX_UNOBSERVED_STRENGTH
+        strength = min(strength, max(largest, bound))
         worst = max(edges, key=lambda edge: (_z(point, edge), edge))
         severity = _severity(point, callee, edges)
         since = min(
@@ -113,6 +114,22 @@ def dependency(point: EvaluationPoint) -> Iterator[Finding]:
                 actions=roll_back(callee, callers, effect),
                 urgent=largest > 0.5,
             )
+
+
+def harms_callers(point: EvaluationPoint, callee: Service, edges: Sequence[Edge]) -> bool:
+    """Whether a callee is so slow that callers will breach their SLOs, although none shows it yet.
+
+    One that only clients report is if its slow calls alone take longer by as much as the p95 of a caller's requests,
+    while that is normal.
+    """
+    if math.isfinite(point.level("p95", callee)):
+        return point.z("p95", callee) >= TENFOLD_Z
+    return any(
+        rise(point, name, edge) >= max(point.level("p95", edge.client), MIN_LEARNED_SLO_SECONDS)
+        for edge in edges
+        if point.z("p95", edge.client) < WORSE_Z
+        for name in latency_signals(point, edge)
+    )
 
 
 def _worse(point: EvaluationPoint) -> dict[Service, list[Edge]]:
@@ -389,12 +406,18 @@ def _latency_signal(point: EvaluationPoint, edge: Edge) -> str:
 
 
 def shows_in_tail(point: EvaluationPoint, edge: Edge) -> bool:
-    """Whether calls to a service that only clients report slow its callers while their p95 stays normal.
+    """Whether the slowest of the calls to a service that only clients report count, while their p95 stays normal.
 
-    A database gets several queries per request, of which one waits for a lock.
+    A request that makes several queries, of which one waits for a lock, is slow; and of as many calls as requests, the
+    slowest are those of the slowest requests.
     """
     is_counted = point.value("edge_rate", edge) * count_seconds(point) >= MIN_TAIL_REQUESTS
-    return is_counted and math.isnan(point.level("edge_server", edge)) and fans_out(point, edge) > 0.5
+    return is_counted and math.isnan(point.level("edge_server", edge))
+
+
+def latency_signals(point: EvaluationPoint, edge: Edge) -> tuple[str, ...]:
+    """Signals of how long calls take; also p99 where only that shows it."""
+    return ("edge_p95", "edge_p99") if shows_in_tail(point, edge) else ("edge_p95",)
 
 
 def _signal_pairs(point: EvaluationPoint, edge: Edge) -> Sequence[tuple[str, str]]:

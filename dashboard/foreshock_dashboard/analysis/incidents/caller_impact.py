@@ -9,7 +9,7 @@ import numpy as np
 from foreshock_dashboard.analysis.baseline.operations import symptoms
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import MIN_LEARNED_SLO_SECONDS
-from foreshock_dashboard.analysis.detectors.dependency import shows_in_tail
+from foreshock_dashboard.analysis.detectors.dependency import latency_signals
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world import Edge
 
@@ -102,7 +102,7 @@ def is_noticeable(point: EvaluationPoint, service: Service) -> bool:
     slower = [_excess(point, "p95", service)]
     for edge in edges:
         calls = point.level("edge_rate", edge) / point.level("rate", edge.client)
-        waits = max(_excess(point, name, edge) for name in _latency_signals(point, edge))
+        waits = max(_excess(point, name, edge) for name in latency_signals(point, edge))
         slower.append(waits * max(1.0, np.nan_to_num(calls, posinf=1.0)))
     return max(failing) > VISIBLE_FAILED_RATIO or max(slower) >= MIN_LEARNED_SLO_SECONDS
 
@@ -111,11 +111,6 @@ def has_known_callers(point: EvaluationPoint, service: Service) -> bool:
     """Whether a caller of a service counted its calls: without one, none shows that the service is missing."""
     edges = [edge for edge in point.calls_to(service) if edge.connection != "virtual_node"]
     return any(point.level("edge_rate", edge) > 0 for edge in edges)
-
-
-def _latency_signals(point: EvaluationPoint, edge: Edge) -> tuple[str, ...]:
-    """Signals of how long calls take; also p99 where only that shows it."""
-    return ("edge_p95", "edge_p99") if shows_in_tail(point, edge) else ("edge_p95",)
 
 
 def _typical_latency(point: EvaluationPoint, service: Service) -> float:

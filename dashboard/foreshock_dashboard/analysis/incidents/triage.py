@@ -101,21 +101,30 @@ class _Triage:
         return self._affected[service]
 
     def components(self) -> Sequence[Set[Service]]:
-        """Connected components of the anomalous services, by calls between them and by shared suspected causes."""
+        """Connected components of the anomalous services, by calls between them and by shared suspected causes.
+
+        One that only uses up a resource is separate while no caller breaches its SLO: it slows none before it is full.
+        """
         risky = {
             service
             for service, risk in self.risks.items()
             if risk.overloaded
             or (risk.score >= EARLY_WARNING_SCORE and (risk.relevant or is_relevant(self.point, service)))
         }
+        filling = {
+            service
+            for service in risky - self.firm_by_service.keys()
+            if self.risks[service].resource and self.breaching.isdisjoint(self.point.upstream[service])
+        }
         pairs: list[tuple[Service, Service | None]] = [(edge.client, edge.server) for edge in self.point.world.edges]
         pairs += [(finding.service, finding.suspect.service) for finding in self.firm]
         first_service = {finding.suspect: finding.service for finding in reversed(self.firm)}
         pairs += [(finding.service, first_service[finding.suspect]) for finding in self.firm]
         unassigned = risky | self.firm_by_service.keys()
+        connected = unassigned - filling
         linked = defaultdict[Service, set[Service]](set)
         for service, neighbor in pairs:
-            if service in unassigned and neighbor in unassigned and neighbor is not None:
+            if service in connected and neighbor in connected and neighbor is not None:
                 linked[service].add(neighbor)
                 linked[neighbor].add(service)
         components = []
