@@ -72,7 +72,7 @@ def test_no_text_of_a_table_is_over_another_one(visit: Open, site: Site) -> None
     slos = tuple(ServiceSlo(name, 1.0, 0.01, learned=False) for name in world.services)
     site.hub.snapshot = replace(snapshot(world, item, seq=11), forecast=Forecast(slos=slos))
     page = visit(width=390).page
-    expect(page.locator(".services")).to_contain_text("on too few requests (up to 12 per minute, 30 needed)")
+    expect(page.locator(".services")).to_contain_text("on too few requests to count (up to 12 per minute, 30 needed)")
     for table in (".evidence", ".services"):
         assert page.locator(table).evaluate(OVERPRINTED) == []
 
@@ -132,7 +132,7 @@ def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, 
     expect(commands.first.get_by_role("button")).to_have_text("Copy")
     note = action.locator(".fact", has_text="Envoy Gateway only")
     expect(note).to_contain_text("Replaces an existing limit")
-    expect(note).to_contain_text("120 requests per minute suits 1 Envoy replica; with N replicas, divide by N.")
+    expect(note).to_contain_text("set ENVOY_REPLICAS to how many there are")
     assert note.evaluate("note => note.getBoundingClientRect().bottom") <= commands.first.locator("code").evaluate(
         "code => code.getBoundingClientRect().top"
     )
@@ -148,7 +148,7 @@ def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_command_that_saves_a_policy_of_long_names_fits(visit: Open, site: Site, width: int) -> None:
-    """Four lines on a wide screen; on a phone, as many as it takes."""
+    """Five lines on a wide screen; on a phone, as many as it takes."""
     world = contended()
     where = Service("machine-learning", "train-llm").in_cluster("arn:aws:eks:us-east-1:123456789012:cluster/production")
     limit = Action("limit_rate", where, amount=2.0, current=4.0)
@@ -158,7 +158,8 @@ def test_a_command_that_saves_a_policy_of_long_names_fits(visit: Open, site: Sit
     code = action.locator(".command code").first
     expect(code).to_contain_text("test -s rateLimit.")
     if width == 1280:
-        assert [line.split()[0] for line in code.inner_text().splitlines()] == ["test", "kubectl", "kubectl", "--patch"]
+        starts = [line.split()[0] for line in code.inner_text().splitlines()]
+        assert starts == ["ENVOY_REPLICAS=1", "test", "kubectl", "kubectl", "--patch"]
     assert code.evaluate("code => code.scrollWidth <= code.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 

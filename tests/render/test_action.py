@@ -45,8 +45,9 @@ TEAM, TEAM_LIMIT = "lite http request POST /team/update --json ", '{{"team_id":"
 PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
 ENVOY = (
-    "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Replaces an existing limit: to restore it, run the "
-    "rollback in the same directory. 439 requests per minute suits 1 Envoy replica; with N replicas, divide by N"
+    "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Each Envoy replica has its own limit: set "
+    "ENVOY_REPLICAS to how many there are. Replaces an existing limit: to restore it, run the rollback in the "
+    "same directory"
 )
 LIMITING, SHEDDING = Action("limit_rate", LLM, amount=4.44), Action("shed_load", LLM, amount=0.2)
 
@@ -144,9 +145,9 @@ def test_what_is_expected_says_what_is_not_achieved(effect: Effect | None, too_l
 @pytest.mark.parametrize(
     ("rate", "shown", "limit"),
     [
-        (10.9, "10", '"requests":10,"unit":"Second"'),
-        (7.01, "7", '"requests":420,"unit":"Minute"'),
-        (1.99, "1.98", '"requests":119,"unit":"Minute"'),
+        (10.9, "10", '$((10 / ENVOY_REPLICAS))"\',"unit":"Second"'),
+        (7.01, "7", '$((420 / ENVOY_REPLICAS))"\',"unit":"Minute"'),
+        (1.99, "1.98", '$((119 / ENVOY_REPLICAS))"\',"unit":"Minute"'),
         (0.01, "0.01", None),
     ],
 )
@@ -256,7 +257,12 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
             f"kubectl -n serving rollout history deployment/llm-chat && {BACK}",
         ),
         (Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19), None),
-        (LIMITING, saving("rateLimit", "rateLimit.@") + setting("rateLimit", LIMITED)),
+        (
+            LIMITING,
+            "ENVOY_REPLICAS=1 && "
+            + saving("rateLimit", "rateLimit.@")
+            + setting("rateLimit", LIMITED.replace("266", """'"$((266 / ENVOY_REPLICAS))"'""")),
+        ),
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), f"{BACK} --to-revision=7"),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format(266)}'"),
         (Action("limit_batch", LLM, amount=48.0, current=64.0), f"{PATCH}'{MAX_SEQUENCES}'"),
@@ -405,6 +411,16 @@ def test_one_rollback_restores_an_earlier_setting_of_a_policy_or_removes_the_new
     assert cluster.spec != {**before, field: json.loads(value)}
     assert cluster.run(revert_command(action, NOON)) == ["patch"]
     assert cluster.spec == before
+
+
+def test_a_limit_is_divided_by_the_number_of_envoy_replicas(tmp_path: Path) -> None:
+    """Each has the limit for itself, and only who runs the command knows how many there are."""
+    cluster = Cluster(tmp_path, {})
+    command = action_command(LIMITING, NOON)
+    assert command
+    for replicas, requests in ((1, 266), (2, 133), (3, 88)):
+        cluster.run(command.replace("ENVOY_REPLICAS=1", f"ENVOY_REPLICAS={replicas}"))
+        assert cluster.spec == {"rateLimit": json.loads(LIMITED.replace("266", str(requests)))}
 
 
 def test_a_policy_that_cannot_be_saved_is_not_changed_and_a_rollback_needs_the_saved_setting(tmp_path: Path) -> None:

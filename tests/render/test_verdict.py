@@ -37,13 +37,16 @@ ENDED = Breach("llm", T - 300, T - 60)
     ("breached", "words"),
     [
         (Breach("llm", T - 190, None), "SLO breach since 07:56:50 UTC (3 min 10 s)"),
-        (Breach("llm", T - 190, None, pauses=1), "SLO breach since 07:56:50 UTC (3 min 10 s, 1 interruption)"),
+        (
+            Breach("llm", T - 190, None, pauses=1, paused=60),
+            "SLO breach since 07:56:50 UTC (2 min 10 s in all, 1 interruption)",
+        ),
         (Breach("llm", T - 5, None), "SLO breach since 07:59:55 UTC (just now)"),
         (Breach("llm", T - 1800, None, earlier=True), "SLO breach since before 07:30:00 UTC (over 30 min)"),
         (ENDED, "SLO breached between 07:55:00 UTC and 07:59:00 UTC (4 min)"),
         (
-            replace(ENDED, pauses=2),
-            "SLO breached between 07:55:00 UTC and 07:59:00 UTC (4 min, 2 interruptions)",
+            replace(ENDED, pauses=2, paused=60),
+            "SLO breached between 07:55:00 UTC and 07:59:00 UTC (3 min in all, 2 interruptions)",
         ),
     ],
     ids=["lasting", "paused", "new", "older than the history", "over", "over after pauses"],
@@ -225,7 +228,7 @@ def test_a_p95_on_too_few_requests_says_why_it_is_not_counted() -> None:
     ((label, said),) = uncounted([Exceedance("image-gen", T, 40.0, 15.0, 30.0)])
     assert f"{label}: {joined_text(said)}" == (
         "Not counted: image-gen p95 was above its SLO for 40 s from 08:00:00 UTC, on too few requests "
-        "(up to 15 per minute, 30 needed)"
+        "to count (up to 15 per minute, 30 needed)"
     )
     assert list(uncounted([])) == []
 

@@ -341,7 +341,7 @@ def test_a_latent_risk_has_no_suspect() -> None:
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
         "If llm is down longer than 31.9 s, it would not recover on its own: "
-        "retries would keep its load at 2.71x capacity. Target: tolerate 60 s."
+        "retries would keep its load at 2.71x capacity. Goal: survive 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."

@@ -41,7 +41,9 @@ def test_a_breach_with_a_pause_began_before_it() -> None:
     world = contended()
     times = world.times.tolist()
     history = staged(world, ("embedder", slice(10, 13), "breached"), ("embedder", slice(20, None), "breached"))
-    assert breach(history, [EMBEDDER], times[5]) == Breach("embedder", times[10], None, pauses=1)
+    assert breach(history, [EMBEDDER], times[5]) == Breach(
+        "embedder", times[10], None, pauses=1, paused=times[20] - times[13]
+    )
 
 
 def test_the_breaches_of_an_incident_last_from_the_first_to_the_end_of_the_last_of_any_service() -> None:
@@ -54,9 +56,11 @@ def test_the_breaches_of_an_incident_last_from_the_first_to_the_end_of_the_last_
 
     first: Span = ("rag-api", slice(12, 14), "breached")
     second: Span = ("rag-api", slice(30, 32), "breached")
-    assert found(first, ("embedder", slice(20, None), "breached")) == Breach("rag-api", times[12], None, pauses=1)
+    assert found(first, ("embedder", slice(20, None), "breached")) == Breach(
+        "rag-api", times[12], None, pauses=1, paused=times[20] - times[14]
+    )
     assert found(first, ("embedder", slice(13, 25), "breached"), second) == Breach(
-        "rag-api", times[12], times[32], pauses=1
+        "rag-api", times[12], times[32], pauses=1, paused=times[30] - times[25]
     )
     assert found(first, ("embedder", slice(14, 30), "breached"), second) == Breach("rag-api", times[12], times[32])
     assert found(("rag-api", slice(12, 14), "degraded")) is None

@@ -73,7 +73,7 @@ def test_a_healthy_verdict_recommends_what_reduces_a_latent_risk() -> None:
     )
     page = data.now(snapshot(healthy_world(), weak), "x")["verdict"]
     remedy = "".join(clause.text for clause in page["remedy"])
-    assert remedy == "Limit retries from rag-api to embedder to 10% of rag-api requests"
+    assert remedy == "Set a retry budget from rag-api to embedder (10% of calls)"
     assert remedy not in {"".join(clause.text for clause in fact.clauses) for fact in page["facts"]}
     assert data.now(snapshot(healthy_world()), "x")["verdict"]["remedy"] == []
 

@@ -51,7 +51,10 @@ def action_command(action: Action, opened: float = 0.0) -> str | None:
     seconds at which the incident of the action opened, for the file of the setting that the command replaces.
     """
     command = _command(COMMANDS, action)
-    return f"{_save_setting(action, opened)} && {command}" if command and _envoy_field(action) else command
+    if not command or not _envoy_field(action):
+        return command
+    saved = f"{_save_setting(action, opened)} && {command}"
+    return _per_replica(saved, action.rate_limit.requests) if action.kind == "limit_rate" else saved
 
 
 def revert_command(action: Action, opened: float = 0.0) -> str | None:
@@ -78,8 +81,7 @@ def how_to(action: Action) -> str:
     """How to take an action without a command; else what to know before its command is run, or ""."""
     command = _command(COMMANDS, action)
     if command and _envoy_field(action):
-        limit = action.rate_limit
-        return filled_text(GATEWAYS[action.kind], limit=limit.requests, unit=limit.unit.lower())
+        return GATEWAYS[action.kind]
     if action.kind == "limit_rate" and command:
         return LITELLM
     if action.kind == "pause" and command and not revert_command(action):
@@ -184,6 +186,12 @@ def _setting(field: str, value: str) -> str:
 def _set_policy(action: Action, value: Mapping[str, object]) -> Sequence[Sequence[str]]:
     patch = _setting(_envoy_field(action), json.dumps(value, separators=(",", ":")))
     return [[*_policy(action.service, "patch", "--type=json"), "--patch", patch]]
+
+
+def _per_replica(command: str, requests: int) -> str:
+    """Divide the requests of a limit, which each Envoy replica has for itself, by a number that a person sets."""
+    divided = f"""'"$(({requests} / ENVOY_REPLICAS))"'"""
+    return "ENVOY_REPLICAS=1 && " + command.replace(f'"requests":{requests}', f'"requests":{divided}')
 
 
 def _save_setting(action: Action, opened: float) -> str:

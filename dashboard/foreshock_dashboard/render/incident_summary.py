@@ -145,10 +145,10 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`If llm is down longer than 34 s, it would not recover on its own: retries … 4.56x capacity. Target: …`."""
+    """`If llm is down longer than 34 s, it would not recover on its own: retries … 4.56x capacity. Goal: …`."""
     outage, load = _latent_figures(incident)
     length = f"longer than {_seconds(outage.value)}" if outage else "for a short time"
-    target = f". Target: tolerate {_seconds(outage.baseline)}" if outage else ""
+    target = f". Goal: survive {_seconds(outage.baseline)}" if outage else ""
     kept = f"keep its load at {significant(load.value)}x capacity" if load else "keep it overloaded"
     stays = "it would not recover on its own: retries would"
     return text("If ", incident.service, f" is down {length}, {stays} {kept}{target}")

@@ -15,7 +15,7 @@ class Breach:
     """The SLO breaches of services during an incident, from the first to the last; until: None while one lasts.
 
     In Unix seconds. service: the first one. earlier: whether the first began before `since`, which is then the first
-    time that was looked at. pauses: times between, in which data show no SLO breach.
+    time that was looked at. pauses: times between, in which data show no SLO breach; paused: their seconds.
     """
 
     service: str
@@ -23,6 +23,7 @@ class Breach:
     until: float | None
     earlier: bool = False
     pauses: int = 0
+    paused: float = 0.0
 
 
 @dataclass(frozen=True)

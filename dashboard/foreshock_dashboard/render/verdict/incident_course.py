@@ -86,16 +86,19 @@ def _peak_value(peak: Peak, value: float) -> str:
 
 
 def breach_text(breached: Breach, now: float, first: str = "") -> Text:
-    """How long SLOs are breached: `SLO breach since 08:44:10 (12 min, 1 interruption), first serving/gateway`."""
+    """How long SLOs are breached: `SLO breach since 08:44:10 (12 min), first serving/gateway`.
+
+    Without the interruptions: `(10 min in all, 1 interruption)`.
+    """
     who = (", first ", Clause(first, "service", (first,))) if first else ()
     before, over = ("before ", "over ") if breached.earlier else ("", "")
-    pauses = f", {counted(breached.pauses, 'interruption')}" if breached.pauses else ""
+    pauses = f" in all, {counted(breached.pauses, 'interruption')}" if breached.pauses else ""
     if breached.until is not None:
         start, end = ("from before ", " to ") if breached.earlier else ("between ", " and ")
-        length = f" ({over}{elapsed(breached.until - breached.since)}{pauses})"
+        length = f" ({over}{elapsed(breached.until - breached.since - breached.paused)}{pauses})"
         return text(f"SLO breached {start}", time(breached.since), end, time(breached.until), length, *who)
     is_new = not breached.earlier and now - breached.since < JUST_NOW_SECONDS
-    length = "just now" if is_new else over + elapsed(now - breached.since) + pauses
+    length = "just now" if is_new else over + elapsed(now - breached.since - breached.paused) + pauses
     return text(f"SLO breach since {before}", time(breached.since), f" ({length})", *who)
 
 

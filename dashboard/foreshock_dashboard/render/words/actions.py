@@ -38,7 +38,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "restart": "Restart {service}",
     "restore_timeout": "Restore the previous timeout of {service} for {callee}",
     "roll_back": "[Roll back {service} to {target}|Roll back the last deploy of {service}]",
-    "set_retry_budget": "Limit retries from {service} to {callee}[ to {amount} of {service} requests]",
+    "set_retry_budget": "Set a retry budget from {service} to {callee}[ ({amount} of calls)]",
     "shed_load": "[Shed {amount} of requests to {service} with HTTP 503|Shed load at {service}]"
     "[, then roll back when new replicas are ready ({until})"
     "|, then roll back when p95 is below {slo}"
@@ -98,9 +98,9 @@ HOW_TO: Mapping[ActionKind, str] = {
 }
 """Where and how to take the actions without a command, by kind."""
 GATEWAYS: Mapping[ActionKind, str] = {
-    "limit_rate": "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Replaces an existing limit: to restore "
-    "it, run the rollback in the same directory. "
-    "{limit} requests per {unit} suits 1 Envoy replica; with N replicas, divide by N",
+    "limit_rate": "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Each Envoy replica has its own limit: "
+    "set ENVOY_REPLICAS to how many there are. Replaces an existing limit: to restore it, run the rollback in the same "
+    "directory",
     "shed_load": "Envoy Gateway only (Istio: HTTP fault abort; NGINX: return 503). Replaces an existing fault: to "
     "restore it, run the rollback in the same directory",
 }

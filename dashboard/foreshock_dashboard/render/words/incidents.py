@@ -79,7 +79,7 @@ REPORT_TEXTS: Mapping[str, str] = {
     "suspected": "{cause} ({confidence}).",
     "suspected_then": "Suspected cause when the page was sent: {cause}.",
     "no_evidence": "No evidence recorded.",
-    "past_values": "Values at {time}, when they last supported the cause.",
+    "past_values": "Values as of {time}.",
     "no_impact": "Impact unknown: no entry service observed.",
     "impact": "Over {minutes} min. Failed: above the baseline error rate. Slowed (estimate): {slowed}.",
     "saved": "Action within {minutes} min of the page would have saved up to {requests} requests.",

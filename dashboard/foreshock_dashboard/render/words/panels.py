@@ -222,7 +222,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "or": "or",
     "latent_risk": "Latent risk (separate from this incident)",
     "values_at": "Values as of",
-    "past_values": ", when they last supported the cause. The services table has current values.",
+    "past_values": ". The services table has current values.",
     "no_impact": "No impact now.",
     "postmortem": "Postmortem",
     "draft_report": "Incident report (draft)",

@@ -39,15 +39,16 @@ def breach(history: ServiceHistory, services: Collection[Service], onset: float)
     )
     if not spells:
         return None
-    (since, first, until), latest, pauses = spells[0], spells[0][1], 0
+    (since, first, until), latest, pauses, paused = spells[0], spells[0][1], 0, 0.0
     for start, service, end in spells:
-        pauses += _is_known(history, latest, until, start)
+        if _is_known(history, latest, until, start):
+            pauses, paused = pauses + 1, paused + start - until
         if end > until:
             until, latest = end, service
     stages = history.now()
     lasts = any(stages[service] == "breached" for service in services)
     earlier = bool(since <= history.times[0])
-    return Breach(str(first), round(since, 3), None if lasts else round(until, 3), earlier, pauses)
+    return Breach(str(first), round(since, 3), None if lasts else round(until, 3), earlier, pauses, round(paused, 3))
 
 
 def _is_known(history: ServiceHistory, service: Service, since: float, until: float) -> bool:
