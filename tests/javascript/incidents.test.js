@@ -37,7 +37,7 @@ const saysWhen = (age, step) => {
   const incident = { ...state, ...times, ...lists, suspect, confidence: 0.9, confidence_level: "high" };
   const data = { open_incidents: [incident], resolved: [], learning: { done: true }, verdict: {}, step };
   drawIncidents(/** @type {any} */ (data), NOW);
-  return (main.textContent ?? "").includes("when they last supported the cause");
+  return (main.textContent ?? "").includes("Values as of");
 };
 
 test("evidence is old where a newer evaluation could have had it", () => {
