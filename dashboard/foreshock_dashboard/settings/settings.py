@@ -126,7 +126,7 @@ class Settings:
     oidc_issuer: str = _oidc(types.parse_url, str, "URL of the OpenID provider", "URL")
     oidc_client_id: str = _oidc(str, "", "client ID that the provider issued to the hub", "ID")
     oidc_client_secret_file: Path | None = _oidc(
-        Path, None, "client secret that the provider issued to the hub", "FILE"
+        Path, None, "file with the client secret that the provider issued to the hub", "FILE"
     )
     oidc_ca: Path | None = _oidc(Path, None, "PEM CA bundle for the provider", "FILE", shown="system")
     oidc_scopes: str = _oidc(str, "openid email profile", "space-separated scopes to request", "SCOPES")
@@ -175,7 +175,7 @@ class Settings:
     cluster_labels: tuple[str, ...] = _source(
         types.parse_label_names,
         "k8s_cluster_name,cluster",
-        "comma-separated labels to check for a series' cluster name; empty to ignore clusters",
+        "comma-separated labels for the cluster of a series, the first present one counts; empty: one cluster",
         "LABEL,...",
     )
     shard: tuple[int, int] | None = _source(
@@ -188,8 +188,8 @@ class Settings:
     shard_clusters: tuple[tuple[str, int], ...] = _source(
         types.parse_shard_clusters,
         tuple,
-        "clusters with a fixed shard, comma-separated or repeated, the same on all hubs; other clusters are assigned "
-        "by name",
+        "clusters with a fixed shard, comma-separated or repeated; must be the same on all hubs. Other clusters are "
+        "assigned by name",
         "CLUSTER=NUMBER,...",
         separator=",",
     )

@@ -50,7 +50,7 @@ def _parse_scenario(text: str) -> str:
     type=Parsed("scenario", _parse_scenario),
     default="noisy-neighbor",
     metavar="SCENARIO",
-    help="name or YAML file of the scenario to simulate (default: noisy-neighbor)",
+    help="scenario to simulate: a name, or the path of a YAML file (default: noisy-neighbor)",
 )
 @click.option(
     "--size",

@@ -140,7 +140,7 @@ ACTION_TEXTS: Mapping[str, str] = {
     "own_effect": "Effect of this step alone",
     "no_effect": "Little effect by itself.",
     "both_steps": "Do both steps.",
-    "names": "Service names come from telemetry: verify them in the cluster.",
+    "names": "Workloads report their names and may report wrong ones: verify them in the cluster.",
     "simulated": "Simulated data: not objects of your cluster.",
     "replay": "Replay: do not run these commands.",
 }

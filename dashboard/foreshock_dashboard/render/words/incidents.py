@@ -65,7 +65,7 @@ COURSE: Mapping[str, str] = {
     "of": " for ",
     "when": " when ",
     "breached": " breached its SLO",
-    "updated": ", cause updated with evidence since ",
+    "updated": "; cause revised with evidence since ",
     "recovering": " → recovering since ",
 }
 """The course of an incident, between its times."""

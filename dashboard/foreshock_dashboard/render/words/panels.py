@@ -183,12 +183,12 @@ TIMELINE_TEXTS: Mapping[str, str] = {
 """Texts of the timeline."""
 GRID_TEXTS: Mapping[str, str] = {
     "wait": "GPU wait",
-    "waits": "Share of time that a service waits for this GPU",
+    "waits": "Share of time that each service waits for this GPU (upper bound)",
     "waiting": "with GPU wait of at least 10%",
     "in_incident": "in an open incident",
     "all_in_incident": "all of them in an open incident",
     "some_in_incident": "{gpus} of them in an open incident",
-    "keys": "GPUs by host. Arrow keys move between GPUs, Enter opens one.",
+    "keys": "GPUs by host. Use the arrow keys to move between GPUs, and Enter to open one.",
     "no_waits": "no data on GPU wait",
 }
 """Texts of the GPU grid."""

@@ -172,7 +172,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   own_effect: "Effect of this step alone",
   no_effect: "Little effect by itself.",
   both_steps: "Do both steps.",
-  names: "Service names come from telemetry: verify them in the cluster.",
+  names: "Workloads report their names and may report wrong ones: verify them in the cluster.",
   simulated: "Simulated data: not objects of your cluster.",
   replay: "Replay: do not run these commands.",
 });
@@ -189,7 +189,7 @@ export const COURSE = /** @type {const} */ ({
   of: " for ",
   when: " when ",
   breached: " breached its SLO",
-  updated: ", cause updated with evidence since ",
+  updated: "; cause revised with evidence since ",
   recovering: " → recovering since ",
 });
 
@@ -262,12 +262,12 @@ export const SIGNAL_MEANINGS = /** @type {const} */ ({
 
 export const GRID_TEXTS = /** @type {const} */ ({
   wait: "GPU wait",
-  waits: "Share of time that a service waits for this GPU",
+  waits: "Share of time that each service waits for this GPU (upper bound)",
   waiting: "with GPU wait of at least 10%",
   in_incident: "in an open incident",
   all_in_incident: "all of them in an open incident",
   some_in_incident: "{gpus} of them in an open incident",
-  keys: "GPUs by host. Arrow keys move between GPUs, Enter opens one.",
+  keys: "GPUs by host. Use the arrow keys to move between GPUs, and Enter to open one.",
   no_waits: "no data on GPU wait",
 });
 
