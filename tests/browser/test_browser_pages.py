@@ -19,9 +19,12 @@ QUICK = ("blind", "error", "hostile")
 TRACE = f"/traces?trace={1:032x}"
 
 
-@pytest.mark.parametrize("path", ["/", "/cascade", "/traces", f"{TRACE}&span={7:016x}", "/nowhere"])
+@pytest.mark.parametrize("path", ["/traces", "/nowhere", *soak("/", "/cascade", f"{TRACE}&span={7:016x}")])
 def test_a_page_is_accessible_and_fits(visit: Open, path: str) -> None:
-    """Light, dark and on a phone: no violation that axe finds, and no sideways scrolling."""
+    """Light, dark and on a phone: no violation that axe finds, and no sideways scrolling.
+
+    Every run looks at Now and Cascade during a cascade, and at a trace with more spans, in the tests of their files.
+    """
     page = visit(path, quiet=path != "/nowhere").page
     if path != "/nowhere":
         ready(page)

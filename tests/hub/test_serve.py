@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -113,10 +114,15 @@ def _flat(text: str) -> str:
     return re.sub(r"\{([^}]*)\}", lambda m: "{" + ",".join(sorted(m[1].split(","))) + "}", text)
 
 
+@pytest.mark.soak
 def test_over_a_fleets_prometheus_the_hub_shows_the_same(
     serve: Serve, exporter: str, prometheus: Callable[..., str], eventually: Eventually, tmp_path: Path
 ) -> None:
-    """The first hub is scraped by a real Prometheus; a second one reads it and agrees."""
+    """The first hub is scraped by a real Prometheus; a second one reads it and agrees.
+
+    Every run has hubs over a real Prometheus in tests/shared/test_two_hubs.py, and compares what they read with the
+    embedded store in tests/sources/prometheus/test_sources_agree.py.
+    """
     first = serve("--targets", exporter, *FAST)
     url = prometheus({"foreshock-exporter": exporter, "foreshock": first.url.removeprefix("http://")})
     second = serve("--prometheus-url", url, *FAST, store=tmp_path / "second")
