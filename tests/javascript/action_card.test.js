@@ -35,6 +35,7 @@ test("what to know before a command stands above it, its rollback below, and eac
     outcome: null,
     enough: null,
     how: "LiteLLM only",
+    how_kind: "note",
   };
   put(main, actionCard(/** @type {any} */ ([{ ...texts, command: LIMIT, revert_command: "kubectl x" }])));
   assert.deepEqual(
@@ -45,11 +46,11 @@ test("what to know before a command stands above it, its rollback below, and eac
     [...main.querySelectorAll("button")].map((button) => button.getAttribute("aria-label")),
     ["Copy: Limit shop/front", "Copy rollback: Limit shop/front"],
   );
-  for (const [command, names] of /** @type {const} */ ([
-    [null, ["How"]],
-    [LIMIT, ["Command", "Rollback"]], // what to do instead of a command
+  for (const [kind, command, names] of /** @type {const} */ ([
+    ["how", null, ["How"]],
+    ["revert", LIMIT, ["Command", "Rollback"]], // what to do instead of a command
   ])) {
-    put(main, actionCard(/** @type {any} */ ([{ ...texts, command, revert_command: null }])));
+    put(main, actionCard(/** @type {any} */ ([{ ...texts, how_kind: kind, command, revert_command: null }])));
     assert.deepEqual(
       [...main.querySelectorAll("dt")].map((name) => name.textContent),
       names,
@@ -65,7 +66,7 @@ test("rows name the effect, the time to effect, and the side effect; the service
       when: "within 1 min",
       side_effect: "About 38% get HTTP 429",
     },
-    ...{ command: LIMIT, revert_command: null, how: "For Envoy Gateway", too_late: false },
+    ...{ command: LIMIT, revert_command: null, how: "For Envoy Gateway", how_kind: "revert", too_late: false },
   };
   const rows = (/** @type {string} */ service) => {
     const main = emptyMain();

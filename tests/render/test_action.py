@@ -30,7 +30,14 @@ from foreshock_dashboard.render.action import (
     reasons_text,
 )
 from foreshock_dashboard.render.clause import joined_text
-from foreshock_dashboard.render.command import COMMANDS, action_command, how_to, revert_command, side_effect
+from foreshock_dashboard.render.command import (
+    COMMANDS,
+    action_command,
+    how_to,
+    instructions,
+    revert_command,
+    side_effect,
+)
 from foreshock_dashboard.render.words.actions import REASONS, SUSPICIONS
 
 LLM, BATCH, FRONT = Service("serving", "llm-chat"), Service("ml", "batch"), Service("product", "front")
@@ -155,7 +162,7 @@ def test_a_rate_limit_is_the_one_that_its_command_sets(rate: float, shown: str, 
     """Gateways take whole requests; a bucket of a minute would let all of them pass at once. Below 1/min is none."""
     action = Action("limit_rate", FRONT, amount=rate, current=24.4)
     assert action_text(action).startswith(f"Rate-limit {FRONT} to {shown} req/s (now 24.4 req/s).")
-    command = action_command(action, NOON)
+    command = action_command(action)
     assert command is None if limit is None else limit in str(command)
     fewer = action_text(action._replace(current=rate / 2))  # are counted in an overload than arrive
     assert fewer.startswith(f"Rate-limit {FRONT} to {shown} req/s{' (now' if limit is None else '.'}")
@@ -292,7 +299,7 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
     ],
 )
 def test_an_action_on_known_objects_has_an_example_command(action: Action, command: str | None) -> None:
-    assert _unmarked(action_command(action, NOON)) == command
+    assert _unmarked(action_command(action)) == command
 
 
 @pytest.mark.parametrize(
@@ -313,18 +320,18 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), BACK),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format('null')}'"),
         (Action("limit_batch", LLM, amount=48.0, current=64.0), BACK),
-        (LIMITING, setting("rateLimit", "'\"$(sed 's/^$/null/' rateLimit.@)\"'")),
-        (SHEDDING, setting("faultInjection", "'\"$(sed 's/^$/null/' faultInjection.@)\"'")),
+        (LIMITING, setting("rateLimit", "'\"$(sed 's/^$/null/' rateLimit.@)\"'") + " && rm rateLimit.@"),
+        (SHEDDING, setting("faultInjection", "'\"$(sed 's/^$/null/' faultInjection.@)\"'") + " && rm faultInjection.@"),
         (Action("restart", LLM), None),
     ],
 )
 def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | None) -> None:
-    assert _unmarked(revert_command(action, NOON)) == command
+    assert _unmarked(revert_command(action)) == command
 
 
 def _unmarked(command: str | None) -> str | None:
     """A command without the checksums of its file names."""
-    return command and re.sub(r"\.[0-9a-f]{8}\b", ".@", command)
+    return command and re.sub(r"\.[0-9a-f]{12}\b", ".@", command)
 
 
 KUBECTL = """#!{python}
@@ -403,20 +410,62 @@ def test_one_rollback_restores_an_earlier_setting_of_a_policy_or_removes_the_new
     """Also after a second run, which saves nothing, as it would save what the first one set."""
     before = {"targetRefs": [{"kind": "HTTPRoute", "name": "llm-chat"}], **(earlier or {})}
     cluster = Cluster(tmp_path, before, kubectl)
-    command = action_command(action, NOON)
+    command = action_command(action)
     assert cluster.run(command) == ["get", "patch"]
     assert cluster.spec == {**before, field: json.loads(value)}
     assert cluster.run(command) == ["patch"]
-    assert cluster.run(action_command(action._replace(amount=0.5), NOON)) == ["patch"]
+    assert cluster.run(action_command(action._replace(amount=0.5))) == ["patch"]
     assert cluster.spec != {**before, field: json.loads(value)}
-    assert cluster.run(revert_command(action, NOON)) == ["patch"]
+    assert cluster.run(revert_command(action)) == ["patch"]
     assert cluster.spec == before
+    assert not list(tmp_path.glob(f"{field}.*"))
+
+
+def test_a_command_after_a_rollback_saves_what_was_set_meanwhile(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, {})
+    command, rollback = action_command(LIMITING), revert_command(LIMITING)
+    for earlier in ({}, {"rateLimit": GLOBAL_LIMIT}, {}):
+        (tmp_path / "policy.json").write_text(json.dumps({"spec": earlier}))
+        assert cluster.run(command) == ["get", "patch"]
+        assert cluster.spec == {"rateLimit": json.loads(LIMITED)}
+        cluster.run(rollback)
+        assert cluster.spec == earlier
+
+
+def test_limits_of_two_incidents_of_a_service_leave_none_behind(tmp_path: Path) -> None:
+    """A second one with the first still in place saves nothing, and a second rollback changes nothing."""
+    cluster = Cluster(tmp_path, {"rateLimit": GLOBAL_LIMIT})
+    first, second = LIMITING, LIMITING._replace(amount=2.0)
+    for action in (first, second):
+        cluster.run(action_command(action))
+    for action in (first, second):
+        cluster.run(revert_command(action))
+        assert cluster.spec == {"rateLimit": GLOBAL_LIMIT}
+
+
+def test_load_shedding_with_a_callee_sets_a_fault_alone() -> None:
+    assert action_command(SHEDDING._replace(callee=BATCH)) == action_command(SHEDDING)
+
+
+@pytest.mark.parametrize(
+    ("action", "names"),
+    [
+        (LIMITING, ["note", "command", "revert"]),
+        (Action("restart", LLM), ["command"]),
+        (Action("pause", BATCH), ["command", "revert"]),
+        (Action("cap_gpu_share", BATCH), ["how"]),
+        (Action("inspect_replicas"), []),
+    ],
+)
+def test_instructions_are_read_in_order(action: Action, names: list[str]) -> None:
+    """A note before its command, and a rollback after it, even where no command is known for it."""
+    assert [row.name for row in instructions(action).rows()] == names
 
 
 def test_a_limit_is_divided_by_the_number_of_envoy_replicas(tmp_path: Path) -> None:
     """Each has the limit for itself, and only who runs the command knows how many there are."""
     cluster = Cluster(tmp_path, {})
-    command = action_command(LIMITING, NOON)
+    command = action_command(LIMITING)
     assert command
     for replicas, requests in ((1, 266), (2, 133), (3, 88)):
         cluster.run(command.replace("ENVOY_REPLICAS=1", f"ENVOY_REPLICAS={replicas}"))
@@ -426,7 +475,7 @@ def test_a_limit_is_divided_by_the_number_of_envoy_replicas(tmp_path: Path) -> N
 def test_a_policy_that_cannot_be_saved_is_not_changed_and_a_rollback_needs_the_saved_setting(tmp_path: Path) -> None:
     """A failed command leaves an empty file, which is no saved setting; without a file, kubectl refuses the patch."""
     cluster = Cluster(tmp_path, {"rateLimit": GLOBAL_LIMIT})
-    command, rollback = action_command(LIMITING, NOON), revert_command(LIMITING, NOON)
+    command, rollback = action_command(LIMITING), revert_command(LIMITING)
     (tmp_path / "fails").touch()
     assert cluster.run(command) == ["get"]
     (tmp_path / "fails").unlink()
@@ -441,7 +490,7 @@ def test_a_policy_that_cannot_be_saved_is_not_changed_and_a_rollback_needs_the_s
 
 
 def test_each_setting_has_a_separate_file() -> None:
-    """By service, cluster, incident, and field, also on a file system like macOS', with names that need no quotes."""
+    """By service, cluster, and field, also on a file system like macOS', with names that need no quotes."""
     services = [
         *(
             LLM,
@@ -456,16 +505,15 @@ def test_each_setting_has_a_separate_file() -> None:
     ]
     commands = [
         (
-            action_command(action._replace(service=service), opened),
-            revert_command(action._replace(service=service), opened),
+            action_command(action._replace(service=service)),
+            revert_command(action._replace(service=service)),
         )
         for action in (LIMITING, SHEDDING)
         for service in services
-        for opened in (NOON, NOON + 1.0)
     ]
     files = [re.findall(r"test -s (\S+) \|\|", command or "")[0] for command, _ in commands]
     assert len({file.lower() for file in files}) == len(commands)
-    assert all(re.fullmatch(r"[a-zA-Z]+\.[0-9a-f]{8}", file) for file in files)
+    assert all(re.fullmatch(r"[a-zA-Z]+\.[0-9a-f]{12}", file) for file in files)
     assert all(f" {file})" in str(rollback) for file, (_, rollback) in zip(files, commands, strict=True))
 
 
@@ -526,7 +574,7 @@ def test_a_hostile_name_never_reaches_a_shell(namespace: str, name: str, kind: A
 
     def words(space: str, one: str) -> list[str] | None:
         gpus = (Gpu(one, "0", f"GPU-{one}"),)
-        command = action_command(Action(kind, Service(space, one), gpus=gpus, target=one, amount=1, current=1), NOON)
+        command = action_command(Action(kind, Service(space, one), gpus=gpus, target=one, amount=1, current=1))
         return None if command is None else shlex.split(command)
 
     plain, hostile = words("ns", "svc"), words(namespace, name)

@@ -16,6 +16,7 @@ from foreshock_dashboard.model.action import Action, Reason
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Incident, LaterCause, SuspectedCause
 from foreshock_dashboard.model.journal import Entry
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.response.entries import acknowledge
 from foreshock_dashboard.response.fold import fold
 from foreshock_dashboard.web.charts.svg import Axis, SvgLine, SvgMark, draw
@@ -202,6 +203,9 @@ def test_it_states_detection_breach_response_and_recovery_with_the_time_between(
     assert "symptoms ended" in timeline
     assert "Recommended at the page:\n\n1. Scale train-llm to 0 replicas" in section(result, "Actions")
     now = section(report(world, replace(item, actions=earlier.actions)).markdown, "Actions")
+    limit = Action("limit_rate", Service("product", "front"), amount=2.0, current=4.0)
+    taken = section(report(world, replace(item, actions=(limit,))).markdown, "Actions")
+    assert re.findall(r"^   (\w+): (?=`|Envoy Gateway only)", taken, re.MULTILINE) == ["Note", "Command", "Rollback"]
     assert "Recommended:\n\n1. Scale train-llm to 0 replicas" in now  # what was recommended at the page is unknown
 
 

@@ -44,7 +44,7 @@ from foreshock_dashboard.web.pages.services.data import service as service_page
 from foreshock_dashboard.web.pages.services.data import services as services_page
 from foreshock_dashboard.web.pages.status.data import data_health, newest_trace, signals, status
 from foreshock_dashboard.web.panels import service_charts as figures
-from foreshock_dashboard.web.state.conditions import breach_probability
+from foreshock_dashboard.web.state.conditions import breach_probability, conditions
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.parameters import View
 
@@ -126,6 +126,30 @@ def test_a_sparkline_says_where_low_traffic_is_not_judged() -> None:
     assert {value for value in row["judged"] if value is not None} == {0.01}
     assert None not in row["spark"]
     assert max(row["spark"]) > row["slo"]["p95"]
+
+
+def test_errors_of_few_requests_are_not_judged() -> None:
+    """One failed request of three per minute is a third of them."""
+    found = seldom()
+    assert found.world
+    world, row = found.world, found.world.services.index(GATEWAY)
+    for rate, expected in ((0.05, ("idle", "low_traffic")), (5.0, ("critical", "errors"))):
+        rates, failed = world.red.rate.copy(), world.red.error_rate.copy()
+        rates[row, -40:], failed[row, -40:] = rate, 0.33
+        failing = replace(world, red=replace(world.red, rate=rates, error_rate=failed))
+        assert conditions(replace(found, world=failing))[GATEWAY][:2] == expected
+
+
+@pytest.mark.parametrize(("points", "kind"), [(3, "low_traffic"), (40, "no_traffic")])
+def test_a_service_has_low_traffic_until_minutes_after_its_last_request(points: int, kind: str) -> None:
+    """Then its GPUs are named."""
+    found = seldom()
+    assert found.world
+    world, row = found.world, found.world.services.index(GATEWAY)
+    rates = world.red.rate.copy()
+    rates[row, -points:] = 0.0
+    idle = replace(found, world=replace(world, red=replace(world.red, rate=rates)))
+    assert conditions(idle)[GATEWAY].kind == kind
 
 
 def test_a_row_has_the_slo_usage_of_its_service() -> None:

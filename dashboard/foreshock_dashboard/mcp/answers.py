@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -115,7 +115,10 @@ class AtRiskRow(TypedDict):
 
 
 class ActionRow(TypedDict):
-    """A recommended action, its expected effect, and the commands to take and to revert it. Nothing is executed."""
+    """A recommended action, its expected effect, and the commands to take and to revert it. Nothing is executed.
+
+    how: by how_kind, how to take it without a command, a note to read before the command, or how to revert it.
+    """
 
     text: str
     why: str | None
@@ -125,6 +128,8 @@ class ActionRow(TypedDict):
     too_late: Annotated[bool, Field(description="whether the effect comes after the forecast breach")]
     command: str | None
     revert_command: str | None
+    how: str | None
+    how_kind: Literal["how", "note", "revert"]
 
 
 class NoteRow(TypedDict):

@@ -5,12 +5,13 @@ The objects are known by their names in telemetry alone: names that differ in th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import shlex
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from foreshock_dashboard.model.action import Action, ActionKind
 from foreshock_dashboard.model.service import Service, split_cluster
@@ -44,24 +45,23 @@ class _NoCommandError(Exception):
     """An object is unknown, or its name is no valid one."""
 
 
-def action_command(action: Action, opened: float = 0.0) -> str | None:
+def action_command(action: Action) -> str | None:
     """A command for an action; None where an object is unknown or has no valid Kubernetes name.
 
-    Names in telemetry may come from any sender: only valid names are used, and all words are quoted. opened: Unix
-    seconds at which the incident of the action opened, for the file of the setting that the command replaces.
+    Names in telemetry may come from any sender: only valid names are used, and all words are quoted.
     """
     command = _command(COMMANDS, action)
     if not command or not _envoy_field(action):
         return command
-    saved = f"{_save_setting(action, opened)} && {command}"
+    saved = f"{_save_setting(action)} && {command}"
     return _per_replica(saved, action.rate_limit.requests) if action.kind == "limit_rate" else saved
 
 
-def revert_command(action: Action, opened: float = 0.0) -> str | None:
+def revert_command(action: Action) -> str | None:
     """The command that takes back what `action_command` does; None where there is none, or a value is unknown."""
     if not _command(COMMANDS, action):
         return None
-    return _restore_setting(action, opened) if _envoy_field(action) else _command(REVERT_COMMANDS, action)
+    return _restore_setting(action) if _envoy_field(action) else _command(REVERT_COMMANDS, action)
 
 
 def side_effect(action: Action) -> str:
@@ -75,6 +75,47 @@ def side_effect(action: Action) -> str:
         hosts=host_list(hosts) if hosts else "",
         rejected=_rejected(action),
     )
+
+
+InstructionKind = Literal["how", "note", "revert"]
+
+
+class InstructionRow(NamedTuple):
+    """A command, or a sentence without its full stop. name: the key of its label in `ACTION_TEXTS`."""
+
+    name: str
+    text: str
+    is_command: bool
+
+
+class Instructions(NamedTuple):
+    """How a person takes an action.
+
+    kind: what the text says: how to take an action without a command, what to know before the command is run, or how
+    to revert it without a revert command. text: "" for nothing.
+    """
+
+    kind: InstructionKind
+    text: str
+    command: str | None
+    revert_command: str | None
+
+    def rows(self) -> list[InstructionRow]:
+        """What is to be read, in this order."""
+        said = InstructionRow(self.kind, self.text, is_command=False)
+        rows = [
+            *([] if self.kind == "revert" else [said]),
+            InstructionRow("command", self.command or "", is_command=True),
+            said if self.kind == "revert" else InstructionRow("revert", self.revert_command or "", is_command=True),
+        ]
+        return [row for row in rows if row.text]
+
+
+def instructions(action: Action) -> Instructions:
+    """How to take and to revert an action."""
+    command, revert = action_command(action), revert_command(action)
+    kind: InstructionKind = "how" if not command else "note" if revert else "revert"
+    return Instructions(kind, how_to(action), command, revert)
 
 
 def how_to(action: Action) -> str:
@@ -169,8 +210,12 @@ def _roll_back(action: Action) -> Sequence[Sequence[str]]:
 
 
 def _envoy_field(action: Action) -> str:
-    """The field of a policy of Envoy Gateway that the command of an action sets; "" where it sets none."""
-    return "" if action.callee is not None else ENVOY_FIELDS.get(action.kind, "")
+    """The field of a policy of Envoy Gateway that the command of an action sets; "" where it sets none.
+
+    The limit of a client at one callee is set in LiteLLM.
+    """
+    is_team_limit = action.kind == "limit_rate" and action.callee is not None
+    return "" if is_team_limit else ENVOY_FIELDS.get(action.kind, "")
 
 
 def _policy(service: Service | None, verb: str, *options: str) -> Sequence[str]:
@@ -194,29 +239,35 @@ def _per_replica(command: str, requests: int) -> str:
     return "ENVOY_REPLICAS=1 && " + command.replace(f'"requests":{requests}', f'"requests":{divided}')
 
 
-def _save_setting(action: Action, opened: float) -> str:
+def _save_setting(action: Action) -> str:
     """Save the field that a command sets: a line of JSON, empty where it is not set.
 
-    A file with content stays: run again, the command would save what it has set. A failed command leaves it empty.
+    A file with content stays until a rollback: run again, the command would save what it has set. A failed command
+    leaves it empty.
     """
     shown = _policy(action.service, "get", "-o", f'jsonpath={{.spec.{_envoy_field(action)}}}{{"\\n"}}')
-    file = _setting_file(action, opened)
+    file = _setting_file(action)
     return f"test -s {file} || {shlex.join(shown)} > {file}"
 
 
-def _restore_setting(action: Action, opened: float) -> str:
-    """Set the field to the saved value, or remove it if it was not set. kubectl rejects the patch without a file."""
-    saved = f"""'"$(sed 's/^$/null/' {_setting_file(action, opened)})"'"""
-    patch = shlex.join(_policy(action.service, "patch", "--type=json"))
-    return f"{patch} --patch '{_setting(_envoy_field(action), saved)}'"
+def _restore_setting(action: Action) -> str:
+    """Set the field to the saved value, or remove it if it was not set, and remove the file.
 
-
-def _setting_file(action: Action, opened: float) -> str:
-    """The file of a setting in one incident: `rateLimit.1a2b3c4d`.
-
-    The checksum distinguishes services, clusters, and incidents: in a name, they would be long and need quotes.
+    kubectl rejects the patch without a file. The next command saves again: the setting may have changed meanwhile.
     """
-    return f"{_envoy_field(action)}.{zlib.crc32(f'{action.service} {opened:.0f}'.encode()):08x}"
+    file = _setting_file(action)
+    saved = f"""'"$(sed 's/^$/null/' {file})"'"""
+    patch = shlex.join(_policy(action.service, "patch", "--type=json"))
+    return f"{patch} --patch '{_setting(_envoy_field(action), saved)}' && rm {file}"
+
+
+def _setting_file(action: Action) -> str:
+    """The file of an earlier setting, which all incidents of a service share: `rateLimit.1a2b3c4d5e6f`.
+
+    The hash distinguishes services and clusters: in a name, they would be long and need quotes. A checksum would not:
+    names come from any sender, and two of the same checksum are easily found.
+    """
+    return f"{_envoy_field(action)}.{hashlib.sha256(str(action.service).encode()).hexdigest()[:12]}"
 
 
 def _set_team_limit(service: Service | None, requests: int | None) -> Sequence[Sequence[str]]:

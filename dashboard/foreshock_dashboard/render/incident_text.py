@@ -9,6 +9,7 @@ from foreshock_dashboard.model.incident import NO_FIRST_STEP, AtRisk, Incident, 
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joined_text, place, text
+from foreshock_dashboard.render.command import Instructions
 from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.render.units import (
     breach_bucket,
@@ -105,9 +106,8 @@ def _course(incident: Json) -> str:
 def _action_lines(action: Json) -> Iterator[str]:
     expected = f" Expected: {action['expected']}." if action["expected"] else ""
     yield f"  Action: {action['text']}.{expected}"
-    name = "how" if not action["command"] else "note" if action["revert_command"] else "revert"
-    rows = ((name, "how"), ("command", "command"), ("revert", "revert_command"))
-    yield from (f"    {ACTION_TEXTS[word]}: {action[field]}" for word, field in rows if action[field])
+    fields = (action["how_kind"], action["how"] or "", action["command"], action["revert_command"])
+    yield from (f"    {ACTION_TEXTS[name]}: {said}" for name, said, _ in Instructions(*fields).rows())
 
 
 def cause_label(incident: Json) -> str:

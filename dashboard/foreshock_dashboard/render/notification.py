@@ -20,9 +20,10 @@ from foreshock_dashboard.render.capacity_text import (
     slow_burn_text,
 )
 from foreshock_dashboard.render.clause import in_words, joined_text, sentences, text
-from foreshock_dashboard.render.command import action_command, how_to, revert_command
+from foreshock_dashboard.render.command import instructions
 from foreshock_dashboard.render.incident_summary import details_sentences, headline, later_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import clock, elapsed, printable
+from foreshock_dashboard.render.words.actions import ACTION_TEXTS
 from foreshock_dashboard.render.words.capacity import (
     SLOW_BURN_ACTIONS,
     SLOW_BURN_OVER,
@@ -76,13 +77,12 @@ def open_message(incident: Incident, kind: str, base: str, owner: str = "") -> M
     base: URL of the hub. owner: of the service; "" if unknown.
     """
     action = action_line(incident)
-    command = action_command(incident.actions[0], incident.opened) if incident.actions else None
-    note = how_to(incident.actions[0]) if incident.actions else ""
+    rows = instructions(incident.actions[0]).rows() if incident.actions else []
+    shown = [row for row in rows if row.name in ("note", "command")]
     lines = [
         details_sentences(incident),
         f"Action: {action}" if action else "",
-        f"Note: {note}." if command and revert_command(incident.actions[0]) and note else "",
-        f"Command: {command}" if command else "",
+        *(f"{ACTION_TEXTS[name]}: {said}{'' if is_command else '.'}" for name, said, is_command in shown),
         f"Owner: {owner}" if owner else "",
     ]
     return _message(f"[{kind}] {headline(incident)}", lines, incident.id, base, runbook_url(base, incident))

@@ -11,7 +11,7 @@ HEALTHS: Mapping[Health, str] = {
     "ok": "Healthy",
     "warning": "Warning",
     "critical": "Critical",
-    "idle": "No requests seen",
+    "idle": "No inbound requests",
     "unknown": "No data",
 }
 STAGES: Mapping[Stage, str] = {
@@ -39,7 +39,7 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "slo_breach": "SLO breach",
     "low_traffic": "Low traffic",
     "no_baseline": "No baseline yet",
-    "no_traffic": "No requests seen",
+    "no_traffic": "No inbound requests",
     "no_data": "No data",
 }
 CONDITION_NOTES: Mapping[str, str] = {"baseline": "expected in {minutes} min", "gpus": "uses {gpus}"}

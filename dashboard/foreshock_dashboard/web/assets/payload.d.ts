@@ -159,8 +159,9 @@ export interface Action {
   revert_command: string | null;
   /** What it changes besides. */
   side_effect: string | null;
-  /** How to take it without a command, or to revert it without a revert command. */
+  /** By its kind: how to take it without a command, what to know before the command, or how to revert it. */
   how: string | null;
+  how_kind: "how" | "note" | "revert";
 }
 
 export type Cause = keyof typeof CAUSES;

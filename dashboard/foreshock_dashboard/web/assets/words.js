@@ -50,7 +50,7 @@ export const HEALTHS = /** @type {const} */ ({
   ok: "Healthy",
   warning: "Warning",
   critical: "Critical",
-  idle: "No requests seen",
+  idle: "No inbound requests",
   unknown: "No data",
 });
 
@@ -80,7 +80,7 @@ export const CONDITIONS = /** @type {const} */ ({
   slo_breach: "SLO breach",
   low_traffic: "Low traffic",
   no_baseline: "No baseline yet",
-  no_traffic: "No requests seen",
+  no_traffic: "No inbound requests",
   no_data: "No data",
 });
 
@@ -156,7 +156,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   one: "Action",
   several: "Actions",
   none: "No mitigation identified.",
-  alternative: "Alternatively:",
+  alternative: "Alternative:",
   effect: "Effect",
   when: "Takes effect",
   takes_effect: "takes effect",
@@ -173,7 +173,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   no_effect: "Little effect by itself.",
   both_steps: "Do both steps.",
   names: "Workloads report their names and may report wrong ones: verify them in the cluster.",
-  simulated: "Simulated data: not objects of your cluster.",
+  simulated: "Simulated data: these objects do not exist in your cluster.",
   replay: "Replay: do not run these commands.",
 });
 

@@ -24,7 +24,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.action import action_text, reasons_text
 from foreshock_dashboard.render.change import CHANGE_SIGN, change_text, change_tooltip
 from foreshock_dashboard.render.clause import filled_text, in_sentence, in_words, joined, joined_text
-from foreshock_dashboard.render.command import action_command
+from foreshock_dashboard.render.command import instructions
 from foreshock_dashboard.render.incident_summary import (
     WITHIN_SLO_AGAIN,
     cause_name,
@@ -384,15 +384,15 @@ _SPECIAL = str.maketrans({"&": "&amp;", "<": "&lt;"} | {letter: f"\\{letter}" fo
 
 
 def _actions(incident: Incident, at_page: Incident | None) -> str:
-    """The recommended actions as of the page if it is known, else of the incident, each with its example command."""
+    """The recommended actions as of the page if it is known, else of the incident, and how to take and revert each."""
     actions = (at_page or incident).actions
     if not actions:
         return ACTION_TEXTS["none"]
     lines = ["Recommended at the page:" if at_page else "Recommended:", ""]
     for number, action in enumerate(actions, 1):
         lines.append(f"{number}. {_text(action_text(action))}")
-        if command := action_command(action, incident.opened):
-            lines.append(f"   Command: `{command}`")
+        for name, said, is_command in instructions(action).rows():
+            lines.append(f"   {ACTION_TEXTS[name]}: {f'`{said}`' if is_command else f'{_text(said)}.'}")
     return "\n".join(lines)
 
 

@@ -22,7 +22,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import filled_text, in_sentence
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.words.services import CONDITION_NOTES, CONDITIONS
-from foreshock_dashboard.web.state.freshness import fresh_services, serving_services
+from foreshock_dashboard.web.state.freshness import fresh_services
 from foreshock_dashboard.web.state.numbers import Row, last_median, newest, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
@@ -30,6 +30,8 @@ CRITICAL_ERROR_RATIO = 0.05
 """Share of failed requests from which a service is critical."""
 WARNING_ERROR_RATIO = 0.01
 """Share of failed requests from which a service is in a warning state."""
+QUIET_SECONDS = 300.0
+"""Time since the last request until which a service has low traffic; after it, it has no inbound requests."""
 MIN_BUSY_RATIO = 0.01
 """Share of the time of a GPU from which a service uses it."""
 RISK_HORIZON_SECONDS = 600.0
@@ -157,7 +159,7 @@ class Condition(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The label: `Affected`; `Affected, no data` without fresh data; `No requests seen; uses 2 GPUs` of a job;
+        """The label: `Affected`; `Affected, no data` without fresh data; `No inbound requests; uses 2 GPUs` of a job;
         `No baseline yet; expected in 6 min`.
         """
         word = CONDITIONS[self.kind]
@@ -267,7 +269,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     known = np.isfinite(world.red.rate)
     lost = ~known[:, -1:].any(axis=1) & (known.any(axis=1) | ~fresh_services(world))
     forecasts, red = ServiceForecasts(snapshot), world.red
-    few, used, serving = too_few_requests(world), _used_gpus(world), serving_services(world)
+    few, used, recent = too_few_requests(world), _used_gpus(world), _with_recent_requests(world)
     suspects = {item.stated_suspect.service for item in current if item.affected}
     rows = zip(
         world.services,
@@ -280,10 +282,10 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
     found, learning = {}, snapshot.learning
     left = dict(zip(world.services, seconds_to_baseline(world, red.p95).tolist(), strict=True))
     for service, rate, failed, p95, stale in rows:
-        usage = None if service in few else forecasts.slo_usage(service, p95, failed)
-        at_risk = forecasts.is_breach_likely(service)
+        p95, failed = (None, None) if service in few else (p95, failed)
+        usage, at_risk = forecasts.slo_usage(service, p95, failed), forecasts.is_breach_likely(service)
         state = condition(service, current, rate, failed, usage, stale, at_risk)
-        is_quiet = state.kind == "no_traffic" and service in serving  # it had requests before
+        is_quiet = state.kind == "no_traffic" and service in recent
         if is_quiet or (state.kind == "healthy" and service in few):
             state = Condition("idle", "low_traffic")
         elif state.kind == "healthy" and usage is None and not learning.done:
@@ -295,6 +297,12 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
             state = state._replace(gpus=used[service])
         found[service] = state._replace(suspected=service in suspects)
     return found
+
+
+def _with_recent_requests(world: World) -> set[Service]:
+    """The services with a request within `QUIET_SECONDS`: between single requests, the rate is 0."""
+    seen = (world.red.rate[:, world.times > world.time - QUIET_SECONDS] > 0).any(axis=1)
+    return {world.services[row] for row in np.flatnonzero(seen).tolist()}
 
 
 def _used_gpus(world: World) -> Counter[Service]:

@@ -34,7 +34,7 @@ from foreshock_dashboard.render.action import (
     reasons_text,
 )
 from foreshock_dashboard.render.clause import ClauseKind, Text, joined_text, with_clusters
-from foreshock_dashboard.render.command import action_command, how_to, revert_command, side_effect
+from foreshock_dashboard.render.command import InstructionKind, instructions, side_effect
 from foreshock_dashboard.render.incident_summary import headline, later_cause_clauses, summary_clauses, suspect_clauses
 from foreshock_dashboard.render.incident_text import xid_note
 from foreshock_dashboard.web.state.change_json import ChangeJson, change_row
@@ -118,6 +118,7 @@ class ActionJson(TypedDict):
     revert_command: str | None
     side_effect: str | None
     how: str | None
+    how_kind: InstructionKind
 
 
 class SuspectJson(Row):
@@ -391,11 +392,11 @@ def clauses(text: Text) -> list[ClauseJson]:
 
 def actions(item: Incident) -> list[ActionJson]:
     """The recommended actions of an incident in full, with their texts."""
-    return [_action(action, item.opened) for action in item.actions]
+    return [_action(action) for action in item.actions]
 
 
-def _action(action_: Action, opened: float) -> ActionJson:
-    imperative, effect = action_clauses(action_), action_.effect
+def _action(action_: Action) -> ActionJson:
+    imperative, effect, taken = action_clauses(action_), action_.effect, instructions(action_)
     return {
         "kind": action_.kind,
         "service": _text(action_.service),
@@ -423,10 +424,11 @@ def _action(action_: Action, opened: float) -> ActionJson:
         "change": action_change(action_) or None,
         "when": action_timing(action_) or None,
         "outcome": action_outcome(action_) or None,
-        "command": action_command(action_, opened),
-        "revert_command": revert_command(action_, opened),
+        "command": taken.command,
+        "revert_command": taken.revert_command,
         "side_effect": side_effect(action_) or None,
-        "how": how_to(action_) or None,
+        "how": taken.text or None,
+        "how_kind": taken.kind,
     }
 
 

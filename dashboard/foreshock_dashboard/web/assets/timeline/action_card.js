@@ -82,14 +82,14 @@ const effectRows = ({ change, when, side_effect }, service, more = null) => {
  * How to take an action, or what to know before its command is copied, and the command with its rollback.
  * @param {Action} action
  */
-const commandRows = ({ text, command, revert_command: revert, how }) => {
-  const noted = (/** @type {string} */ name) => (how ? fact(name, `${how}.`) : null);
+const commandRows = ({ text, command, revert_command: revert, how, how_kind: kind }) => {
+  const noted = how ? fact(ACTION_TEXTS[kind], `${how}.`) : null;
   const list = (/** @type {Content} */ row) => (row ? h("dl", { class: "facts" }, row) : null);
-  if (!command) return list(noted(ACTION_TEXTS.how));
+  if (!command) return list(noted);
   const label = ACTION_TEXTS.revert;
-  const rollback = revert ? commandFact(label, revert, ACTION_TEXTS.copy_revert, text) : noted(label);
+  const rollback = revert ? commandFact(label, revert, ACTION_TEXTS.copy_revert, text) : noted;
   return [
-    revert ? list(noted(ACTION_TEXTS.note)) : null,
+    revert ? list(noted) : null,
     h(
       "div",
       { class: "commands" },

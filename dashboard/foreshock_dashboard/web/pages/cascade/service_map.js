@@ -133,7 +133,7 @@ export const propagationPath = (data) => {
 };
 
 /**
- * A state without its number of GPUs: "No requests seen" of "No requests seen; uses 2 GPUs".
+ * A state without its number of GPUs: "No inbound requests" of "No inbound requests; uses 2 GPUs".
  * @param {string} word
  */
 const generalWord = (word) => word.split("; ")[0] ?? word;
