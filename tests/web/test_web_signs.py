@@ -18,6 +18,7 @@ from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, Stat
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import slice_world
+from foreshock_dashboard.model.world_sections import ModelServers
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.verdict.incident_course import recovery_text
 from foreshock_dashboard.stats.runs import long_runs, moving_median
@@ -398,6 +399,19 @@ def test_the_worst_load_is_that_of_the_outlook() -> None:
     result = _numbers(replace(_seen(), forecast=Forecast(loads=loads)))["Highest request load"]
     assert (result["value"], result["who"], result["limit"], result["status"]) == (1.31, "embedder", 0.72, "critical")
     assert load_ratios(healthy_world(), np.arange(3), _seen()).shape == (0, 3)
+
+
+def test_the_requests_of_one_evaluation_share_the_fit_of_the_batching_laws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next World is fitted again."""
+    fitted: list[int] = []
+    monkeypatch.setattr(
+        "foreshock_dashboard.web.panels.vitals.fit_batching_laws", lambda _, at: fitted.append(at) or {}
+    )
+    for count in (1, 2):
+        world = replace(healthy_world(), model_servers=ModelServers.empty(POINTS))
+        for _ in range(2):
+            load_ratios(world, np.arange(3), _seen())
+        assert len(fitted) == count
 
 
 def test_the_peak_of_a_tile_is_a_past_value_of_its_service_beside_its_own_limit() -> None:

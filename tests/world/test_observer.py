@@ -154,13 +154,46 @@ def test_a_producer_is_used_through_a_short_silence() -> None:
     source = Source({spans: labels_of({"service_name": "chat"}), mesh: labels_of(ends)})
     watch = observer(source)
     services = []
-    for minutes, known in ((0, True), (3, False), (6, True), (9, False), (80, False)):
+    for minutes, known in ((0, True), (3, False), (6, True), (9, False), (40, False)):
         source.known.pop(spans, None)
         if known:
             source.known[spans] = labels_of({"service_name": "chat"})
         *_, newest = watch.pieces(NOW + 60.0 * minutes)
         services.append([dict(labels)["service_name"] for labels in newest["served"].labels])
     assert services == [["chat"], [], ["chat"], [], ["chat-v1"]]
+
+
+def test_one_read_of_an_hour_uses_the_producers_that_evaluations_used() -> None:
+    """A producer that stops within a piece is replaced as soon as it was live, and one that pauses is not."""
+    spans, mesh = "traces_span_metrics_calls_total", "istio_requests_total"
+    ends = {"destination_workload": "chat-v1", "destination_workload_namespace": "shop"}
+
+    class Paused(Source):
+        """Span metrics pause for 10 minutes after NOW, and end 20 minutes after it."""
+
+        def fetch(self, query: Query, start: float, end: float, step: float) -> Matrix:
+            answer = super().fetch(query, start, end, step)
+            minute = (answer.times - NOW) / 60.0
+            silent = ((minute > 0) & (minute < 10)) | (minute > 20)
+            if query.metric != spans or not len(answer):
+                return answer
+            return Matrix.ordered(answer.times, answer.labels, np.where(silent, np.nan, answer.values))
+
+    def services(grid_points: list[float]) -> dict[float, list[str]]:
+        watch = observer(Paused({spans: labels_of({"service_name": "chat"}), mesh: labels_of(ends)}))
+        watch.read(NOW)
+        pieces = [piece["served"] for now in grid_points for piece in watch.pieces(now)]
+        return {
+            float(time): [
+                dict(labels)["service_name"] for labels, value in zip(piece.labels, row, strict=True) if value > 0
+            ]
+            for piece in pieces
+            for time, row in zip(piece.times, piece.values.T, strict=True)
+        }
+
+    live = services([NOW + STEP * i for i in range(1, 361)])
+    assert services([NOW + 3600.0]) == live
+    assert {name for names in live.values() for name in names} == {"chat", "chat-v1"}
 
 
 def test_a_service_graph_is_used_until_its_producer_exports_span_metrics() -> None:

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from foreshock_dashboard.model.query import Matrix, MetricSource, Query, SizeError, SourceError, grid
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import median_interval, nan_sum
 from foreshock_dashboard.world.calls import GRAPH, SPANS, TEMPO
 from foreshock_dashboard.world.row import Catalog, CatalogRow, Producer, Readings
@@ -22,7 +23,8 @@ LARGER_AFTER_PIECES = 100
 FIRST_CHUNK_POINTS = 1
 """Grid points of the first request, before the number of series is known."""
 PRODUCER_GRACE_SECONDS = 900.0
-"""How long a producer may send nothing before another one is used. A restarted Collector must not rename services."""
+"""How long a producer may send nothing before another one is used. A restarted Collector must not rename services. A
+piece ends then, so that one read of hours gives what as many evaluations gave."""
 MAX_CHUNK_VALUES = 4_000_000
 """Values in all answers of one request; a large platform is read in smaller pieces."""
 MAX_NAMES_AGE_SECONDS = 60.0
@@ -191,13 +193,25 @@ class Observer:
     def _keep_producers(self, chosen: Mapping[str, str], answers: Readings, start: float, end: float) -> None:
         """Stay with the producer of a reading, also through a short silence."""
         for key, producer in chosen.items():
-            if len(answers[key]):
-                self._last_answer[key] = end
-            if end - self._last_answer.setdefault(key, start) <= PRODUCER_GRACE_SECONDS:
+            self._last_answer[key] = float(self._answered(key, answers[key], start)[-1])
+            if end - self._last_answer[key] <= PRODUCER_GRACE_SECONDS:
                 self._producers[key] = producer
             else:
                 self._producers.pop(key, None)
                 del self._last_answer[key]
+
+    def _answered(self, key: str, answer: Matrix, start: float) -> Floats:
+        """Unix seconds at which the producer of a reading is known to have answered, ascending: never empty."""
+        return np.append(self._last_answer.get(key, start), answer.times[~np.isnan(answer.values).all(axis=0)])
+
+    def _producers_end(self, chosen: Mapping[str, str], answers: Readings, start: float, end: float) -> float:
+        """First grid point at which a producer has sent nothing for longer than `PRODUCER_GRACE_SECONDS`, or `end`."""
+        for key in chosen:
+            answered = np.append(self._answered(key, answers[key], start), end)
+            silent = answered[:-1][np.diff(answered) > PRODUCER_GRACE_SECONDS]
+            if len(silent):
+                end = min(end, align_down(float(silent[0]) + PRODUCER_GRACE_SECONDS, self._step) + self._step)
+        return end
 
     def pieces(self, now: float) -> Iterator[Readings]:
         """New grid points up to `now`, in pieces. A piece counts as read once the next one is requested.
@@ -222,6 +236,9 @@ class Observer:
                     self._pieces = 0
                     continue
                 raise
+            if (silent := self._producers_end(chosen, answers, start, until)) < until:
+                until = max(start, silent)
+                answers = {key: shortened(answer, until + self._step / 2) for key, answer in answers.items()}
             self._keep_producers(chosen, answers, start, until)
             self._present |= {key for key, matrix in answers.items() if len(matrix)}
             self._any_read = True
@@ -290,6 +307,12 @@ def extend(old: Matrix, new: Matrix, since: float) -> Matrix:
     return Matrix(
         times, tuple(series for series, is_alive in zip(labels, alive, strict=True) if is_alive), values[alive]
     )
+
+
+def shortened(matrix: Matrix, end: float) -> Matrix:
+    """The columns of a result before `end` (Unix seconds)."""
+    kept = matrix.times < end
+    return Matrix.ordered(matrix.times[kept], matrix.labels, matrix.values[:, kept])
 
 
 def merged(one: Matrix, other: Matrix) -> Matrix:

@@ -154,3 +154,28 @@ def test_a_database_is_an_early_warning_once_its_slow_queries_take_as_long_as_a_
     now = platform.point()
     found_ = incident_candidates(now, service_risks(now, slos(now, {})), findings(now), {})
     assert [(item.origin, item.page) for item in found_] == ([(service("postgres"), False)] if is_warned else [])
+
+
+@pytest.mark.parametrize(
+    ("p95", "queries", "suspects"),
+    [
+        (0.3, 0.03, set()),
+        (0.3, 0.1, set()),
+        (0.3, 1.0, {"db"}),
+        (0.3, 6.0, {"db"}),
+        (step(0.3, 2.6), 0.03, {"orders"}),
+        (step(0.3, 2.6), 0.1, {"orders"}),
+    ],
+)
+def test_the_slowest_queries_count_with_about_one_per_request(p95: Course, queries: float, suspects: set[str]) -> None:
+    """One in a hundred of the queries of few requests neither breaches an SLO of p95 nor explains a breach."""
+    platform = Platform(
+        services={"orders": Served(rate=100.0, p95=p95)},
+        calls={
+            ("user", "orders"): Served(rate=100.0, p95=p95),
+            ("orders", "db"): Served(rate=100.0 * queries, p95=0.02, p99=step(0.03, 0.5)),
+        },
+        unseen=frozenset({"db"}),
+    )
+    found_ = [finding for finding in findings(platform.point()) if finding.strength >= 0.5]
+    assert {str(finding.suspect.service) for finding in found_} == suspects

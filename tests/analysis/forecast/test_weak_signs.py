@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from tests.analysis.platforms import Platform, Served, service, step
+from tests.analysis.platforms import START, STEP, Platform, Served, service, step
 
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
@@ -25,6 +25,20 @@ USES: dict[str, tuple[Callable[[int], float], Sequence[str]]] = {
     "grows towards the limit": (lambda i: 0.2 + max(0, i - 230) * 0.02, LIMITED_RESOURCES),
     "grows far below it": (lambda i: 0.05 + max(0, i - 230) * 0.02, ACCUMULATING_RESOURCES),
     "grew far below it": (lambda i: 0.05 + min(max(0, i - 225), 14) * 0.02, ()),
+    "warms up far below it": (lambda i: 0.03 + min(max(0, i - 227), 18) / 18 * 0.15, ()),
+    "warms up slowly": (lambda i: 0.05 + max(0, i - 215) * 0.005, ()),
+    "grows, but is not known now": (
+        lambda i: np.nan if i == 245 else 0.05 + max(0, i - 230) * 0.02,
+        ACCUMULATING_RESOURCES,
+    ),
+    "grows, but was not known": (
+        lambda i: np.nan if i == 234 else 0.05 + max(0, i - 230) * 0.02,
+        ACCUMULATING_RESOURCES,
+    ),
+    "stepped up while it was not known": (
+        lambda i: np.nan if i == 238 else 0.1 if i < 238 else 0.25 + (i - 238) * 0.005,
+        (),
+    ),
     "has just stepped up": (lambda i: 0.35 if i > 240 else 0.2, ()),
     "rises until memory is freed": (lambda i: 0.1 + 0.02 * (i % 12), ()),
     "is always high": (lambda i: 0.9 + 0.01 * (i % 3), ()),
@@ -33,14 +47,20 @@ USES: dict[str, tuple[Callable[[int], float], Sequence[str]]] = {
 }
 
 
-def risk_at(platform: Platform, **resources: Callable[[int], float]) -> tuple[EvaluationPoint, ServiceRisk]:
-    """The risk of the front a minute after the platform's change. resources: its used shares by grid index."""
+def risk_at(
+    platform: Platform, later: int = 5, seconds: float = STEP, **resources: Callable[[int], float]
+) -> tuple[EvaluationPoint, ServiceRisk]:
+    """The risk of the front, `later` points after the platform's change. resources: its used shares by grid index.
+
+    seconds: between grid points.
+    """
     world = platform.world()
+    world = replace(world, times=START + seconds * np.arange(platform.points, dtype=np.float64), step=seconds)
     nothing = np.full((1, len(world.times)), np.nan)
     rows = {item.name: nothing for item in fields(Resources) if item.name != "services"}
     used = {name: np.array([[use(i) for i in range(len(world.times))]]) for name, use in resources.items()}
     world = replace(world, resources=Resources((FRONT,), **(rows | used)))
-    point = EvaluationPoint(world, platform.at + 5, baselines_at(world, platform.at + 5))
+    point = EvaluationPoint(world, platform.at + later, baselines_at(world, platform.at + later))
     return point, service_risks(point, slos(point, {}))[FRONT]
 
 
@@ -55,16 +75,64 @@ def test_use_that_grows_towards_its_limit_is_an_early_warning(
     assert [(item.origin, item.page) for item in found] == ([(FRONT, False)] if resource in forecast else [])
 
 
+@pytest.mark.parametrize("later", range(6))
+@pytest.mark.parametrize("held", [1, 3, 6], ids=["10 s", "30 s", "60 s"])
+def test_a_leak_is_an_early_warning_at_any_scrape_interval(held: int, later: int) -> None:
+    """A value is held until the next scrape, whenever that is."""
+    _, risk = risk_at(
+        Platform(services={"front": Served()}),
+        later,
+        memory=lambda i: 0.1 + (i - 210) // held * held * 0.01 if i > 210 else 0.1,
+    )
+    assert risk.resource == "memory"
+    assert risk.score > 0.6
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.0, 15.0, 30.0, 40.0, 60.0])
+def test_a_leak_is_an_early_warning_at_any_evaluation_interval(seconds: float) -> None:
+    """One of 6 percentage points a minute, four minutes after it began."""
+    began, now = round(3600 / seconds), round(3840 / seconds)
+    platform = Platform(services={"front": Served()}, points=now + 1, at=now)
+    _, risk = risk_at(platform, 0, seconds, memory=lambda i: 0.1 + max(0, i - began) * seconds * 0.001)
+    assert risk.resource == "memory"
+    assert risk.score > 0.6
+
+
+@pytest.mark.parametrize("held", [1, 3, 6], ids=["10 s", "30 s", "60 s"])
+def test_a_leak_that_ended_is_no_early_warning_after_the_next_scrapes(held: int) -> None:
+    _, risk = risk_at(
+        Platform(services={"front": Served()}), 5, memory=lambda i: 0.1 + min(max(0, i - 210), 21) // held * held * 0.01
+    )
+    assert risk.score == 0.0
+
+
+def test_a_forecast_of_memory_is_no_sooner_than_the_line_through_it() -> None:
+    """A leak takes so many bytes a second, whatever was used before."""
+    _, risk = risk_at(Platform(services={"front": Served()}), memory=lambda i: 0.1 + max(0, i - 215) * 0.08 / 6)
+    seconds = (0.95 - 0.5) / 0.08 * 60
+    assert seconds <= risk.seconds[2] <= 1.5 * seconds
+
+
 @pytest.mark.parametrize(
     ("rate", "p99", "is_forecast"),
     [
         (5.0, step(0.5, 3.0), True),
-        (5.0, lambda i: 0.5 if i < 245 else 3.0, True),
+        (5.0, lambda i: 0.5 if i < 244 else 3.0, True),
+        (5.0, lambda i: 0.5 if i < 243 else np.nan if i == 245 else 3.0, True),
+        (5.0, lambda i: 0.5 if i < 245 else 3.0, False),
         (0.6, step(0.5, 3.0), False),
         (5.0, 3.0, False),
         (5.0, step(0.5, 0.6), False),
     ],
-    ids=["some are slow", "since now", "one or two are slow", "as many always were", "they are within the SLO"],
+    ids=[
+        "some are slow",
+        "at two points",
+        "but none is known now",
+        "at one point",
+        "one or two are slow",
+        "as many always were",
+        "they are within the SLO",
+    ],
 )
 def test_a_few_requests_slower_than_the_slo_are_an_early_warning(
     rate: float, p99: float | Callable[[int], float], *, is_forecast: bool
@@ -74,6 +142,16 @@ def test_a_few_requests_slower_than_the_slo_are_an_early_warning(
     found = incident_candidates(point, {FRONT: risk}, (), {})
     assert not risk.breached
     assert [(item.origin, item.page) for item in found] == ([(FRONT, False)] if is_forecast else [])
+
+
+def test_the_risk_does_not_fall_while_more_and_more_requests_are_slower_than_the_slo() -> None:
+    """From a slow p99, through a p95 above the SLO at one point, to a breach."""
+    served = Served(5.0, lambda i: 0.4 if i < 246 else 3.0, p99=lambda i: 0.5 if i < 244 else 3.2)
+    scores = [risk_at(Platform(services={"front": served}), later)[1].score for later in range(3, 10)]
+    assert scores == sorted(scores)
+    assert scores[0] == 0.0
+    assert 0.3 < scores[3] < 1.0
+    assert scores[-1] == 1.0
 
 
 def test_a_p95_exactly_at_the_slo_is_no_breach() -> None:
@@ -107,6 +185,34 @@ def test_a_database_that_fills_up_is_a_separate_incident_until_a_caller_breaches
     point, risk = risk_at(platform)
     full = ServiceRisk(
         False, 1.0, 0.8, risk.seconds, overloaded=False, utilization=None, relevant=True, resource="disk"
+    )
+    found = incident_candidates(point, {FRONT: risk, store: full}, (), {})
+    assert [item.members for item in found] == ([(store, FRONT)] if together else [(store,), (FRONT,)])
+
+
+@pytest.mark.parametrize(
+    ("resource", "overloaded", "p95", "together"),
+    [
+        ("disk", False, 0.1, False),
+        ("memory", False, 0.1, False),
+        ("cpu", False, 0.1, True),
+        ("memory", True, 0.1, True),
+        ("disk", False, step(0.1, 0.25), True),
+    ],
+    ids=["disk", "memory", "CPU time", "overloaded as well", "slow already"],
+)
+def test_a_service_that_uses_up_a_resource_is_separate_only_if_it_slows_no_caller_before(
+    resource: str, p95: float | Callable[[int], float], *, overloaded: bool, together: bool
+) -> None:
+    """A throttled, overloaded, or slow service slows its callers long before the limit."""
+    store = service("store")
+    platform = Platform(
+        services={"front": Served(5.0, step(0.4, 0.55), p99=step(0.5, 3.0)), "store": Served(5.0, p95)},
+        calls={("front", "store"): Served(5.0, p95)},
+    )
+    point, risk = risk_at(platform)
+    full = ServiceRisk(
+        False, 1.0, 0.8, risk.seconds, overloaded=overloaded, utilization=None, relevant=True, resource=resource
     )
     found = incident_candidates(point, {FRONT: risk, store: full}, (), {})
     assert [item.members for item in found] == ([(store, FRONT)] if together else [(store,), (FRONT,)])

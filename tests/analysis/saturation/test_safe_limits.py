@@ -57,11 +57,17 @@ def test_an_overload_exceeds_the_limit_of_any_mean(given: Utilization, overloade
 
 @pytest.mark.parametrize(
     ("baseline", "peak", "limit", "basis"),
-    [(0.4, 0.6, 0.76, "capacity"), (0.4, 0.8, 0.8, "peak"), (0.25, 0.7, 0.912, "bursts"), (0.3, 0.95, 0.95, "peak")],
+    [
+        (0.4, 0.6, 0.76, "capacity"),
+        (0.4, 0.8, 0.8, "peak"),
+        (0.25, 0.7, 0.912, "bursts"),
+        (0.3, 0.95, 0.95, "peak"),
+        (0.4, math.nan, math.nan, "peak"),
+    ],
 )
 def test_a_safe_limit_says_what_it_rests_on(baseline: float, peak: float, limit: float, basis: str) -> None:
     """It differs between services, and moves while a healthy load changes."""
-    assert safe_limit(utilization((0.5, 0.5, 0.5), baseline, peak)) == pytest.approx(limit)
+    assert safe_limit(utilization((0.5, 0.5, 0.5), baseline, peak)) == pytest.approx(limit, nan_ok=True)
     assert safe_limit_basis(baseline, peak) == basis
 
 

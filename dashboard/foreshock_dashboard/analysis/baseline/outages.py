@@ -83,7 +83,7 @@ def is_outage_observed(point: EvaluationPoint, service: Service) -> bool:
 
 def _outage(point: EvaluationPoint, service: Service) -> Outage:
     rows = point.incoming.get(service, [])
-    calls, failures, baseline_calls, baseline = (float(each[rows].sum()) for each in point.memo(_known_calls))
+    calls, failures, baseline_calls, baseline = (float(each[rows].sum()) for each in point.memo(_calls_or_zero))
     diverted = sum(_diverted_failures(point, row) for row in rows)
     calls, failures = calls + diverted, failures + diverted
     failed_ratio = failures / calls if calls > 0 else 0.0
@@ -105,7 +105,7 @@ def _outage(point: EvaluationPoint, service: Service) -> Outage:
     return Outage(gone, observed, lost_share, failed_ratio)
 
 
-def _known_calls(point: EvaluationPoint) -> tuple[Floats, ...]:
+def _calls_or_zero(point: EvaluationPoint) -> tuple[Floats, ...]:
     """Calls and failed calls per second on each edge, now and at baseline; 0 where unknown, as others add up."""
     rate, failed = point["edge_rate"], point["edge_error_rate"]
     figures = (rate.value, rate.value * failed.value, rate.level, rate.level * failed.level)

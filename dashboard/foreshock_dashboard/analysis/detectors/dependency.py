@@ -72,6 +72,8 @@ FANOUT = Threshold(1.5, 0.1)
 """Calls per request from which a service fans out."""
 MIN_TAIL_REQUESTS = 150.0
 """Calls per minute, or per step if longer, from which p99 is more than one or two slow calls."""
+MIN_TAIL_CALLS = 0.8
+"""Calls per request from which the slowest hundredth of the calls is about one of the requests, or more."""
 
 
 def dependency(point: EvaluationPoint) -> Iterator[Finding]:
@@ -408,11 +410,13 @@ def _latency_signal(point: EvaluationPoint, edge: Edge) -> str:
 def shows_in_tail(point: EvaluationPoint, edge: Edge) -> bool:
     """Whether the slowest of the calls to a service that only clients report count, while their p95 stays normal.
 
-    A request that makes several queries, of which one waits for a lock, is slow; and of as many calls as requests, the
-    slowest are those of the slowest requests.
+    A request that makes several queries, of which one waits for a lock, is slow. With one query per request, the
+    slowest queries are those of the slowest requests. With fewer, they are of too few requests to show at the caller.
     """
     is_counted = point.value("edge_rate", edge) * count_seconds(point) >= MIN_TAIL_REQUESTS
-    return is_counted and math.isnan(point.level("edge_server", edge))
+    requests = point.level("rate", edge.client)
+    is_frequent = requests > 0 and point.level("edge_rate", edge) >= MIN_TAIL_CALLS * requests
+    return is_counted and is_frequent and math.isnan(point.level("edge_server", edge))
 
 
 def latency_signals(point: EvaluationPoint, edge: Edge) -> tuple[str, ...]:

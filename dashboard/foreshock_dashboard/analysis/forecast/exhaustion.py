@@ -15,7 +15,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import model_servers, resources
 from foreshock_dashboard.analysis.forecast.breach import MIN_TREND_Z, Breach, forecast, trend_window, worst
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.types import Bools, Floats
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.stats.robust import moving_average
 
 QUEUEING_KV_CACHE_RATIO = 0.9
@@ -32,11 +32,12 @@ MIN_RESOURCE_Z = 4.0
 """Scales above the baseline from which it is: use that varies with load is no trend towards the limit."""
 ACCUMULATING_RESOURCES = ("memory", "disk")
 """Signals of resources that do not vary with load: one that still grows is forecast from `MIN_TREND_Z` scales on, at
-any share of the limit."""
-ACCUMULATION_SECONDS = 120.0
-MAX_STEP_SHARE, MIN_NEWEST_SHARE = 0.4, 0.25
-"""Time in which a resource grows; largest share of that growth between two grid points, and least share in the last
-third of the time: after a step, it grows no longer."""
+any share of the limit. They grow by so much a second, not by so many percent."""
+ACCUMULATION_SECONDS, MIN_CHANGES = 120.0, 4
+"""Time in which a resource grows, and changes in it: longer where it is scraped each minute."""
+MAX_STEP_SHARE, MIN_NEWEST_SHARE = 0.4, 0.2
+"""Largest share of that growth between two samples, and least share in the last third of the time: after a step, it
+grows no longer."""
 
 
 def exhaustion(point: EvaluationPoint) -> Mapping[Service, Breach]:
@@ -49,29 +50,39 @@ def exhaustion(point: EvaluationPoint) -> Mapping[Service, Breach]:
 
 
 def _resource(point: EvaluationPoint, name: str) -> Mapping[Service, Breach]:
-    signal, state = point[name], resources(point.world)
-    used: Floats = getattr(state, name)
+    signal, state, step = point[name], resources(point.world), point.world.step
+    used = getattr(state, name)[:, trend_window(point)].astype(np.float64)
     with np.errstate(invalid="ignore"):
         is_near = (signal.value >= MIN_RESOURCE_RATIO) & (signal.z >= MIN_RESOURCE_Z)
-        if name in ACCUMULATING_RESOURCES:
-            is_near |= (signal.z >= MIN_TREND_Z) & _still_grows(used[:, point.window(ACCUMULATION_SECONDS)])
-        rows = np.flatnonzero(is_near)
-    if not len(rows):
-        return {}
-    logs = np.log(np.maximum(used[rows, trend_window(point)].astype(np.float64), 1e-3))
-    breaches = forecast(logs, math.log(FULL_RESOURCE_RATIO), point.world.step)
+        is_above = signal.z >= MIN_TREND_Z
+    if name in ACCUMULATING_RESOURCES:
+        points = point.world.points(ACCUMULATION_SECONDS)
+        rows = [row for row in np.flatnonzero(is_above) if is_near[row] or _still_grows(used[row], points)]
+        breaches = forecast(used[rows], FULL_RESOURCE_RATIO, step)
+    else:
+        rows = [*np.flatnonzero(is_near)]
+        breaches = forecast(np.log(np.maximum(used[rows], 1e-3)), math.log(FULL_RESOURCE_RATIO), step)
     return {
         state.services[row]: breach._replace(relevant=True, resource=name)
-        for row, breach in zip(rows.tolist(), breaches, strict=True)
+        for row, breach in zip(rows, breaches, strict=True)
     }
 
 
-def _still_grows(used: Floats) -> Bools:
-    """Rows whose use grows over the time, without a step that is most of it; shape (rows, times), False if unknown."""
-    growth, newest = used[:, -1] - used[:, 0], used[:, -1] - used[:, -1 - used.shape[1] // 3]
-    step = np.fmax.reduce(np.diff(used, axis=1), axis=1, initial=0.0)
-    grows: Bools = (growth > 0) & (step <= MAX_STEP_SHARE * growth) & (newest >= MIN_NEWEST_SHARE * growth)
-    return grows
+def _still_grows(used: Floats, points: int) -> bool:
+    """Whether a resource has grown in the newest grid points, and still does, without a step that is most of it.
+
+    used: shares of its limit at successive grid points, NaN where missing. points: those that count, or as many as have
+    `MIN_CHANGES` changes: a value is held until the next scrape. After a gap, what grew in it counts as a step.
+    """
+    known = np.flatnonzero(np.isfinite(used))
+    values = used[known]
+    changes = np.flatnonzero(np.diff(values))
+    if len(changes) < MIN_CHANGES:
+        return False
+    values = values[min(changes[-MIN_CHANGES], np.searchsorted(known, len(used) - points)) :]
+    growth, newest = values[-1] - values[0], values[-1] - values[-1 - len(values) // 3]
+    is_gradual = np.diff(values).max() <= MAX_STEP_SHARE * growth
+    return bool(growth > 0 and is_gradual and newest >= MIN_NEWEST_SHARE * growth)
 
 
 def _kv_cache(point: EvaluationPoint) -> Mapping[Service, Breach]:

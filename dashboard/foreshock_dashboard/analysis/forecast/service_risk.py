@@ -34,6 +34,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Operation, Red
 from foreshock_dashboard.stats.late_share import late_share
+from foreshock_dashboard.stats.robust import median
 
 MIN_FAILED_REQUESTS = 5.0
 """Failed requests per minute, or per step if longer, from which an error rate counts."""
@@ -198,7 +199,7 @@ def _breaches(
         shifted = np.flatnonzero(trending & shown & (p50.z >= MIN_SHIFT_Z))
     window = trend_window(point)
     shift = np.fmax(red.p50[shifted, window].astype(np.float64) - p50.level[shifted, None], 0.0)
-    breaches: dict[int, Breach] = dict(_slow_requests(point, red, limit, requests))
+    breaches: dict[int, Breach] = dict(_slow_requests(point, red, limit, requests, p95.value))
     for rows, seconds in (
         (slower, red.p95[slower, window].astype(np.float64)),
         (shifted, p95.level[shifted, None] + shift),
@@ -209,14 +210,17 @@ def _breaches(
     return breaches | dict.fromkeys(breached.tolist(), NOW)
 
 
-def _slow_requests(point: EvaluationPoint, red: Red, limit: Floats, requests: Floats) -> Iterator[tuple[int, Breach]]:
+def _slow_requests(
+    point: EvaluationPoint, red: Red, limit: Floats, requests: Floats, p95: Floats
+) -> Iterator[tuple[int, Breach]]:
     """Rows of which some requests are slower than the SLO, but fewer than it allows; the more, the likelier a breach.
 
     p95 shows nothing while fewer than 5% of requests wait for a lock, a lost packet, or a timeout, and then jumps.
-    Their share is read off between p95 and p99, linear in the logarithms of both. The newest values count: the window
-    of the quantiles keeps a slow request for a minute, so that a median of three would only delay them.
+    Their share is read off between p95 and p99, linear in the logarithms of both. p99 is a median of grid points as p95
+    is: neither one point nor a lost scrape decides, and there is no gap between this and the breach.
     """
-    p95, p99 = (values[:, point.column].astype(np.float64) for values in (red.p95, red.p99))
+    recent = point.window(point.world.step * smoothing_points(point.world))
+    p99 = median(red.p99[:, recent].astype(np.float64))
     share = late_share(limit, p95 / 2, p95, p99)
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero((p95 <= limit) & (p99 > limit) & (share * requests >= MIN_SLOW_REQUESTS))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from foreshock_dashboard.analysis.baseline.operations import symptoms
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.detectors.finding import Finding
+from foreshock_dashboard.analysis.forecast.exhaustion import ACCUMULATING_RESOURCES
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk
 from foreshock_dashboard.analysis.incidents.caller_impact import AFFECTED_Z, explains, is_relevant, propagates
 from foreshock_dashboard.analysis.incidents.paging import (
@@ -103,7 +104,7 @@ class _Triage:
     def components(self) -> Sequence[Set[Service]]:
         """Connected components of the anomalous services, by calls between them and by shared suspected causes.
 
-        One that only uses up a resource is separate while no caller breaches its SLO: it slows none before it is full.
+        A memory or volume that fills up is separate while no caller breaches its SLO: it slows none before it is full.
         """
         risky = {
             service
@@ -114,7 +115,10 @@ class _Triage:
         filling = {
             service
             for service in risky - self.firm_by_service.keys()
-            if self.risks[service].resource and self.breaching.isdisjoint(self.point.upstream[service])
+            if self.risks[service].resource in ACCUMULATING_RESOURCES
+            and not self.risks[service].overloaded
+            and not self.is_affected(service)
+            and self.breaching.isdisjoint(self.point.upstream[service])
         }
         pairs: list[tuple[Service, Service | None]] = [(edge.client, edge.server) for edge in self.point.world.edges]
         pairs += [(finding.service, finding.suspect.service) for finding in self.firm]

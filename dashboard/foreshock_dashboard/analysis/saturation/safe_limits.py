@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.replicas import LOST_REPLICAS_RATIO, lost
 from foreshock_dashboard.model.forecast import Utilization
@@ -71,11 +69,7 @@ def safe_limits(utilization: Utilization) -> tuple[float, ...]:
 
     They come from the batching law, which is not relearned during an incident, so they do not move then.
     """
-    factor = BURSTY_LIMIT_FACTOR if _bursty(utilization.baseline, utilization.peak) else 1.0
-    return tuple(
-        float(np.maximum(factor * limit, peak_factor * utilization.peak))
-        for limit, peak_factor in zip(SAFE_LIMITS, SAFE_PEAK_FACTORS, strict=True)
-    )
+    return tuple(_limit(utilization.baseline, utilization.peak, i)[0] for i in range(len(SAFE_LIMITS)))
 
 
 def safe_limit(utilization: Utilization) -> float:
@@ -121,11 +115,17 @@ def has_lasting_reason(point: EvaluationPoint, service: Service, utilization: Ut
 
 def safe_limit_basis(baseline: float, peak: float) -> SafeLimitBasis:
     """What the safe limit that is shown rests on. baseline, peak: loads of the batching law."""
+    return _limit(baseline, peak, SHOWN_LIMIT)[1]
+
+
+def _limit(baseline: float, peak: float, window: int) -> tuple[float, SafeLimitBasis]:
+    """The safe limit of a mean, NaN for an unknown peak, and what it rests on. window: index of `SAFE_LIMITS`."""
     bursty = _bursty(baseline, peak)
-    limit = SAFE_LIMITS[SHOWN_LIMIT] * (BURSTY_LIMIT_FACTOR if bursty else 1.0)
-    if SAFE_PEAK_FACTORS[SHOWN_LIMIT] * peak > limit:
-        return "peak"
-    return "bursts" if bursty else "capacity"
+    limit = SAFE_LIMITS[window] * (BURSTY_LIMIT_FACTOR if bursty else 1.0)
+    of_peak = SAFE_PEAK_FACTORS[window] * peak
+    if not of_peak <= limit:
+        return of_peak, "peak"
+    return limit, "bursts" if bursty else "capacity"
 
 
 def _bursty(baseline: float, peak: float) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 import numpy as np
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.levels import BASELINE_HISTORY_SECONDS, GUARD_SECONDS, SPACING_SECONDS
@@ -17,6 +19,7 @@ from foreshock_dashboard.analysis.saturation.batching_model import (
     MIN_KV_CACHE_RATIO,
     fit_batching_laws,
 )
+from foreshock_dashboard.model.forecast import BatchingLaw
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot, clusters_of
@@ -36,7 +39,7 @@ from foreshock_dashboard.web.state.conditions import (
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.numbers import Row, number, rounded
 from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
-from foreshock_dashboard.web.state.placement import incident_pair_rows
+from foreshock_dashboard.web.state.placement import SameObjects, incident_pair_rows
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 SPARKLINE_SECONDS = DEFAULT_RANGE_SECONDS
@@ -305,8 +308,7 @@ def load_ratios(world: World, columns: Columns, snapshot: Snapshot) -> Floats:
     The batching laws are those of the analysis: a World that is overloaded from its beginning allows no fit.
     """
     servers, loads = model_servers(world), {load.service: load for load in snapshot.forecast.loads}
-    laws = fit_batching_laws(world, len(world.times) - 1)
-    laws = {**laws, **{service: load.law for service, load in loads.items() if load.law}}
+    laws = {**_batching_laws(world), **{service: load.law for service, load in loads.items() if load.law}}
     server_count = servers.reporting_replicas(slice(None))
     with np.errstate(invalid="ignore", divide="ignore"):
         queued = np.nan_to_num(servers.waiting)
@@ -323,6 +325,11 @@ def load_ratios(world: World, columns: Columns, snapshot: Snapshot) -> Floats:
         if service in loads and snapshot.world is not None:
             out[i, world.times[columns] == snapshot.world.time] = loads[service].ratio
     return out
+
+
+@cached(LRUCache(2), lambda world: SameObjects(world.model_servers), Lock())  # pages of one evaluation share the fit
+def _batching_laws(world: World) -> Mapping[Service, BatchingLaw]:
+    return fit_batching_laws(world, len(world.times) - 1)
 
 
 def _unknown(columns: Columns, href: str) -> Vital:

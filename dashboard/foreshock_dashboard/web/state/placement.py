@@ -42,7 +42,7 @@ class Placement:
         return np.flatnonzero(self.gpu == gpu)
 
 
-class _SameObjects:
+class SameObjects:
     """A cache key of objects by identity: hashing 10,000 GPUs and their tenants takes longer than most of a page."""
 
     def __init__(self, *objects: object) -> None:
@@ -52,7 +52,7 @@ class _SameObjects:
         return hash(tuple(map(id, self._objects)))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _SameObjects) and all(map(is_, self._objects, other._objects))
+        return isinstance(other, SameObjects) and all(map(is_, self._objects, other._objects))
 
 
 def placement(world: World) -> Placement:
@@ -60,7 +60,7 @@ def placement(world: World) -> Placement:
     return _placement(world.gpus, world.tenants)
 
 
-@cached(LRUCache(2), _SameObjects, Lock())  # evaluations share the tuples of GPUs, tenants, and pairs
+@cached(LRUCache(2), SameObjects, Lock())  # evaluations share the tuples of GPUs, tenants, and pairs
 def _placement(gpus: tuple[Gpu, ...], tenants: tuple[Tenant, ...]) -> Placement:
     gpu_rows = {gpu: row for row, gpu in enumerate(gpus)}
     services: dict[Service, int] = {}
@@ -138,7 +138,7 @@ def pair_rows(world: World) -> PairRows:
     return _pair_rows(world.gpu_wait_pairs)
 
 
-@cached(LRUCache(2), _SameObjects, Lock())
+@cached(LRUCache(2), SameObjects, Lock())
 def _pair_rows(pairs: tuple[GpuWaitPair, ...]) -> PairRows:
     rows: dict[tuple[Service, Service], list[int]] = {}
     for row, pair in enumerate(pairs):
