@@ -13,11 +13,12 @@ from tests.web.worlds import NOW, POINTS, STEP, contended, contention_incident, 
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.model.action import Reason
-from foreshock_dashboard.model.forecast import Forecast, Load, Risk, ServiceSlo
+from foreshock_dashboard.model.forecast import BatchingLaw, Forecast, Load, Risk, ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Candidate, Evidence, State, SuspectedCause, Xid
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Json
-from foreshock_dashboard.model.world import slice_world
+from foreshock_dashboard.model.world import World, slice_world
 from foreshock_dashboard.model.world_sections import ModelServers
 from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.verdict.incident_course import recovery_text
@@ -403,10 +404,13 @@ def test_the_worst_load_is_that_of_the_outlook() -> None:
 
 def test_the_requests_of_one_evaluation_share_the_fit_of_the_batching_laws(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next World is fitted again."""
-    fitted: list[int] = []
-    monkeypatch.setattr(
-        "foreshock_dashboard.web.panels.vitals.fit_batching_laws", lambda _, at: fitted.append(at) or {}
-    )
+    fitted: list[World] = []
+
+    def fit(world: World, _: int) -> dict[Service, BatchingLaw]:
+        fitted.append(world)
+        return {}
+
+    monkeypatch.setattr("foreshock_dashboard.web.panels.vitals.fit_batching_laws", fit)
     for count in (1, 2):
         world = replace(healthy_world(), model_servers=ModelServers.empty(POINTS))
         for _ in range(2):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.world_sections import Resources
 
 FRONT = service("front")
+NO_USES: Mapping[str, Callable[[int], float]] = {}
 USES: dict[str, tuple[Callable[[int], float], Sequence[str]]] = {
     "grows towards the limit": (lambda i: 0.2 + max(0, i - 230) * 0.02, LIMITED_RESOURCES),
     "grows far below it": (lambda i: 0.05 + max(0, i - 230) * 0.02, ACCUMULATING_RESOURCES),
@@ -48,9 +49,10 @@ USES: dict[str, tuple[Callable[[int], float], Sequence[str]]] = {
 
 
 def risk_at(
-    platform: Platform, later: int = 5, seconds: float = STEP, **resources: Callable[[int], float]
+    platform: Platform, uses: Mapping[str, Callable[[int], float]] = NO_USES, later: int = 5, seconds: float = STEP
 ) -> tuple[EvaluationPoint, ServiceRisk]:
-    """The risk of the front, `later` points after the platform's change. resources: its used shares by grid index.
+    """The risk of the front, `later` points after the platform's change. uses: used shares of its resources by
+    grid index.
 
     seconds: between grid points.
     """
@@ -58,7 +60,7 @@ def risk_at(
     world = replace(world, times=START + seconds * np.arange(platform.points, dtype=np.float64), step=seconds)
     nothing = np.full((1, len(world.times)), np.nan)
     rows = {item.name: nothing for item in fields(Resources) if item.name != "services"}
-    used = {name: np.array([[use(i) for i in range(len(world.times))]]) for name, use in resources.items()}
+    used = {name: np.array([[use(i) for i in range(len(world.times))]]) for name, use in uses.items()}
     world = replace(world, resources=Resources((FRONT,), **(rows | used)))
     point = EvaluationPoint(world, platform.at + later, baselines_at(world, platform.at + later))
     return point, service_risks(point, slos(point, {}))[FRONT]
@@ -70,7 +72,7 @@ def test_use_that_grows_towards_its_limit_is_an_early_warning(
     resource: str, use: Callable[[int], float], forecast: Sequence[str]
 ) -> None:
     """Use that accumulates is one at any share of the limit: it does not vary with load."""
-    point, risk = risk_at(Platform(services={"front": Served()}), **{resource: use})
+    point, risk = risk_at(Platform(services={"front": Served()}), {resource: use})
     found = incident_candidates(point, {FRONT: risk}, (), {})
     assert [(item.origin, item.page) for item in found] == ([(FRONT, False)] if resource in forecast else [])
 
@@ -81,8 +83,8 @@ def test_a_leak_is_an_early_warning_at_any_scrape_interval(held: int, later: int
     """A value is held until the next scrape, whenever that is."""
     _, risk = risk_at(
         Platform(services={"front": Served()}),
+        {"memory": lambda i: 0.1 + max(0, i - 210) // held * held * 0.01},
         later,
-        memory=lambda i: 0.1 + (i - 210) // held * held * 0.01 if i > 210 else 0.1,
     )
     assert risk.resource == "memory"
     assert risk.score > 0.6
@@ -93,7 +95,7 @@ def test_a_leak_is_an_early_warning_at_any_evaluation_interval(seconds: float) -
     """One of 6 percentage points a minute, four minutes after it began."""
     began, now = round(3600 / seconds), round(3840 / seconds)
     platform = Platform(services={"front": Served()}, points=now + 1, at=now)
-    _, risk = risk_at(platform, 0, seconds, memory=lambda i: 0.1 + max(0, i - began) * seconds * 0.001)
+    _, risk = risk_at(platform, {"memory": lambda i: 0.1 + max(0, i - began) * seconds * 0.001}, 0, seconds)
     assert risk.resource == "memory"
     assert risk.score > 0.6
 
@@ -101,14 +103,15 @@ def test_a_leak_is_an_early_warning_at_any_evaluation_interval(seconds: float) -
 @pytest.mark.parametrize("held", [1, 3, 6], ids=["10 s", "30 s", "60 s"])
 def test_a_leak_that_ended_is_no_early_warning_after_the_next_scrapes(held: int) -> None:
     _, risk = risk_at(
-        Platform(services={"front": Served()}), 5, memory=lambda i: 0.1 + min(max(0, i - 210), 21) // held * held * 0.01
+        Platform(services={"front": Served()}),
+        {"memory": lambda i: 0.1 + min(max(0, i - 210), 21) // held * held * 0.01},
     )
     assert risk.score == 0.0
 
 
 def test_a_forecast_of_memory_is_no_sooner_than_the_line_through_it() -> None:
     """A leak takes so many bytes a second, whatever was used before."""
-    _, risk = risk_at(Platform(services={"front": Served()}), memory=lambda i: 0.1 + max(0, i - 215) * 0.08 / 6)
+    _, risk = risk_at(Platform(services={"front": Served()}), {"memory": lambda i: 0.1 + max(0, i - 215) * 0.08 / 6})
     seconds = (0.95 - 0.5) / 0.08 * 60
     assert seconds <= risk.seconds[2] <= 1.5 * seconds
 
@@ -147,7 +150,7 @@ def test_a_few_requests_slower_than_the_slo_are_an_early_warning(
 def test_the_risk_does_not_fall_while_more_and_more_requests_are_slower_than_the_slo() -> None:
     """From a slow p99, through a p95 above the SLO at one point, to a breach."""
     served = Served(5.0, lambda i: 0.4 if i < 246 else 3.0, p99=lambda i: 0.5 if i < 244 else 3.2)
-    scores = [risk_at(Platform(services={"front": served}), later)[1].score for later in range(3, 10)]
+    scores = [risk_at(Platform(services={"front": served}), later=later)[1].score for later in range(3, 10)]
     assert scores == sorted(scores)
     assert scores[0] == 0.0
     assert 0.3 < scores[3] < 1.0
@@ -164,7 +167,7 @@ def test_a_p95_exactly_at_the_slo_is_no_breach() -> None:
 
 def test_a_service_that_uses_up_a_resource_is_suspected_itself() -> None:
     """Whatever was ranked before: nothing is slower yet that a ranking could compare."""
-    point, risk = risk_at(Platform(services={"front": Served()}), memory=USES["grows towards the limit"][0])
+    point, risk = risk_at(Platform(services={"front": Served()}), {"memory": USES["grows towards the limit"][0]})
     (candidate,) = incident_candidates(point, {FRONT: risk}, (), {})
     before = replace(opened_incident(candidate, point), candidates=(Candidate(service("store"), 1.0),))
     incident = updated_incident(before, candidate, Evaluation(point, {FRONT: risk}, ()), page=False)
