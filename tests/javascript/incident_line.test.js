@@ -55,13 +55,13 @@ beforeEach(() => {
 test("the line leads to the incident, and to the others", () => {
   assert.equal(
     draw(),
-    "⬢ Critical shop/chat: overload, load 81% (safe limit 76%), since 11:58:00 UTC (2 min ago) · Action: rate-limit shop/front to 7 req/s",
+    "⬢ Critical shop/chat: overload, load 81% (safe limit 76%), first anomaly 11:58:00 UTC (2 min ago) · Action: rate-limit shop/front to 7 req/s",
   );
   assert.deepEqual([hrefs(), byId("incident-line").dataset.severity], [["/cascade?incident=a%2Fb"], "critical"]);
   const recovering = { ...worst, state: /** @type {const} */ ("recovering"), figure: "", action: "", others: 2 };
   assert.equal(
     draw({ worst_incident: recovering }),
-    "◐ Critical, recovering shop/chat: overload, since 11:58:00 UTC (2 min ago) · 2 more incidents",
+    "◐ Critical, recovering shop/chat: overload, first anomaly 11:58:00 UTC (2 min ago) · 2 more incidents",
   );
   assert.deepEqual([hrefs(), byId("incident-line").dataset.severity], [["/cascade?incident=a%2Fb", "/"], "recovering"]);
 });

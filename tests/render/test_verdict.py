@@ -65,7 +65,7 @@ def test_a_breach_is_dated_by_its_start(breached: Breach, words: str) -> None:
             8.0,
             ("About 20 of 2,800 requests (0.7%) to llm failed (12) or took longer than the SLO of 13.2 s (8)"),
         ),
-        (0.2, 0.3, "None of 2,800 requests to llm failed or took longer than the SLO of 13.2 s"),
+        (0.2, 0.2, "None of 2,800 requests to llm failed or took longer than the SLO of 13.2 s"),
     ],
 )
 def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, words: str) -> None:
@@ -101,6 +101,12 @@ def test_a_large_part_of_a_request_that_an_estimate_has_counts_as_one() -> None:
     assert joined_text(impact_text(cost, None, "llm")) == (
         "About 1 of 58 requests (1.7%) took longer than 3.56 s (the SLO allows 5%)"
     )
+
+
+def test_halves_of_a_request_are_one_and_not_two() -> None:
+    for failed, slow, kind in ((0.5, 0.5, "failed"), (0.6, 0.3, "failed"), (0.5, 0.6, "took longer")):
+        cost = Impact((LLM,), 58.0, failed, slow, limit=3.56)
+        assert joined_text(impact_text(cost, None, "llm")).startswith(f"About 1 of 58 requests (1.7%) {kind}")
 
 
 def test_a_learned_slo_and_lost_replicas_are_named() -> None:

@@ -220,8 +220,8 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
     ("ratio", "state", "words"),
     [
         (1.2, "critical", "ml/chat is overloaded: load > 100% (safe limit 76%)."),
-        (0.81, "warning", "ml/chat is 6% above its safe limit: load 81% (safe limit 76%)."),
-        (0.766, "warning", "ml/chat is at its safe limit: load 77% (safe limit 76%)."),
+        (0.81, "warning", "ml/chat is 7% above its safe limit: load 81% (safe limit 76%)."),
+        (0.766, "warning", "ml/chat is 1% above its safe limit: load 77% (safe limit 76%)."),
         (0.762, "learning", "ml/chat is at its safe limit: load 76% (safe limit 76%)."),
         (0.38, "learning", "ml/chat has the least headroom, 50%: load 38% (safe limit 76%)."),
         (math.nan, "learning", "A replay has no capacity forecast: it needs at least 24 h of live history."),

@@ -317,6 +317,32 @@ def test_a_lane_of_what_has_recovered_has_its_present_p95() -> None:
     assert lanes["auth"].slo == "p95 40 ms (SLO 90 ms)"
 
 
+def test_a_lane_names_the_signal_that_fired_first() -> None:
+    """Not the metric that is closest to its SLO, which was normal then."""
+    seen = snapshot(world := contended(), contention_incident(world))
+    chosen = chosen_incidents(seen)
+    history = service_history(world, NOW - 900, NOW, chosen.onset)
+    figures = {("embedder", "SLO"): "p95 90 ms (SLO 200 ms)"}
+    lanes = {lane.service: lane for lane in timeline(world, NOW - 900, history, chosen, figures=figures).lanes}
+    assert lanes["embedder"].sign
+    assert (lanes["embedder"].sign.text, lanes["embedder"].slo) == (history.signs[0].text, "")
+
+
+def test_the_lane_of_a_cause_is_anomalous_since_its_first_evidence() -> None:
+    """Its own p95 rises minutes later."""
+    world = contended()
+    row = Evidence("request rate", 11.3, 5.6, "req/s", ONSET, "auth", "rate")
+    incident = contention_incident(world)
+    item = replace(incident, evidence=(row,), suspect=incident.suspect._replace(service=service("auth")))
+    chosen = chosen_incidents(snapshot(world, item))
+    history = service_history(world, NOW - 900, NOW, chosen.onset)
+    history.stages[history.services.index(service("auth")), -6:] = 2
+    lanes = {lane.service: lane for lane in timeline(world, NOW - 900, history, chosen).lanes}
+    (start, end, stage), second = lanes["auth"].intervals
+    assert (lanes["auth"].part, lanes["auth"].first, stage) == ("suspect", start, 1)
+    assert end == second[0] > ONSET
+
+
 def test_a_latent_risk_is_no_lane_of_an_incident_at_the_same_time() -> None:
     """The page says of it that it is no part of the incident."""
     world = contended()

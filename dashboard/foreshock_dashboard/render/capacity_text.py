@@ -13,7 +13,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
 from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
 from foreshock_dashboard.render.incident_summary import OVERLOADED
-from foreshock_dashboard.render.units import counted, elapsed, estimate, load_percent, percent
+from foreshock_dashboard.render.units import counted, elapsed, estimate, headroom_ratio, load_percent, percent
 from foreshock_dashboard.render.words.capacity import (
     BURN_UNITS,
     CAPACITY_TEXTS,
@@ -169,11 +169,11 @@ def headline(forecast: CapacityForecast, now: float) -> Text:
 
 
 def headroom_text(service: Service, load: float, safe: float) -> Text:
-    """`chat is 6% above its safe limit: load 81% (safe limit 76%).`; `… has the least headroom, 57%: …` below it.
+    """`chat is 7% above its safe limit: load 81% (safe limit 76%).`; `… has the least headroom, 57%: …` below it.
 
     By how much load exceeds the capacity is not said, as in `load_percent`.
     """
-    over = load / safe - 1
+    over = -headroom_ratio(load, safe)
     points = math.floor(100 * abs(over) + 0.5)  # as a script rounds it in the table
     state = f"is {points}% above its safe limit" if over > 0 else f"has the least headroom, {points}%"
     state = OVERLOADED if load > 1 else state if points else "is at its safe limit"

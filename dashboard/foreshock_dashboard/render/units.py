@@ -148,6 +148,19 @@ def _about(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 1800 else "> 30 min"
 
 
+def headroom_ratio(load: float, safe: float) -> float:
+    """The headroom as a share of the safe limit, negative above it: of both as `percent` shows them, so that it can be
+    recalculated.
+    """
+    shown = _shown_percent(safe)
+    return 1 - (_shown_percent(load) / shown if shown else load / safe)
+
+
+def _shown_percent(share: float) -> float:
+    value = six_digits(share) * 100
+    return float(f"{value:.{0 if value >= 10 else 1}f}")
+
+
 def load_percent(ratio: float) -> str:
     """Load as a share of capacity: `82%`, and beyond it `> 100%`.
 

@@ -108,8 +108,9 @@ def impact_text(impact: Impact, breached: Breach | None, subject: str = "") -> T
     They are counted since the first breach, which stands before, or without one since the start of the incident. Those
     to the subject alone are not said to be to it. Beside slow requests stands how many an SLO of p95 allows.
     """
-    failures, delayed = (1.0 if 0.5 <= count < 1 else count for count in (impact.failed, impact.slow))
-    bad = failures + delayed
+    failures, delayed, bad = impact.failed, impact.slow, impact.failed + impact.slow
+    if bad >= 0.5 and failures < 1 and delayed < 1:  # one request, of the likelier kind
+        bad, failures, delayed = max(1.0, bad), float(failures >= delayed), float(failures < delayed)
     both = failures >= 1 and delayed >= 1
     limit = "" if math.isnan(impact.limit) else duration(impact.limit)
     slo = f"the SLO of {limit}" if failures >= 1 or bad < 1 else f"{limit} (the SLO allows 5%)"

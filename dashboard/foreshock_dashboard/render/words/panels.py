@@ -216,7 +216,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "none_at_risk": "No SLO breach is forecast in the next 30 min",
     "no_other_at_risk": "No other service is forecast to breach its SLO in the next 30 min",
     "further": "Also open",
-    "since": "since",
+    "first_anomaly": "first anomaly",
     "further_more": "more incident",
     "either": "Either",
     "or": "or",

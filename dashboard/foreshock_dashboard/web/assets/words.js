@@ -198,7 +198,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   none_at_risk: "No SLO breach is forecast in the next 30 min",
   no_other_at_risk: "No other service is forecast to breach its SLO in the next 30 min",
   further: "Also open",
-  since: "since",
+  first_anomaly: "first anomaly",
   further_more: "more incident",
   either: "Either",
   or: "or",

@@ -309,6 +309,8 @@ def timeline(
             lanes.append(lane)
         lane.until = number_of_time(_cause_end(world, item))
         lane.part, lane.first = "suspect", round(_cause_start(lane, item, evidence, by_name), 3)
+        if str(service) in evidence and lane.intervals and lane.first < (first := lane.intervals[0][0] or 0.0):
+            lane.intervals.insert(0, [lane.first, first, STAGES.index("early_warning")])
         is_first = item == chosen.incidents[0]
         lane.why = suspicion(item, world) if is_first else f"cause of the incident of {in_words(item.service)}"
     for service, risk in risks.items():
@@ -334,7 +336,7 @@ def timeline(
         lane.state = states.get(lane.service)
         is_past = lane.part != "suspect" and lane.service not in firing and lane.service not in present
         sign = "p95" if is_past else lane.sign.text if lane.sign and not lane.until else ""
-        names = ("", sign, *(("SLO",) if lane.part != "suspect" else ()))
+        names = ("", sign, *(("SLO",) if is_past or (lane.sign is None and lane.part != "suspect") else ()))
         lane.slo = next((shown for name in names if (shown := figures.get((lane.service, name)))), "")
     end = world.time + _forecast_seconds(lanes)
     axis = number_of_time(start), number_of_time(world.time), number_of_time(end)

@@ -57,7 +57,7 @@ export const drawIncidentLine = ({ page = "", feed = "" }) => {
     " ",
     link(incidentHref(id), name),
     figure ? `, ${unbroken(figure)}` : null,
-    h("span", { class: "muted" }, `, ${NOW_TEXTS.since} `, timeElement(since, now)),
+    h("span", { class: "muted" }, `, ${NOW_TEXTS.first_anomaly} `, timeElement(since, now)),
     h("span", { class: "muted" }, ` (${formatDuration(now - since)}${COURSE.ago})`),
     action ? [" · ", h("b", null, `${ACTION_TEXTS.one}:`), ` ${uncapitalized(action)}`] : null,
     others ? [" · ", link(pageHref("/"), plural(others, NOW_TEXTS.further_more))] : null,

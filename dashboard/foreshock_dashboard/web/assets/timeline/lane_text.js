@@ -1,5 +1,5 @@
 // The texts of a lane of the timeline: its state, its part in the incident, and its value furthest from normal.
-import { formatDuration, formatForecast, formatValue, inWords, NOT_KNOWN } from "#web/assets/format.js";
+import { formatDuration, formatForecast, formatSignal, inWords, NOT_KNOWN } from "#web/assets/format.js";
 import { AT_RISK_SIGN, stateOf } from "#web/assets/timeline/signs.js";
 import { PAST_STAGES, ROLES, STAGES, TIMELINE_TEXTS } from "#web/assets/words.js";
 
@@ -13,8 +13,8 @@ export const signText = ({ why, slo, sign, until, state }) => {
   const isDegraded = state?.stage === "degraded" && sign !== null && slo.startsWith(sign.text);
   if ((why || slo) && !isDegraded) return why || slo;
   if (!sign) return "";
-  const value = `${until ? "up to " : ""}${formatValue(sign.value, sign.unit)}`;
-  return `${sign.text} ${value} (baseline ${formatValue(sign.baseline, sign.unit)})`;
+  const value = `${until ? "up to " : ""}${formatSignal(sign.text, sign.value, sign.unit)}`;
+  return `${sign.text} ${value} (baseline ${formatSignal(sign.text, sign.baseline, sign.unit)})`;
 };
 
 /** @param {LaneForecast} forecast */

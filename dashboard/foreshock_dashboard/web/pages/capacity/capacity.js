@@ -1,5 +1,5 @@
 // The Capacity page: the first shortage, the week of each service, its chart, headroom, and what fills up.
-import { hrefWith, link, navigate, param, serviceLink } from "#web/assets/address.js";
+import { hrefWith, link, navigate, param, serviceHref } from "#web/assets/address.js";
 import { exactTime, formatMoment } from "#web/assets/clock.js";
 import { byId, h, put, requireId, setPanel, setPanelEmpty, setPanelsWithoutData } from "#web/assets/dom.js";
 import {
@@ -15,7 +15,7 @@ import {
 import { hubTime } from "#web/assets/state.js";
 import { linked } from "#web/assets/timeline/cause.js";
 import { drawTable } from "#web/assets/widgets/table.js";
-import { sparkline } from "#web/assets/widgets/widgets.js";
+import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
 import { CAPACITY_TEXTS, LOAD_KINDS, SAFE_LIMIT_NOTES } from "#web/assets/words.js";
 import { choose, drawStrips, followStrips, isChosen, rowLink, rowName } from "#web/pages/capacity/heat_strip.js";
 
@@ -94,13 +94,13 @@ const COLUMNS = [
   },
   {
     key: "headroom",
-    name: "Headroom",
+    name: "Headroom, % of safe limit",
     minor: true,
     hint: "hourly safe limit minus peak, as a share of the limit",
     value: ({ peak }) => (isNumber(peak) ? 1 - peak : null),
     cell: ({ peak, safe }) => {
       if (!isNumber(peak) || safe === 0) return null;
-      return headroomText(1 - peak);
+      return headroomText(1 - Math.round(100 * peak) / 100); // of the peak as shown
     },
   },
   {
@@ -178,8 +178,13 @@ const loadLine = ({ service, spark, safe: limit, status }) => {
 
 /** @type {import("#web/assets/widgets/table.js").Column<CurrentRow>[]} */
 const CURRENT_COLUMNS = [
-  { key: "service", name: "Service", text: true, cell: ({ service }) => serviceLink(service) },
-  { key: "load", name: "Load (of capacity)", cell: ({ load }) => formatLoad(load) },
+  {
+    key: "service",
+    name: "Service",
+    text: true,
+    cell: ({ service }) => link(serviceHref(service), breakable(inWords(service))),
+  },
+  { key: "load", name: "Load, % of capacity", cell: ({ load }) => formatLoad(load) },
   {
     key: "safe",
     name: "Safe limit",
@@ -191,14 +196,14 @@ const CURRENT_COLUMNS = [
   },
   {
     key: "headroom",
-    name: "Headroom",
+    name: "Headroom, % of safe limit",
     hint: "safe limit minus load, as a share of the safe limit",
     cell: ({ load, headroom, status }) => {
       if ((load ?? 0) > 1) return h("span", { class: "bad" }, CAPACITY_TEXTS.overloaded);
       return isNumber(headroom) ? headroomText(headroom, status === "critical" ? "bad" : "poor") : null;
     },
   },
-  { key: "spark", name: "Load, 30 min", fixed: true, minor: true, cell: loadLine },
+  { key: "spark", name: "Load, 30 min", fixed: true, cell: loadLine },
 ];
 const MAX_NAMED = 5;
 

@@ -28,6 +28,7 @@ from foreshock_dashboard.render.capacity_text import (
     slow_burn_text,
 )
 from foreshock_dashboard.render.clause import Text, joined, text
+from foreshock_dashboard.render.units import headroom_ratio
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
 from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, load_ratios, sparkline
@@ -178,7 +179,7 @@ def _current(snapshot: Snapshot) -> CapacityPage:
         CurrentRow(
             *(str(load.service), number(load.ratio), number(load.safe)),
             basis=safe_limit_basis(load.law.load, load.law.peak) if load.law else "capacity",
-            headroom=number(1 - load.ratio / load.safe),
+            headroom=number(headroom_ratio(load.ratio, load.safe)),
             status=_status(load, critical),
             spark=sparks.get(load.service, []),
         )

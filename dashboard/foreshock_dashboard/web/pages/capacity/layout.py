@@ -49,7 +49,7 @@ def layout() -> Component:
                 [
                     panel("strips", "Next 7 days", "share of hourly safe limit", wide=True),
                     chart("capacity-load", "Load", [html.Span(id="chosen")], wide=True, height=260),
-                    panel("headroom", "Headroom", "share of safe limit", wide=True, csv="/api/csv/forecast"),
+                    panel("headroom", "Headroom", wide=True, csv="/api/csv/forecast"),
                     panel("slow-burns", "Slow burns", "what fills up or runs out in 7 days", wide=True),
                 ],
                 className="panels",

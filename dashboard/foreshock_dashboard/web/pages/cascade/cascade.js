@@ -9,9 +9,9 @@ import {
   formatMedian,
   formatPercent,
   formatSignal,
-  formatValue,
   inWords,
   isNumber,
+  uncapitalized,
 } from "#web/assets/format.js";
 import { live } from "#web/assets/state.js";
 import { actionCard } from "#web/assets/timeline/action_card.js";
@@ -29,7 +29,7 @@ import { responseLine } from "#web/assets/timeline/response.js";
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { BREACH_TEXTS, CASCADE_TEXTS, CONDITIONS, EMPTY, NOW_TEXTS, STATES } from "#web/assets/words.js";
+import { ACTION_TEXTS, BREACH_TEXTS, CASCADE_TEXTS, CONDITIONS, EMPTY, NOW_TEXTS, STATES } from "#web/assets/words.js";
 import { drawServiceMap, propagationPath } from "#web/pages/cascade/service_map.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
@@ -120,7 +120,8 @@ export const story = (incident, data) => {
       ? fact(
           "Action",
           link(`${pageHref("/")}${evidenceHref(incident.id)}`, inWords(action.text)),
-          action.expected ? `: ${inWords(action.expected)}` : "",
+          action.expected ? `: ${inWords(action.expected)}.` : "",
+          action.side_effect ? ` ${ACTION_TEXTS.side_effect}: ${uncapitalized(action.side_effect)}.` : "",
         )
       : null,
   );
@@ -278,7 +279,12 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
       { key: "signal", name: "Signal", text: true, cell: signalCell },
       { key: "entity", name: "Entity", text: true, cell: entityCell },
       { key: "value", name: "Value", fixed: true, cell: (row) => signalValue(row, now, hasThresholds) },
-      { key: "baseline", name: "Baseline", fixed: true, cell: (row) => formatValue(row.baseline, row.unit) },
+      {
+        key: "baseline",
+        name: "Baseline",
+        fixed: true,
+        cell: (row) => formatSignal(row.signal, row.baseline, row.unit),
+      },
       ...(hasThresholds
         ? [
             {
@@ -286,7 +292,7 @@ const drawSignals = ({ signals, recovered_since: recoveredSince, unknown_reason:
               name: "Threshold",
               fixed: true,
               minor: true,
-              cell: (/** @type {Signal} */ row) => formatValue(row.threshold, row.unit),
+              cell: (/** @type {Signal} */ row) => formatSignal(row.signal, row.threshold, row.unit),
             },
           ]
         : []),
@@ -306,7 +312,7 @@ const signalValue = ({ signal, value, unit, at, threshold }, now, hasThresholds)
   h("b", null, formatSignal(signal, value, unit)),
   hasThresholds || !isNumber(threshold)
     ? null
-    : h("small", { class: "reference" }, ` (threshold ${formatValue(threshold, unit)})`),
+    : h("small", { class: "reference" }, ` (threshold ${formatSignal(signal, threshold, unit)})`),
   isNumber(at) ? h("small", { class: "reference" }, " at ", timeElement(at, now)) : null,
 ];
 

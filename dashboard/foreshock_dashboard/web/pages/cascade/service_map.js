@@ -128,7 +128,11 @@ export const propagationPath = (data) => {
       : null;
   return ids.map((id) => {
     const isOf = (/** @type {PropagationStep} */ { incident }) => incident === id;
-    return [title(id), list("Propagation so far:", propagation.filter(isOf)), list("Forecast:", forecast.filter(isOf))];
+    return [
+      title(id),
+      list("Propagation so far (onsets ±1 min):", propagation.filter(isOf)),
+      list("Forecast:", forecast.filter(isOf)),
+    ];
   });
 };
 

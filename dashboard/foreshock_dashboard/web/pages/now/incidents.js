@@ -144,7 +144,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
         h("th", { scope: "row" }, isSame ? hidden : entityName),
         h("td", null, signalCell({ signal, metric, xid })),
         h("td", null, h("b", null, formatSignal(metric, value, unit))),
-        h("td", null, affected.length ? formatValue(baseline, unit) : targetText(value, baseline, unit)),
+        h("td", null, affected.length ? formatSignal(metric, baseline, unit) : targetText(value, baseline, unit)),
         h("td", null, timeElement(since, now)),
       );
     }),

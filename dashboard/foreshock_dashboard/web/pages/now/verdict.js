@@ -127,7 +127,7 @@ const furtherIncidents = ({ further, more }) => {
       healthState(status, badge),
       " ",
       h("a", { href: evidenceHref(id) }, clausesText(clauses)),
-      `, ${NOW_TEXTS.since} `,
+      `, ${NOW_TEXTS.first_anomaly} `,
       timeElement(since, live.time),
     ),
   );

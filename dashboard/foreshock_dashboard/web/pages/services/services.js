@@ -75,7 +75,7 @@ const servingColumns = (slo) => [
     cell: (row) => [
       serviceState(row),
       suspectTag(row),
-      row.reason ? h("span", { class: "minor" }, h("small", { class: "reference" }, ` ${row.reason}`)) : null,
+      row.reason ? h("small", { class: "reference" }, ` ${row.reason}`) : null,
       incidentTag(row),
     ],
   },
