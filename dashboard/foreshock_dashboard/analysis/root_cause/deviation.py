@@ -135,12 +135,14 @@ def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviatio
         chosen = np.flatnonzero(known)
         if not len(chosen):
             continue
-        rows, stacked = [rows[i] for i in chosen.tolist()], stacked[chosen]
-        counts = np.stack([np.full(stacked.shape[1], np.nan) if row.counts is None else row.counts for row in rows])
+        if not known.all():
+            rows, stacked = [rows[i] for i in chosen.tolist()], stacked[chosen]
+        unknown = np.full(len(window.times) - window.first, np.nan)
+        counts = np.stack([unknown if row.counts is None else row.counts[analyzed] for row in rows])
         level, z, scale, free = _compared(kind, rows, stacked, counts, window, noticed)
         scales.append(scale)
         freedom.append(free)
-        numbers.append(counts[:, analyzed])
+        numbers.append(counts)
         kept += rows
         levels.append(level)
         values.append(stacked[:, analyzed])
@@ -166,7 +168,7 @@ def _compared(
     window: AnalysisWindow,
     noticed: Mapping[Service, Sequence[SignalRow]],
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Level, z, scale, and degrees of freedom of signals of one kind."""
+    """Level, z, scale, and degrees of freedom of signals of one kind. counts: of the analyzed time."""
     signs = np.ones(len(rows))
     if kind == "availability":
         signs = np.array([1.0 if is_unavailability(row.metric) else -1.0 for row in rows])
@@ -197,7 +199,7 @@ def _compared(
     if kind in use.GATE_WEIGHTS:
         stays = _residue(rows, compared[:, : window.first] - level[:, None], both.max(axis=1), window, noticed)
         deviation -= np.clip(deviation, np.minimum(stays, 0.0)[:, None], np.maximum(stays, 0.0)[:, None])
-    noise = sampling_noise(kind, rows, counts[:, window.first :], level[:, None], after)
+    noise = sampling_noise(kind, rows, counts, level[:, None], after)
     overlap = np.where(uncounted, 1.0, use.SUSTAINED.at(window.step) / window.step)  # counters are summed
     freedom = np.isfinite(past).sum(axis=1) / overlap
     z = normal_score(deviation / np.fmax(np.where(deviation > 0, both[:, 1:], both[:, :1]), noise), freedom[:, None])

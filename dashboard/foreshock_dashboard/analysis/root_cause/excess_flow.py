@@ -20,6 +20,7 @@ from foreshock_dashboard.analysis.root_cause.service_evidence import (
     NONE,
     Deviation,
     ServiceEvidence,
+    computed_once,
     confidence,
     in_same_unit,
     nearest,
@@ -204,6 +205,7 @@ class ExcessFlow:
         shares += [sum(item < own / 2 for item in rest) / len(rest)] if rest else []
         return sum(shares) / len(shares) if shares else use.CLIENT_ONLY_PRIOR
 
+    @computed_once
     def _client_only(self, caller: Service, callee: Service) -> float:
         """Log ratio of an excess that the client measures and the server does not; 0 without one, NaN if unknown.
 
@@ -220,6 +222,7 @@ class ExcessFlow:
             return 0.0
         return largest.log if in_same_unit(largest, inside) or inside.z < largest.z / 3 else 0.0
 
+    @computed_once
     def _has_symptom(self, service: Service) -> bool:
         """Whether a service itself is anomalous, and not only some of the calls that it makes."""
         latencies = [item.z for item in self.evidence.latencies(service)]
@@ -259,11 +262,13 @@ class ExcessFlow:
             moves["errors"] = max(moves.get("errors", 0.0), min(1.0, ratio * lost / own.amount))
         return moves
 
+    @computed_once
     def _answers_normally(self, service: Service) -> bool:
         """Whether a service reports normal errors and latency: its client times out early, or the way to it fails."""
         errors, latency = self.evidence.of(service, "errors"), self.evidence.of(service, "latency")
         return bool(errors) and max(item.z for item in (*errors[:1], *latency[:1])) < use.MODERATE_Z
 
+    @computed_once
     def _missed(self, callee: Service) -> float:
         """Share of the failed calls to a service that it never received, 0 to 1: it was down. 0 if unknown.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, wraps
+from typing import NamedTuple, TypeVar, TypeVarTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
 
+Holder = TypeVar("Holder")
+Result = TypeVar("Result")
+Key = TypeVarTuple("Key")
 PROPAGATING: tuple[SignalKind, ...] = ("latency", "errors", "traffic", "calls")
 """Kinds that spread along calls; the others stay where they are."""
 
@@ -55,6 +58,20 @@ NONE = Deviation(-1, "other", "", "", 0.0, 0.0, 0.0, math.inf)
 def confidence(z: float) -> float:
     """Confidence, 0 to 1, that a deviation of `z` scales is an anomaly."""
     return 1 - math.exp(-((z / use.CONFIDENCE_SCALES) ** 2)) if z > 0 else 0.0
+
+
+def computed_once(method: Callable[[Holder, *Key], Result]) -> Callable[[Holder, *Key], Result]:
+    """A method that keeps its results: all callers of a service ask for the same, which depends on all callers."""
+    name = f"_results_of_{method.__name__}"
+
+    @wraps(method)
+    def lookup(self: Holder, *key: *Key) -> Result:
+        known: dict[tuple[*Key], Result] = self.__dict__.setdefault(name, {})
+        if key not in known:
+            known[key] = method(self, *key)
+        return known[key]
+
+    return lookup
 
 
 class SignalGraph:
@@ -156,9 +173,7 @@ class ServiceEvidence:
         self.calls, self.services = graph.calls, graph.services
         self.callees, self.callers = graph.callees, graph.callers
         self._points = graph.points
-        self._calls_per_request: dict[Call, float] = {}
         self._cache: dict[tuple[Entity, SignalKind, str], tuple[Deviation, ...]] = {}
-        self._metrics: dict[Service, list[Deviation]] = {}
         self._z, self._now = self._pooled(columns)
         rows, self._z[rows], self._now[rows] = graph.peaks
         over = np.abs(np.nan_to_num(found.z)) >= np.fmax(use.ANOMALOUS_Z, self._z / 4)[:, None]
@@ -208,10 +223,12 @@ class ServiceEvidence:
         """The largest deviation of one kind."""
         return next(iter(self.of(entity, kind, side)), NONE)
 
+    @computed_once
     def latencies(self, service: Service) -> tuple[Deviation, ...]:
         """Latencies of a service, as it measured them; of the calls to it where it does not."""
         return self.of(service, "latency") or self._from_callers(service, "latency")
 
+    @computed_once
     def errors(self, service: Service) -> Deviation:
         """Error rate of a service; of the calls to it where it reports none."""
         return (
@@ -233,13 +250,9 @@ class ServiceEvidence:
         kinds = self.found.by_entity.get(service, {}).values()
         return bool(kinds) and all(self.found.rows[row].side == "host" for rows in kinds for row in rows)
 
+    @computed_once
     def metrics(self, service: Service) -> list[Deviation]:
         """All deviations of a service, the largest first; growing traffic is load, and falling traffic may be lost."""
-        if service not in self._metrics:
-            self._metrics[service] = self._sorted_metrics(service)
-        return self._metrics[service]
-
-    def _sorted_metrics(self, service: Service) -> list[Deviation]:
         items = [item for kind in self.found.by_entity.get(service, {}) for item in self.of(service, kind)]
         for caller in self.callers.get(service, ()):
             items += [*self.of((caller, service), "latency")[:1], *self.of((caller, service), "errors")[:1]]
@@ -248,6 +261,7 @@ class ServiceEvidence:
                 items[i] = item._replace(z=max(abs(item.z) * use.DECREASE_WEIGHT, self.lost(service)))
         return sorted(items, key=lambda item: (-round(item.z, 6), item.metric, -(quantile_of(item.statistic) or 0.0)))
 
+    @computed_once
     def lost(self, service: Service) -> float:
         """Requests that no longer arrive though the callers still have theirs, in scales; 0 without known callers.
 
@@ -324,6 +338,7 @@ class ServiceEvidence:
             seen += [*self.of((caller, service), "latency"), *self.of((caller, service), "errors")]
         return bool(seen) and max(item.z for item in seen) < use.MODERATE_Z
 
+    @computed_once
     def rate(self, entity: Entity) -> tuple[float, float]:
         """Requests per second normally and now; NaN if unknown."""
         rows = self.of(entity, "traffic")
@@ -347,25 +362,24 @@ class ServiceEvidence:
                 ratios.setdefault(own.metric, []).append(into / own.level)
         return {metric: float(np.median(values)) for metric, values in ratios.items()}
 
+    @computed_once
     def calls_per_request(self, call: Call) -> float:
         """How many calls a request of the client makes, the larger of normally and now.
 
         Without a count of the calls, each caller makes the callee's requests in proportion to its own; 1 if unknown.
         """
-        if call not in self._calls_per_request:
-            client, server = call
-            calls = self.rate(call)
-            whole = self.rate(client)
-            if not math.isfinite(calls[0]) and not math.isfinite(calls[1]):
-                calls = self.rate(server)
-                callers = [self.rate(caller) for caller in self.callers[server]]
-                whole = sum(level for level, _ in callers), sum(now for _, now in callers)
-            elif not whole[0] > 0:
-                others = [self.rate((client, callee)) for callee in self.callees[client]]
-                whole = max(level for level, _ in others), max(now for _, now in others)
-            ratios = [mine / of for mine, of in zip(calls, whole, strict=True) if of > 0 and mine >= 0]
-            self._calls_per_request[call] = max(ratios, default=1.0)
-        return self._calls_per_request[call]
+        client, server = call
+        calls = self.rate(call)
+        whole = self.rate(client)
+        if not math.isfinite(calls[0]) and not math.isfinite(calls[1]):
+            calls = self.rate(server)
+            callers = [self.rate(caller) for caller in self.callers[server]]
+            whole = sum(level for level, _ in callers), sum(now for _, now in callers)
+        elif not whole[0] > 0:
+            others = [self.rate((client, callee)) for callee in self.callees[client]]
+            whole = max(level for level, _ in others), max(now for _, now in others)
+        ratios = [mine / of for mine, of in zip(calls, whole, strict=True) if of > 0 and mine >= 0]
+        return max(ratios, default=1.0)
 
     def unavailable(self, call: Call) -> float:
         """Share of a client's excess that the server explains by being unavailable: calls wait for it, or fail."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.root_cause.signal_rows import Entity, SignalRo
 from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Red, World
+from foreshock_dashboard.model.world import Edge, Red, World
 
 LATENCY, ERRORS, TRAFFIC = "latency_seconds", "error_ratio", "requests_per_second"
 """Names of the signals that pages show by other names."""
@@ -29,44 +29,52 @@ def world_rows(world: World, column: int, window: AnalysisWindow, services: Set[
     Calls of all their clients count: they show whether a slow callee is slow for others as well.
     """
     seconds, columns = max(COUNT_SECONDS, world.step), slice(column + 1 - len(window.times), column + 1)
-    rows: list[SignalRow] = []
-    for i, service in enumerate(world.services):
-        if service in services:
-            rows += _requests(service, world.red, i, columns, seconds, "")
-    for i, edge in enumerate(world.edges):
-        if edge.connection == "virtual_node" or edge.client == edge.server or services.isdisjoint(edge[:2]):
-            continue
-        call = edge.client, edge.server
-        rows += _requests(call, world.calls, i, columns, seconds, "client")
-        counts = _known(world.calls.rate[i, columns] * seconds)
-        if counts is not None and (served := _known(world.server_p95[i, columns])) is not None:
-            rows.append(SignalRow(call, "latency", LATENCY, served, "p95", counts, "server"))
+    chosen = {i: service for i, service in enumerate(world.services) if service in services}
+    rows = [row for made in _requests(chosen, world.red, columns, seconds, "") for row in made]
+    calls = {i: (edge.client, edge.server) for i, edge in enumerate(world.edges) if _is_call(edge, services)}
+    counts = _known(world.calls.rate[[*calls], columns] * seconds)
+    served = _known(world.server_p95[[*calls], columns])
+    made = _requests(calls, world.calls, columns, seconds, "client")
+    for call, of_client, count, p95 in zip(calls.values(), made, counts, served, strict=True):
+        rows += of_client
+        if count is not None and p95 is not None:
+            rows.append(SignalRow(call, "latency", LATENCY, p95, "p95", count, "server"))
     for name in (*RESOURCE_SIGNALS, "ready", *MODEL_SERVER_SIGNALS):
         kind: SignalKind = "availability" if name in AVAILABILITY_SIGNALS else "resource"
         signal = SIGNAL_BY_NAME[name]
         metric = name + UNIT_SUFFIXES.get(signal.unit, "")
+        keys = {i: key for i, key in enumerate(signal.keys(world)) if isinstance(key, Service) and key in services}
         values = signal.values(world, (slice(None), columns))
-        for i, key in enumerate(signal.keys(world)):
-            if key in services and isinstance(key, Service) and (known := _known(values[i])) is not None:
+        for key, known in zip(keys.values(), _known(values[[*keys]]), strict=True):
+            if known is not None:
                 rows.append(SignalRow(key, kind, metric, known))
     return rows + calls_per_request(traffic_by_entity(rows))
 
 
-def _requests(entity: Entity, red: Red, row: int, columns: slice, seconds: float, side: str) -> Sequence[SignalRow]:
-    """Latency, errors, and traffic of a service or of a call."""
-    rate = _known(red.rate[row, columns])
-    if rate is None:
-        return ()
-    counts = rate * seconds
-    made = [SignalRow(entity, "traffic", TRAFFIC, rate, "", counts, side)]
-    for name, values in (("p50", red.p50), ("p95", red.p95), ("p99", red.p99)):
-        if (known := _known(values[row, columns])) is not None:
-            made.append(SignalRow(entity, "latency", LATENCY, known, name, counts, side))
-    if (error_rate := _known(red.error_rate[row, columns])) is not None:
-        made.append(SignalRow(entity, "errors", ERRORS, error_rate, "", counts, side))
-    return made
+def _is_call(edge: Edge, services: Set[Service]) -> bool:
+    """Whether an edge is between two services, one of which is among some."""
+    return edge.connection != "virtual_node" and edge.client != edge.server and not services.isdisjoint(edge[:2])
 
 
-def _known(values: Floats) -> Floats | None:
-    """Values as float64; None without any."""
-    return values.astype(np.float64) if np.isfinite(values).any() else None
+def _requests(
+    entities: Mapping[int, Entity], red: Red, columns: slice, seconds: float, side: str
+) -> Iterator[Sequence[SignalRow]]:
+    """Latency, errors, and traffic of each of some services or calls. entities: by row of `red`."""
+    known = [_known(values[[*entities], columns]) for values in (red.rate, red.p50, red.p95, red.p99, red.error_rate)]
+    for entity, rate, p50, p95, p99, error_rate in zip(entities.values(), *known, strict=True):
+        made: list[SignalRow] = []
+        if rate is not None:
+            counts = rate * seconds
+            made.append(SignalRow(entity, "traffic", TRAFFIC, rate, "", counts, side))
+            for name, latency in (("p50", p50), ("p95", p95), ("p99", p99)):
+                if latency is not None:
+                    made.append(SignalRow(entity, "latency", LATENCY, latency, name, counts, side))
+            if error_rate is not None:
+                made.append(SignalRow(entity, "errors", ERRORS, error_rate, "", counts, side))
+        yield made
+
+
+def _known(values: Floats) -> Sequence[Floats | None]:
+    """Each row as float64; None for one without any value."""
+    is_known = np.asarray(np.isfinite(values).any(axis=1))
+    return [row if known else None for row, known in zip(values.astype(np.float64), is_known, strict=True)]
