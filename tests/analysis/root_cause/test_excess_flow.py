@@ -50,5 +50,5 @@ def reads(callers: int) -> int:
 
 
 def test_the_work_grows_as_the_graph_does() -> None:
-    """What a store shows depends on all its callers, and each of them asks for it."""
+    """What a store shows depends on all its callers, and is needed for each of them."""
     assert reads(80) < 5 * reads(20)
