@@ -180,7 +180,9 @@ def test_an_incident_that_is_open_at_the_same_time_is_a_line_of_the_banner(visit
     page = visit().page
     for width, _ in zip(WIDTHS, at_each_width(page), strict=True):
         line = page.locator(".further-incident")
-        expect(line).to_have_text(re.compile(r"Early warning · not paged rag-api .*: p95 900 ms \(SLO 1.00 s\), since"))
+        expect(line).to_have_text(
+            re.compile(r"Early warning · not paged rag-api .*: p95 900 ms \(SLO 1.00 s\), first anomaly")
+        )
         box = line.bounding_box()
         assert box is not None
         assert box["y"] + box["height"] <= 400, width

@@ -173,7 +173,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   no_effect: "Little effect by itself.",
   both_steps: "Do both steps.",
   names: "Workloads report their names and may report wrong ones: verify them in the cluster.",
-  simulated: "Simulated data: these objects do not exist in your cluster.",
+  simulated: "Simulated: no such objects in your cluster.",
   replay: "Replay: do not run these commands.",
 });
 
