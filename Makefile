@@ -25,7 +25,7 @@ lock: $(READY) ## Resolve dependencies into the lock files, with hashes; ARGS="-
 $(NODE_READY): package-lock.json scripts/setup-node
 	@scripts/setup-node
 
-setup-tests: $(READY) $(NODE_READY) ## Install Prometheus, Alertmanager, PostgreSQL, node_exporter, Chromium and Node where they are missing
+setup-tests: $(READY) $(NODE_READY) ## Install Prometheus, Alertmanager, PostgreSQL, node_exporter, kubectl, Chromium and Node where they are missing
 	@scripts/setup-tests
 
 demo: $(READY) ## Run a simulated platform, the hub and its page, all on loopback
