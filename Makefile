@@ -1,6 +1,6 @@
 # Every target sets up what it needs. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help setup lock setup-tests demo test test-fast check evaluate lab bench card soak fuzz reliability coverage mutation golden picture docs sbom images release audit clean
+.PHONY: help setup lock setup-tests servers demo test test-scripts test-fast check evaluate lab bench card soak fuzz reliability coverage mutation golden picture docs sbom images release audit clean
 
 PY := .venv/bin/python
 READY := .venv/.ready
@@ -25,15 +25,18 @@ lock: $(READY) ## Resolve dependencies into the lock files, with hashes; ARGS="-
 $(NODE_READY): package-lock.json scripts/setup-node
 	@scripts/setup-node
 
-setup-tests: $(READY) $(NODE_READY) ## Install Prometheus, Alertmanager, PostgreSQL, node_exporter, kubectl, Chromium and Node where they are missing
+setup-tests: servers $(READY) $(NODE_READY) ## Install Prometheus, Alertmanager, PostgreSQL, node_exporter, Chromium and Node where they are missing
+servers:
 	@scripts/setup-tests
 
 demo: $(READY) ## Run a simulated platform, the hub and its page, all on loopback
 	@.venv/bin/foreshock demo $(ARGS)
 
-test: setup-tests ## Run every test; ROOM=store runs those of one folder of tests/
-	@$(if $(ROOM),,npm test --silent)
+test: setup-tests $(if $(ROOM),,test-scripts) ## Run every test; ROOM=store runs those of one folder of tests/
 	@$(PY) -m pytest -m "not soak" $(WORKERS) $(TESTS) $(ARGS)
+
+test-scripts: $(NODE_READY)
+	@npm test --silent
 
 test-fast: $(READY) ## Run the tests without servers, browsers, and simulations, in about a minute
 	@$(PY) -m pytest -m "not soak and not slow" $(WORKERS) $(TESTS) $(ARGS)

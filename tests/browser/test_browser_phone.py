@@ -142,7 +142,7 @@ def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, 
         assert box["height"] >= 44  # what a finger needs
         expect(commands.last).to_be_hidden()
         action.locator("summary", has_text="Rollback").click()
-    expect(commands.last.locator("code")).to_contain_text("$(sed 's/^$/null/' rateLimit.")
+    expect(commands.last.locator("code")).to_contain_text("saved=$(sed 's/^$/null/' rateLimit.")
     expect(commands.last.get_by_role("button", name="Copy rollback")).to_be_visible()
 
 

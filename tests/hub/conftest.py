@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,13 +80,21 @@ def _demo(processes: list[Process], eventually: Callable[..., None], tmp_path: P
 
 @pytest.fixture(name="free_address")
 def _free_address() -> str:
-    """A `host:port` at which nothing listens."""
+    """A `host:port` to listen at."""
     return f"127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(name="closed_address")
+def _closed_address() -> Iterator[str]:
+    """A `host:port` that refuses connections, and that no other process gets."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 @pytest.fixture(name="free_addresses")
 def _free_addresses() -> Callable[[int], list[str]]:
-    """Different `host:port` at which nothing listens."""
+    """Different `host:port` to listen at."""
 
     return lambda count: [f"127.0.0.1:{port}" for port in free_ports(count)]
 

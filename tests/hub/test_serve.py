@@ -190,33 +190,33 @@ def test_a_broken_yaml_is_wrong_usage(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_a_target_that_is_no_exporter_costs_only_itself(
-    serve: Serve, exporter: str, free_address: str, html_page: str, eventually: Eventually
+    serve: Serve, exporter: str, closed_address: str, html_page: str, eventually: Eventually
 ) -> None:
     """Of two, one is down and one is a website: each is named on the status, each reason is logged once."""
-    hub = serve("--targets", f"{free_address},{html_page},{exporter}", *FAST)
+    hub = serve("--targets", f"{closed_address},{html_page},{exporter}", *FAST)
 
     def reported(bad: str) -> bool:
         scrapes = {s["instance"]: s for s in hub.get("/api/status").json()["hub"]["scrapes"]}
         return scrapes[bad]["up"] is False and scrapes[bad]["error"] != "" and scrapes[exporter]["up"] is True
 
-    for bad in (free_address, html_page):
+    for bad in (closed_address, html_page):
         eventually(partial(reported, bad), f"{bad} is reported, the good target is up")
     eventually(lambda: len(names(hub.get("/api/gpus"), "gpus")) == 4, "four GPUs")
-    for bad in (free_address, html_page):
+    for bad in (closed_address, html_page):
         reasons = [line.partition(bad)[2] for line in hub.lines if bad in line]
         assert reasons, hub.output
         assert len(set(reasons)) == len(reasons), hub.output
 
 
-def test_a_prometheus_that_is_away_is_said_and_comes_back(serve: Serve, free_address: str) -> None:
+def test_a_prometheus_that_is_away_is_named(serve: Serve, closed_address: str) -> None:
     """The hub stays up, is not ready, and names the source."""
-    hub = serve("--prometheus-url", f"http://{free_address}", *FAST, wait=False)
+    hub = serve("--prometheus-url", f"http://{closed_address}", *FAST, wait=False)
     hub.wait_for_page()
 
     answer = hub.get("/readyz")
 
     assert answer.status_code == 503
-    assert free_address in json.dumps(hub.get("/api/status").json())
+    assert closed_address in json.dumps(hub.get("/api/status").json())
     assert hub.get("/healthz").status_code == 200
 
 

@@ -120,9 +120,9 @@ def test_wrong_usage_exits_2_and_says_why(arguments: tuple[str, ...], code: int,
     assert words in result.stderr
 
 
-def test_an_address_where_no_hub_is_exits_1_and_says_what_to_do(free_address: str, html_page: str) -> None:
+def test_an_address_where_no_hub_is_exits_1_and_says_what_to_do(closed_address: str, html_page: str) -> None:
     """No server listens there, or another one."""
-    silent = trace("1", "--from", f"http://{free_address}")
+    silent = trace("1", "--from", f"http://{closed_address}")
     assert silent.returncode == 1
     assert "no response (Connection refused)" in silent.stderr
     assert "pass --from URL|DIR" in silent.stderr

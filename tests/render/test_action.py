@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -68,6 +61,12 @@ def saving(field: str, file: str) -> str:
     """The start of a command that saves a field of a policy first."""
     jsonpath = f"""'jsonpath={{.spec.{field}}}{{"\\n"}}'"""
     return f"test -s {file} || {POLICY.format('get')}-o {jsonpath} > {file} && "
+
+
+def restoring(field: str, file: str) -> str:
+    """A command that sets a field of a policy to what was saved first."""
+    value = f"""'"${{saved:?none in {file}}}"'"""
+    return f"saved=$(sed 's/^$/null/' {file}) && {setting(field, value)} && rm {file}"
 
 
 RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""
@@ -320,8 +319,8 @@ def test_an_action_on_known_objects_has_an_example_command(action: Action, comma
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), BACK),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format('null')}'"),
         (Action("limit_batch", LLM, amount=48.0, current=64.0), BACK),
-        (LIMITING, setting("rateLimit", "'\"$(sed 's/^$/null/' rateLimit.@)\"'") + " && rm rateLimit.@"),
-        (SHEDDING, setting("faultInjection", "'\"$(sed 's/^$/null/' faultInjection.@)\"'") + " && rm faultInjection.@"),
+        (LIMITING, restoring("rateLimit", "rateLimit.@")),
+        (SHEDDING, restoring("faultInjection", "faultInjection.@")),
         (Action("restart", LLM), None),
     ],
 )
@@ -332,115 +331,6 @@ def test_a_stopgap_has_a_command_that_ends_it(action: Action, command: str | Non
 def _unmarked(command: str | None) -> str | None:
     """A command without the checksums of its file names."""
     return command and re.sub(r"\.[0-9a-f]{12}\b", ".@", command)
-
-
-KUBECTL = """#!{python}
-import json, pathlib, sys
-verb, options = sys.argv[3], sys.argv[5:]
-with open("calls", "a") as calls:
-    print(verb, file=calls)
-if pathlib.Path("fails").exists():
-    sys.exit("Unable to connect to the server")
-policy = json.loads(pathlib.Path("policy.json").read_text())
-if verb == "get":
-    field, end = options[1].removeprefix("jsonpath={{.spec.").split("}}", 1)
-    assert end == '{{"\\\\n"}}', end
-    value = policy["spec"].get(field)
-    print("" if value is None else json.dumps(value))
-else:
-    (change,) = json.loads(options[2])
-    assert (options[0], change["op"]) == ("--type=json", "add")
-    policy["spec"][change["path"].removeprefix("/spec/")] = change["value"]
-    pathlib.Path("policy.json").write_text(json.dumps(policy))
-"""
-"""A kubectl that has one policy, in a file; with a file `fails`, one without a connection."""
-LOCAL_KUBECTL = """#!/bin/sh
-echo $3 >> calls
-test ! -e fails || exit 1
-case $3 in
-get) exec {kubectl} patch --local -f policy.json --type=json --patch '[]' "$5" "$6" ;;
-patch) {kubectl} patch --local -f policy.json "$5" "$6" "$7" -o json > new.json && mv new.json policy.json ;;
-esac
-"""
-"""The same by the real kubectl, which changes objects in files too."""
-
-
-class Cluster:
-    """A folder with a kubectl and a policy, in which commands run."""
-
-    def __init__(self, folder: Path, spec: Mapping[str, object], script: str = KUBECTL) -> None:
-        self.folder = folder
-        kubectl = folder / "kubectl"
-        kubectl.write_text(script.format(python=sys.executable, kubectl=shutil.which("kubectl")))
-        kubectl.chmod(0o755)
-        kind = {"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "BackendTrafficPolicy"}
-        (folder / "policy.json").write_text(json.dumps({**kind, "metadata": {"name": "llm-chat"}, "spec": spec}))
-
-    def run(self, command: str | None) -> list[str]:
-        """The verbs that a command calls kubectl with."""
-        assert command
-        calls = self.folder / "calls"
-        calls.write_text("")
-        environment = {"PATH": f"{self.folder}:{os.environ['PATH']}", "HOME": str(self.folder)}
-        subprocess.run(["sh", "-c", command], cwd=self.folder, env=environment, capture_output=True, check=False)
-        return calls.read_text().split()
-
-    @property
-    def spec(self) -> dict[str, object]:
-        """The spec of the policy without null, which the API server drops from custom resources."""
-        spec = json.loads((self.folder / "policy.json").read_text())["spec"]
-        return {name: value for name, value in spec.items() if value is not None}
-
-
-REAL = pytest.param(
-    LOCAL_KUBECTL, marks=pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-)
-GLOBAL_LIMIT = {"type": "Global", "global": {"rules": [{"limit": {"requests": 9, "unit": "Hour"}}]}}
-EARLIER_FAULT = {"delay": {"fixedDelay": "1s's", "percentage": 5}}
-
-
-@pytest.mark.parametrize("kubectl", [KUBECTL, REAL])
-@pytest.mark.parametrize("earlier", [None, {"rateLimit": GLOBAL_LIMIT, "faultInjection": EARLIER_FAULT}])
-@pytest.mark.parametrize(
-    ("action", "field", "value"), [(LIMITING, "rateLimit", LIMITED), (SHEDDING, "faultInjection", ABORT)]
-)
-def test_one_rollback_restores_an_earlier_setting_of_a_policy_or_removes_the_new_one(
-    tmp_path: Path, action: Action, field: str, value: str, earlier: Mapping[str, object] | None, kubectl: str
-) -> None:
-    """Also after a second run, which saves nothing, as it would save what the first one set."""
-    before = {"targetRefs": [{"kind": "HTTPRoute", "name": "llm-chat"}], **(earlier or {})}
-    cluster = Cluster(tmp_path, before, kubectl)
-    command = action_command(action)
-    assert cluster.run(command) == ["get", "patch"]
-    assert cluster.spec == {**before, field: json.loads(value)}
-    assert cluster.run(command) == ["patch"]
-    assert cluster.run(action_command(action._replace(amount=0.5))) == ["patch"]
-    assert cluster.spec != {**before, field: json.loads(value)}
-    assert cluster.run(revert_command(action)) == ["patch"]
-    assert cluster.spec == before
-    assert not list(tmp_path.glob(f"{field}.*"))
-
-
-def test_a_command_after_a_rollback_saves_what_was_set_meanwhile(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path, {})
-    command, rollback = action_command(LIMITING), revert_command(LIMITING)
-    for earlier in ({}, {"rateLimit": GLOBAL_LIMIT}, {}):
-        (tmp_path / "policy.json").write_text(json.dumps({"spec": earlier}))
-        assert cluster.run(command) == ["get", "patch"]
-        assert cluster.spec == {"rateLimit": json.loads(LIMITED)}
-        cluster.run(rollback)
-        assert cluster.spec == earlier
-
-
-def test_limits_of_two_incidents_of_a_service_leave_none_behind(tmp_path: Path) -> None:
-    """A second one with the first still in place saves nothing, and a second rollback changes nothing."""
-    cluster = Cluster(tmp_path, {"rateLimit": GLOBAL_LIMIT})
-    first, second = LIMITING, LIMITING._replace(amount=2.0)
-    for action in (first, second):
-        cluster.run(action_command(action))
-    for action in (first, second):
-        cluster.run(revert_command(action))
-        assert cluster.spec == {"rateLimit": GLOBAL_LIMIT}
 
 
 def test_load_shedding_with_a_callee_sets_a_fault_alone() -> None:
@@ -462,61 +352,6 @@ def test_instructions_are_read_in_order(action: Action, names: list[str]) -> Non
     assert [row.name for row in instructions(action).rows()] == names
 
 
-def test_a_limit_is_divided_by_the_number_of_envoy_replicas(tmp_path: Path) -> None:
-    """Each has the limit for itself, and only who runs the command knows how many there are."""
-    cluster = Cluster(tmp_path, {})
-    command = action_command(LIMITING)
-    assert command
-    for replicas, requests in ((1, 266), (2, 133), (3, 88)):
-        cluster.run(command.replace("ENVOY_REPLICAS=1", f"ENVOY_REPLICAS={replicas}"))
-        assert cluster.spec == {"rateLimit": json.loads(LIMITED.replace("266", str(requests)))}
-
-
-def test_a_policy_that_cannot_be_saved_is_not_changed_and_a_rollback_needs_the_saved_setting(tmp_path: Path) -> None:
-    """A failed command leaves an empty file, which is no saved setting; without a file, kubectl refuses the patch."""
-    cluster = Cluster(tmp_path, {"rateLimit": GLOBAL_LIMIT})
-    command, rollback = action_command(LIMITING), revert_command(LIMITING)
-    (tmp_path / "fails").touch()
-    assert cluster.run(command) == ["get"]
-    (tmp_path / "fails").unlink()
-    for saved in (True, False):
-        if not saved:
-            next(tmp_path.glob("rateLimit.*")).unlink()
-        assert cluster.run(rollback) == ["patch"]
-        assert cluster.spec == {"rateLimit": GLOBAL_LIMIT}
-    assert cluster.run(command) == ["get", "patch"]
-    assert cluster.run(rollback) == ["patch"]
-    assert cluster.spec == {"rateLimit": GLOBAL_LIMIT}
-
-
-def test_each_setting_has_a_separate_file() -> None:
-    """By service, cluster, and field, also on a file system like macOS', with names that need no quotes."""
-    services = [
-        *(
-            LLM,
-            FRONT,
-            LLM._replace(namespace="staging"),
-            LLM.in_cluster("eu"),
-            LLM.in_cluster("EU"),
-            LLM.in_cluster("us"),
-        ),
-        *(LLM.in_cluster(f"arn:aws:eks:us-east-1:1:cluster{mark}prod") for mark in "/:@"),
-        *(LLM.in_cluster(f"{'c' * 252}{end}") for end in "12"),
-    ]
-    commands = [
-        (
-            action_command(action._replace(service=service)),
-            revert_command(action._replace(service=service)),
-        )
-        for action in (LIMITING, SHEDDING)
-        for service in services
-    ]
-    files = [re.findall(r"test -s (\S+) \|\|", command or "")[0] for command, _ in commands]
-    assert len({file.lower() for file in files}) == len(commands)
-    assert all(re.fullmatch(r"[a-zA-Z]+\.[0-9a-f]{12}", file) for file in files)
-    assert all(f" {file})" in str(rollback) for file, (_, rollback) in zip(files, commands, strict=True))
-
-
 def test_a_command_of_one_gateway_says_so_and_where_others_have_the_setting() -> None:
     assert how_to(SHEDDING).startswith("Envoy Gateway only (Istio: HTTP fault abort; NGINX: return 503). Replaces an ")
     assert how_to(SHEDDING._replace(amount=math.nan)).startswith("At the gateway, return HTTP 503 for some of requests")
@@ -532,21 +367,6 @@ def test_two_steps_say_when_p95_is_back_within_its_slo_and_when_to_roll_back() -
     )
     late = action_outcome(shed._replace(outcome=back._replace(projected=20.0)))
     assert "p95 285 s → 20.0 s (still above the SLO 18.0 s) in about 8 min" in late
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("commands", [action_command, revert_command])
-@pytest.mark.parametrize("kind", sorted(COMMANDS))
-def test_the_real_kubectl_reads_every_command(kind: ActionKind, commands: Callable[[Action], str | None]) -> None:
-    """It fails only because there is no cluster, not at a flag or an argument."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
-    command = commands(Action(kind, LLM, gpus=(GPU,), target="node-1", amount=1, current=1, maximum=1))
-    for part in re.split(r" && | \|\| ", command or ""):
-        words = shlex.split(re.sub(r"\"\$\(.*\)\"", "null", part.partition(" > ")[0]))
-        if words[:1] == ["kubectl"]:
-            done = subprocess.run([*words, "--server=http://127.0.0.1:1"], capture_output=True, text=True, check=False)
-            assert "127.0.0.1:1 was refused" in done.stderr, done.stderr
 
 
 def test_an_action_beyond_the_maximum_of_the_autoscaler_says_so() -> None:

@@ -253,12 +253,13 @@ def _save_setting(action: Action) -> str:
 def _restore_setting(action: Action) -> str:
     """Set the field to the saved value, or remove it if it was not set, and remove the file.
 
-    kubectl rejects the patch without a file. The next command saves again: the setting may have changed meanwhile.
+    Without a saved setting it ends with the shell's reason: kubectl takes a value that is missing for null, which would
+    remove the field. The next command saves again: the setting may have changed meanwhile.
     """
     file = _setting_file(action)
-    saved = f"""'"$(sed 's/^$/null/' {file})"'"""
     patch = shlex.join(_policy(action.service, "patch", "--type=json"))
-    return f"{patch} --patch '{_setting(_envoy_field(action), saved)}' && rm {file}"
+    value = f"""'"${{saved:?none in {file}}}"'"""
+    return f"saved=$(sed 's/^$/null/' {file}) && {patch} --patch '{_setting(_envoy_field(action), value)}' && rm {file}"
 
 
 def _setting_file(action: Action) -> str:
