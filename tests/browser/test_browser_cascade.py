@@ -179,7 +179,7 @@ def test_the_last_request_is_shown(visit: Open) -> None:
     expect(page.locator("#wrong")).to_be_hidden()
 
 
-@pytest.mark.parametrize("scene", ["learning", "blind", "hostile", *soak("healthy", "empty", "error")])
+@pytest.mark.parametrize("scene", ["hostile", *soak("learning", "blind", "healthy", "empty", "error")])
 def test_cascade_says_why_there_is_nothing_to_see(visit: Open, site: Site, scene: str) -> None:
     """Every scene has a state for every panel, and no name is more than text."""
     site.hub.snapshot = SCENES[scene]()

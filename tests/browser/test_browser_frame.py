@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Page, expect
 from tests.browser.site import Open
+from tests.conftest import soak
 from tests.web.worlds import NOW
 
 REWIND = "#rewind-at"
@@ -116,7 +117,7 @@ def test_times_are_shown_in_the_zone_that_was_chosen(visit: Open) -> None:
     expect(page.locator("#verdict")).to_contain_text("09:56:50 UTC")
 
 
-@pytest.mark.parametrize("path", ["/", "/cascade", "/services/embedder", "/fleet?gpu=host-0/gpu-0"])
+@pytest.mark.parametrize("path", ["/", "/services/embedder", *soak("/cascade", "/fleet?gpu=host-0/gpu-0")])
 def test_sentences_have_times_in_the_zone_of_all_other_times(visit: Open, path: str) -> None:
     """The analysis has them in UTC for every reader: a page has one zone, the reader's unless UTC was chosen."""
     page = visit(path).page

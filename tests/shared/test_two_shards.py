@@ -69,6 +69,7 @@ def not_ready(front: HubProcess) -> str:
     return "" if answer.status_code == 200 else answer.text
 
 
+@pytest.mark.soak
 def test_two_shards_have_each_incident_once_and_a_front_shows_which_one_is_missing(
     url: str, tmp_path: Path, hook: Webhook, eventually: Eventually
 ) -> None:

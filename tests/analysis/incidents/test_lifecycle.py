@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analysis.conftest import last_state
+from tests.conftest import soak
 
 from foreshock_dashboard.analysis.baseline.slos import Slo
 from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_RESOLVED_SECONDS, State, advance, learning, states
@@ -267,7 +268,7 @@ def gone(at: int, before: Callable[[int], float]) -> Callable[[int], float]:
     return lambda i: before(i) if i < at else np.nan
 
 
-@pytest.mark.parametrize("what", ["victim_p95", "wait_by_aggressor"])
+@pytest.mark.parametrize("what", ["victim_p95", *soak("wait_by_aggressor")])
 def test_missing_data_does_not_resolve_an_incident(scenes: Scenes, what: str) -> None:
     """Without latencies it stays open for an hour, marked as inferred; without GPU data the service is still slow."""
     scene = replace(scenes.contended, points=240 + 20 + 400)

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 T0 = 1_790_000_000
 
 
-def traffic_of(span: MakeSpan, seed: int, *, orderly: bool = False) -> list[Span]:
-    """Two hundred traces of up to six spans, which may outlast their parents.
+def traffic_of(span: MakeSpan, seed: int, traces: int, *, orderly: bool = False) -> list[Span]:
+    """Traces of up to six spans, which may outlast their parents.
 
     Unless `orderly`, some have no root, some two, and clocks are apart.
     """
     chance = random.Random(seed)
     made: list[Span] = []
-    for trace in range(1, 201):
+    for trace in range(1, traces + 1):
         count, start = chance.randint(1, 6), chance.uniform(-60, 660)
         roots = 1 if orderly else chance.choice((1, 1, 1, 1, 0, 2))
         skew = 0 if orderly else chance.choice((0, 0, 0, 9, -9))
@@ -108,7 +108,7 @@ def test_the_store_lists_the_same_as_a_full_scan(
     order: Literal["newest", "slowest"],
 ) -> None:
     """Whichever way the store takes to find them: each is the fast one for some question."""
-    sent = traffic_of(span, 5)
+    sent = traffic_of(span, 5, 200)
     few, looks, heap = WAYS[way]
     limits = StoreLimits(block_bytes=1 if sealed else StoreLimits().block_bytes, duckdb_threads=1)
     with closing(Store.open(tmp_path / "store", now=lambda: float(T0), limits=limits)) as store:
@@ -144,7 +144,7 @@ def test_every_source_lists_the_same_as_a_full_scan_or_has_a_note(
     load: Load, span: MakeSpan, order: Literal["newest", "slowest"]
 ) -> None:
     """HTTP sources return the same, except namespaces of names that several services share."""
-    sent = traffic_of(span, 6, orderly=True)
+    sent = traffic_of(span, 6, 80, orderly=True)
     source = load(sent)
     rank = attrgetter("duration" if order == "slowest" else "start")
     sure = 0
