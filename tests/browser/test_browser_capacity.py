@@ -27,6 +27,8 @@ def test_the_week_of_a_service_is_read_by_keys(visit: Open, site: Site) -> None:
     expect(page).to_have_url(re.compile("service=embedder"))
     expect(page.locator("#chosen-service")).to_have_value("1")
     assert_accessible_and_fits(page)
+    row = page.locator("#replicas tbody tr").first
+    expect(row).to_have_text("vllm-70b35 (room for 4)6 (room for 4)8 (room for 4)1 more in chat")
 
 
 def test_unused_gpus_are_listed_with_the_command_to_release_them(visit: Open, site: Site) -> None:
@@ -58,7 +60,7 @@ def test_a_service_moves_to_another_pool_by_the_controls(visit: Open, site: Site
     ready(page)
     page.get_by_label("What if: service moved").select_option("vllm-8b")
     expect(page.locator("#shortage-detail")).to_contain_text("all replicas of vllm-8b moved to pool batch")
-    page.get_by_label("Replicas").select_option("2")
+    page.get_by_role("combobox", name="Replicas").select_option("2")
     expect(page.locator("#shortage-detail")).to_contain_text("2 replicas of vllm-8b moved to pool batch")
     page.get_by_label("What if: host lost").select_option("host-2")
     expect(page.locator("#shortage-detail")).to_contain_text("What if: host-2 lost. This")

@@ -58,7 +58,7 @@ test("an hour is read with its upper bound, and an unknown one as such", () => {
 
 test("without a forecast there is no all-clear, only the headroom of now", () => {
   const main = emptyMain();
-  const panels = ["strips", "capacity-load", "headroom", "slow-burns"];
+  const panels = ["strips", "replicas", "capacity-load", "headroom", "slow-burns"];
   for (const id of ["capacity-verdict", "shortage", "shortage-detail", "what-if", "chosen"]) {
     main.append(Object.assign(document.createElement("div"), { id }));
   }
@@ -71,24 +71,41 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   const data = { ready: true, state: "learning", clauses: [], slow_burns: [] };
   const draw = (/** @type {object[]} */ current, more = {}) =>
     /** @type {any} */ (capacity).update({ ...data, current, ...more });
-  const row = { basis: "capacity", status: "warning", spark: [0.5, 0.8] };
+  const need = { peak: 5, more_traffic: 6, host_lost: 7, is_lower_bound: false };
+  const row = { basis: "capacity", status: "warning", spark: [0.5, 0.8], pool: "chat", ready: 4, room: 2, need };
   const headroom = () => document.getElementById("headroom")?.textContent ?? "";
   draw([
     { ...row, service: "ml/chat", load: 0.81, safe: 0.76, headroom: -0.063, status: "critical" },
     { ...row, service: "ml/code", load: 0.4, safe: 0.8, basis: "peak", headroom: 0.5 },
   ]);
-  assert.deepEqual(shown(), ["headroom"]);
-  assert.match(document.getElementById("headroom")?.textContent ?? "", /chat81%76%6% over.*code40%80% \(own peak\)50%/);
+  assert.deepEqual(shown(), ["replicas", "headroom"]);
+  assert.match(
+    document.getElementById("headroom")?.textContent ?? "",
+    /chat81% \(safe limit 76%\)6% over.*code40% \(safe limit 80%, own peak\)50%/,
+  );
   assert.equal(main.querySelector("#headroom .bad")?.textContent, "6% over"); // the color of its incident
   assert.equal(main.querySelectorAll("#headroom .spark .limit").length, 2);
   assert.doesNotMatch(main.textContent ?? "", /Nothing fills up/);
+  const replicas = () => document.querySelector("#replicas tbody")?.textContent ?? "";
+  assert.match(replicas(), /^ml\/chat4567 \(room for 6\)2 more in chat/);
+  const unknown = { peak: null, more_traffic: null, host_lost: null, is_lower_bound: false };
+  draw([{ ...row, service: "ml/rank", load: null, safe: null, headroom: null, spark: [], room: null, need: unknown }]);
+  assert.match(headroom(), /ranklimit not learned––$/);
+  assert.equal(replicas(), "ml/rank4limit not learned––unknown");
+  draw([{ ...row, service: "ml/chat", load: 0.81, safe: 0.76, need: { ...need, is_lower_bound: true } }], {
+    peak_seconds: 2760,
+  });
+  assert.match(document.getElementById("replicas")?.textContent ?? "", /Needed at peak of 46 min.*≥ 5≥ 6/);
   draw([]);
   assert.deepEqual(shown(), []);
   draw([], { unlimited: ["ml/batch"] });
   assert.deepEqual(shown(), ["headroom"]);
-  assert.match(headroom(), /^Not listed: 1 service without a model server or learned limit \(ml\/batch\)\.$/);
+  assert.match(
+    headroom(),
+    /^Not listed, because capacity is learned from model servers: 1 service without one \(ml\/batch\)\.$/,
+  );
   draw([{ ...row, service: "ml/chat", load: 0.762, safe: 0.76, headroom: -0.003 }], { hidden: 2 });
-  assert.match(headroom(), /chat76%76%at the limit.*2 services with more headroom not shown$/);
+  assert.match(headroom(), /chat76% \(safe limit 76%\)at the limit.*2 services with more headroom not shown$/);
 });
 
 test("what fills up has its value and growth per day in its unit, and a certificate the time that is left", () => {

@@ -206,7 +206,7 @@ def test_a_slow_burn_says_when_what_is_full(burn: SlowBurn, words: str) -> None:
         (FORECAST, joined_text(shortage_text(shortage(), NOW))),
         (NONE_SHORT, "No shortage in the next 7 days."),
         (NOT_YET, "No forecast yet. The first one is being computed (needs at least 24 h of history)."),
-        (YOUNG, "No forecast yet: 5 h of history, 24 h needed."),
+        (YOUNG, "No forecast yet: 5 h of history, 24 h needed. It is expected tomorrow at 05:00 UTC."),
         (IDLE, "No forecast: no service reports its load. Send spans, or scrape the model servers."),
         (UNREADABLE, "No forecast: Prometheus http://127.0.0.1:9090 refuses connections. Start it."),
     ],

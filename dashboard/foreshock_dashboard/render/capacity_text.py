@@ -6,8 +6,9 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
-from foreshock_dashboard.model.capacity.load import Shortage, ShortageBasis, Subject
+from foreshock_dashboard.model.capacity.load import LoadKind, Shortage, ShortageBasis, Subject
 from foreshock_dashboard.model.capacity.move import Move
+from foreshock_dashboard.model.capacity.replicas import MORE_TRAFFIC_FACTOR, ReplicaNeed, ReplicaState
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
@@ -160,9 +161,9 @@ def slow_burn_text(burn: SlowBurn, now: float, *, with_interval: bool = True) ->
 
 
 def headline(forecast: CapacityForecast, now: float) -> Text:
-    """The first shortage, that there is none, or why there is no forecast."""
+    """The first shortage, that there is none, or why there is no forecast, and when to expect it."""
     if reason := no_forecast(forecast):
-        return text(reason)
+        return text(reason, *_expected(forecast, now))
     if forecast.shortages:
         return shortage_text(forecast.shortages[0], now)
     return text("No shortage in the next 7 days.")
@@ -178,6 +179,36 @@ def headroom_text(service: Service, load: float, safe: float) -> Text:
     state = f"is {points}% above its safe limit" if over > 0 else f"has the least headroom, {points}%"
     state = OVERLOADED if load > 1 else state if points else "is at its safe limit"
     return text(service, f" {state}: load {load_percent(load)} (safe limit {percent(safe)}).")
+
+
+def closest_text(service: Service, kind: LoadKind, share: float, at: float, now: float) -> Text:
+    """`llm-chat comes closest: peak 92% of its hourly safe limit, tomorrow at 14:40 UTC.`
+
+    share: peak over the safe limit. at: time of the peak, Unix seconds.
+    """
+    return text(service, f" comes closest: peak {share:.0%} of its {SAFE_LIMITS[kind]}, ", moment(at, now), ".")
+
+
+def need_text(state: ReplicaState, need: ReplicaNeed, peak: str) -> Text:
+    """`Replicas: 4 ready. Needed: 5 at this peak, 6 at traffic x 1.3, 7 with one host lost. Pool chat has no room.`
+
+    An unknown need is left out. peak: what the need is of.
+    """
+    least = "≥ " if need.is_lower_bound else ""
+    needed = (
+        (need.peak, f"at {peak}"),
+        (need.more_traffic, f"at traffic x {MORE_TRAFFIC_FACTOR:g}"),
+        (need.host_lost, "with one host lost"),
+    )
+    known = ", ".join(f"{least}{count:.0f} {when}" for count, when in needed if math.isfinite(count))
+    ready = f"{state.ready:.0f} ready" if math.isfinite(state.ready) else CAPACITY_TEXTS["unknown"]
+    pool = text("pool ", place(state.pool)) if state.pool else text("its pool")
+    room = f"has room for {state.room:.0f} more." if state.room > 0 else "has no room."
+    return text(
+        f"Replicas: {ready}.",
+        f" Needed: {known}." if known else "",
+        *(text(" Pool ", place(state.pool), " ", room) if state.room >= 0 else text(" Room in ", pool, " is unknown.")),
+    )
 
 
 def case_text(traffic: float, lost: str, move: Move | None = None) -> str:
@@ -214,6 +245,14 @@ def no_forecast(forecast: CapacityForecast) -> str:
         have = f"{forecast.history_hours:.0f} h" if forecast.history_hours >= 1 else "less than 1 h"
         return f"No forecast yet: {have} of history, {MIN_HISTORY_HOURS:.0f} h needed."
     return "No forecast: no service reports its load. Send spans, or scrape the model servers."
+
+
+def _expected(forecast: CapacityForecast, now: float) -> Text:
+    """` It is expected today at 14:00 UTC.`; empty where more than time is missing."""
+    if forecast.error or forecast.is_known or not forecast.history_hours > 0:
+        return ()
+    at = forecast.computed_at + (MIN_HISTORY_HOURS - forecast.history_hours) * 3600.0
+    return text(" It is expected ", moment(at, now, BURN_GRAIN_SECONDS), ".")
 
 
 def quality_notes(forecast: CapacityForecast, now: float) -> tuple[Text, ...]:

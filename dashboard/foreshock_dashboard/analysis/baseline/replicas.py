@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import World
+from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.stats.threshold import Threshold
 
 LOOKBACK_SECONDS = 3600.0
@@ -56,19 +57,23 @@ class PoolQuota(NamedTuple):
     limit: float
 
 
-def pool_quota(world: World, service: Service, column: int = -1) -> PoolQuota | None:
-    """The GPU quota of the pool of a service; None where it is unknown.
+def pool_of_service(world: World, service: Service, gpus: Sequence[Gpu]) -> str:
+    """The pool of the GPUs of a service; without pools of GPUs, that with a quota in its name. "" if unknown."""
+    if pool := pool_of(world, gpus):
+        return pool
+    named = [name for name in capacity(world).pools if name and name in service.name]
+    return named[0] if len(named) == 1 else ""
 
-    Its pool is that of its GPUs; without pools of GPUs, the pool in its name.
-    """
+
+def pool_quota(world: World, service: Service, column: int = -1) -> PoolQuota | None:
+    """The GPU quota of the pool of a service; None where it is unknown."""
     state = capacity(world)
-    pool = pool_of(world, [tenant.gpu for tenant in world.tenants if tenant.service == service])
-    pools = [pool] if pool else [name for name in state.pools if name and name in service.name]
-    if len(pools) != 1 or pools[0] not in state.pools:
+    pool = pool_of_service(world, service, [tenant.gpu for tenant in world.tenants if tenant.service == service])
+    if pool not in state.pools:
         return None
-    row = state.pools.index(pools[0])
+    row = state.pools.index(pool)
     used, limit = float(state.used[row, column]), float(state.quota[row, column])
-    return PoolQuota(pools[0], used, limit) if math.isfinite(used) and limit > 0 else None
+    return PoolQuota(pool, used, limit) if math.isfinite(used) and limit > 0 else None
 
 
 def gpus_per_replica(gpus: int, replicas: float) -> int:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_delays
+from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
 from foreshock_dashboard.analysis.capacity.replica_capacity import ReplicaCapacity, ServerKey, replica_capacity
+from foreshock_dashboard.analysis.capacity.replica_state import free_gpus, last_known, replica_states
 from foreshock_dashboard.analysis.saturation.batching_model import max_sequences_per_replica
 from foreshock_dashboard.analysis.saturation.safe_limits import SAFE_LIMITS, SHOWN_LIMIT
 from foreshock_dashboard.model.capacity.load import LoadKind, Subject
 from foreshock_dashboard.model.forecast import BatchingLaw, Forecast
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
-from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.model.world import World
 
 SAFE_QUOTA_RATIO = 1.0
 """Share of a quota that may be assigned."""
@@ -26,8 +26,6 @@ SAFE_GPU_BUSY_RATIO = 0.9
 """Busy share of a pool's GPUs at which services begin to wait for each other."""
 RATE_SECONDS = 7200.0
 """Time over which tokens are compared with the batching law, and with requests."""
-READY_SECONDS = 3600.0
-"""Time over which the median of ready replicas counts: a rolling update is no loss of capacity."""
 MIN_RATE_POINTS = 20
 """Fewest points of such a comparison."""
 SAFE_RATIO = SAFE_LIMITS[SHOWN_LIMIT]
@@ -72,52 +70,25 @@ def supplies(world: World, forecast: Forecast, history: Mapping[ServerKey, Float
 
 
 def _services(world: World, forecast: Forecast, history: Mapping[ServerKey, Floats]) -> Mapping[Service, Supply]:
-    gpus: dict[Service, set[Gpu]] = {}
-    for tenant in world.tenants:
-        gpus.setdefault(tenant.service, set()).add(tenant.gpu)
     laws = {load.service: load.law for load in forecast.loads}
-    servers, state = model_servers(world), capacity(world)
-    server_row = {service: i for i, service in enumerate(servers.services)}
-    state_row = {service: i for i, service in enumerate(state.services)}
-    recent = slice(max(0, len(world.times) - world.points(READY_SECONDS)), len(world.times))
-    reporting = servers.reporting_replicas(recent)
-    free = _free_gpus(world)
+    server_row = {service: i for i, service in enumerate(model_servers(world).services)}
     found = {}
-    for service in dict.fromkeys((*world.services, *servers.services)):
-        used, pool = gpus.get(service, set()), ""
-        pool = pool_of(world, [*used]) if used else ""
-        ready = max_replicas = math.nan
-        provisioning = DEFAULT_DELAY_SECONDS
-        if service in state_row:
-            row = state_row[service]
-            ready, max_replicas = _typical(state.ready[row, recent]), _last(state.max_replicas[row])
-            delays = scale_up_delays(state.wanted[row], state.ready[row], world.step)
-            provisioning = float(np.median(delays)) if len(delays) else provisioning
-        elif service in server_row:
-            ready = _typical(reporting[server_row[service]])
-        per_replica = len(used) / ready if used and ready > 0 else math.nan
-        room = (
-            math.floor(free.get(pool, math.nan) / per_replica)
-            if free.get(pool, math.nan) / per_replica >= 0
-            else math.nan
-        )
-        most = min(max_replicas, ready + room) if math.isfinite(room) else max_replicas
-        replicas = max(ready, most) if math.isfinite(most) else ready
+    for service, state in replica_states(world).items():
         full, error = {}, 0.0
         if service in server_row:
             learned = replica_capacity(history, service)
             rates, error = _full_rates(world, service, server_row[service], laws.get(service), learned)
-            full = {kind: rate * replicas for kind, rate in rates.items()}
+            full = {kind: rate * state.most for kind, rate in rates.items()}
         found[service] = Supply(
-            Subject(service, pool),
+            Subject(service, state.pool),
             full,
             dict.fromkeys(full, SAFE_RATIO),
-            replicas,
-            ready,
-            room,
-            provisioning,
-            per_replica,
-            max_replicas,
+            state.most,
+            state.ready,
+            state.room,
+            state.provisioning_seconds,
+            state.gpus_per_replica,
+            state.max_replicas,
             error,
         )
     return found
@@ -179,8 +150,8 @@ def _ratio(values: Floats, reference: Floats) -> float:
 
 def _pools(world: World) -> Mapping[str, Supply]:
     state, found = capacity(world), {}
-    quotas = {pool: _last(state.quota[row]) for row, pool in enumerate(state.pools)}
-    free = _free_gpus(world)
+    quotas = {pool: last_known(state.quota[row]) for row, pool in enumerate(state.pools)}
+    free = free_gpus(world)
     for pool in sorted({*quotas, *world.pool} - {""}):
         gpus = float(sum(name == pool for name in world.pool))
         full = {LoadKind.GPU_QUOTA: quotas.get(pool, math.nan), LoadKind.GPU_BUSY: gpus or math.nan}
@@ -188,22 +159,3 @@ def _pools(world: World) -> Mapping[str, Supply]:
         count = gpus or quotas.get(pool, math.nan)
         found[pool] = Supply(Subject(None, pool), full, safe, count, count, free.get(pool, math.nan), math.nan)
     return found
-
-
-def _free_gpus(world: World) -> Mapping[str, float]:
-    """GPUs of each pool's quota that are not assigned; NaN where unknown."""
-    state = capacity(world)
-    free = (_last(state.quota[row]) - _last(state.used[row]) for row in range(len(state.pools)))
-    return {pool: 0.0 if left < 0 else left for pool, left in zip(state.pools, free, strict=True)}
-
-
-def _last(values: Floats) -> float:
-    """The newest known value; NaN without one."""
-    known = values[np.isfinite(values)]
-    return float(known[-1]) if len(known) else math.nan
-
-
-def _typical(values: Floats) -> float:
-    """Median of the known values, as a whole number; NaN without one."""
-    known = values[np.isfinite(values)]
-    return float(np.ceil(np.median(known))) if len(known) else math.nan

@@ -301,10 +301,11 @@ def _load(snapshot: Snapshot, world: World, columns: Columns, reading: Reading |
     )
 
 
-def load_ratios(world: World, columns: Columns, snapshot: Snapshot) -> Floats:
+def load_ratios(world: World, columns: Columns, snapshot: Snapshot, seconds: float = CURRENT_LOAD_SECONDS) -> Floats:
     """Load of every service with model servers at some columns; shape (services with servers, points).
 
-    Averaged as the current load, which takes the place of the value at the time of the analysis: both are one figure.
+    Averaged over `seconds`, by default as the current load, which takes the place of the value at the time of the
+    analysis: both are one figure.
     The batching laws are those of the analysis: a World that is overloaded from its beginning allows no fit.
     """
     servers, loads = model_servers(world), {load.service: load for load in snapshot.forecast.loads}
@@ -321,7 +322,7 @@ def load_ratios(world: World, columns: Columns, snapshot: Snapshot) -> Floats:
         known = cache_capacity[i][np.isfinite(cache_capacity[i])]
         if service in laws and len(known):
             ratios = laws[service].offered_load(demand[i], float(np.median(known)))
-            out[i] = moving_average(ratios[None], world.step, CURRENT_LOAD_SECONDS)[0, columns]
+            out[i] = moving_average(ratios[None], world.step, seconds)[0, columns]
         if service in loads and snapshot.world is not None:
             out[i, world.times[columns] == snapshot.world.time] = loads[service].ratio
     return out

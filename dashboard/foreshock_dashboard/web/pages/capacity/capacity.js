@@ -18,14 +18,16 @@ import { drawTable } from "#web/assets/widgets/table.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
 import { CAPACITY_TEXTS, LOAD_KINDS, SAFE_LIMIT_NOTES } from "#web/assets/words.js";
 import { choose, drawStrips, followStrips, isChosen, rowLink, rowName } from "#web/pages/capacity/heat_strip.js";
+import { drawReplicas } from "#web/pages/capacity/replicas.js";
 
 /** @typedef {import("#web/pages/capacity/payload.d.ts").CapacityData} CapacityData */
 /** @typedef {import("#web/pages/capacity/payload.d.ts").CurrentRow} CurrentRow */
 /** @typedef {import("#web/pages/capacity/payload.d.ts").SlowBurn} SlowBurn */
 /** @typedef {import("#web/pages/capacity/payload.d.ts").StripRow} StripRow */
 
-const PANELS = ["strips", "headroom", "slow-burns"];
+const PANELS = ["strips", "replicas", "headroom", "slow-burns"];
 const DAY_SECONDS = 86_400;
+const FORECAST_SECONDS = 7 * DAY_SECONDS;
 const TRAFFIC_FACTORS = [1, 1.1, 1.2, 1.3, 1.5, 1.75, 2];
 /** The parameters of the what-if case. */
 const NO_CASE = { traffic: null, lost: null, move: null, move_to: null, replicas: null };
@@ -127,30 +129,6 @@ const COLUMNS = [
       return [h("span", { title: CAPACITY_TEXTS.recent }, `${CAPACITY_TEXTS.may_be} `, when), added];
     },
   },
-  {
-    key: "replicas",
-    name: "Needed",
-    minor: true,
-    hint: "replicas of a service, GPUs of a pool, at the peak",
-    cell: ({ replicas, ready, max_replicas: most }) => {
-      if (!replicas) return null;
-      if (!isNumber(ready)) return `+${replicas}`;
-      const now = isNumber(most) ? `${ready} ready, autoscaler's maximum ${most}` : `${ready} ready`;
-      return [String(ready + replicas), h("small", { class: "reference" }, ` (${now})`)];
-    },
-  },
-  {
-    key: "room",
-    name: "Room in pool",
-    minor: true,
-    text: true,
-    hint: "replicas that fit into the GPUs and the quota of the pool, with those ready; free GPUs of a pool",
-    cell: ({ service, replicas, ready, room, pool }) => {
-      if (!replicas) return null;
-      const fitting = isNumber(room) ? room + (service ? (ready ?? 0) : 0) : CAPACITY_TEXTS.unknown;
-      return `${fitting}${pool ? ` in ${inWords(pool)}` : ""}`;
-    },
-  },
 ];
 
 /** @param {CapacityData} data */
@@ -184,15 +162,17 @@ const CURRENT_COLUMNS = [
     text: true,
     cell: ({ service }) => link(serviceHref(service), breakable(inWords(service))),
   },
-  { key: "load", name: "Load, % of capacity", cell: ({ load }) => formatLoad(load) },
   {
-    key: "safe",
-    name: "Safe limit",
+    key: "load",
+    name: "Load, % of capacity",
     hint: CAPACITY_TEXTS.safe_limit,
-    cell: ({ safe, basis }) => [
-      formatPercent(safe),
-      SAFE_LIMIT_NOTES[basis] ? h("small", { class: "reference" }, ` (${SAFE_LIMIT_NOTES[basis]})`) : null,
-    ],
+    cell: ({ load, safe, basis }) => {
+      if (!isNumber(safe)) {
+        return h("small", { class: "reference", title: CAPACITY_TEXTS.not_learned_hint }, CAPACITY_TEXTS.not_learned);
+      }
+      const why = SAFE_LIMIT_NOTES[basis] ? `, ${SAFE_LIMIT_NOTES[basis]}` : "";
+      return [formatLoad(load), h("small", { class: "reference" }, ` (safe limit ${formatPercent(safe)}${why})`)];
+    },
   },
   {
     key: "headroom",
@@ -222,10 +202,11 @@ const unlimitedNote = (services) => {
  * @param {CapacityData} data
  */
 const drawWithoutForecast = (data) => {
-  const { current = [], hidden = 0, slow_burns: burns = [], unlimited = [] } = data;
+  const { current = [], hidden = 0, slow_burns: burns = [], unlimited = [], peak_seconds: seconds = 0 } = data;
   for (const name of ["strips", "capacity-load"]) requireId(`${name}-panel`).hidden = true;
   requireId("slow-burns-panel").hidden = !burns.length;
   requireId("headroom-panel").hidden = !current.length && !unlimited.length;
+  requireId("replicas-panel").hidden = !current.length;
   put(byId("chosen"));
   drawWhatIf(data);
   const rest = hidden ? h("p", { class: "note" }, `${plural(hidden, "service")} with more headroom not shown`) : null;
@@ -238,8 +219,10 @@ const drawWithoutForecast = (data) => {
       rows: current,
       note: notes,
     });
+    drawReplicas(current, seconds);
   } else put(byId("headroom"), notes);
   setPanel("headroom", "ready");
+  setPanel("replicas", "ready");
 };
 
 /** @param {number | null} seconds until the end */
@@ -420,6 +403,11 @@ export const capacity = {
     redraw();
     drawWhatIf(data);
     drawHeadroom(data);
-    for (const name of ["strips", "headroom"]) setPanel(name, "ready");
+    drawReplicas(
+      data.rows.filter(({ service }) => service),
+      FORECAST_SECONDS,
+      data.case,
+    );
+    for (const name of ["strips", "replicas", "headroom"]) setPanel(name, "ready");
   },
 };

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+import math
+from collections.abc import Mapping, Sequence
 from typing import Required
 
 import numpy as np
 from typing_extensions import TypedDict
 
-from foreshock_dashboard.analysis.baseline.signals import model_servers
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
-from foreshock_dashboard.analysis.saturation.safe_limits import safe_limit_basis
+from foreshock_dashboard.analysis.capacity.replica_need import forecast_need
+from foreshock_dashboard.analysis.capacity.replica_state import replica_states
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind, Shortage, ShortageBasis
-from foreshock_dashboard.model.forecast import Load
+from foreshock_dashboard.model.capacity.replicas import ReplicaState
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats, SafeLimitBasis
-from foreshock_dashboard.model.verdict.reading import Status
+from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.render.capacity_text import (
     act_text,
+    closest_text,
     gone_text,
     headline,
     headroom_text,
+    need_text,
     peak_text,
     quality_notes,
     slow_burn_text,
 )
 from foreshock_dashboard.render.clause import Text, joined, text
-from foreshock_dashboard.render.units import headroom_ratio
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
+from foreshock_dashboard.web.pages.capacity.current import (
+    NO_NEED,
+    NO_STATE,
+    CurrentRow,
+    Measured,
+    NeedRow,
+    current_rows,
+    in_critical_incident,
+    load_status,
+    measured,
+    need_row,
+    unlisted,
+)
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
-from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, load_ratios, sparkline
 from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, is_replay, service_name, slow_burn
-from foreshock_dashboard.web.state.conditions import incident_status, open_incidents
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -47,7 +59,8 @@ class StripRow(Row):
     """A service on its pool, or a whole pool. Loads are shares of the hourly safe limit, 1 at it; None if unknown.
 
     peak_low, peak_high: 80% interval. safe: in `unit`. median, upper: percent of the hourly safe limit. shortage_at to
-    room: of its first shortage. max_replicas: the autoscaler's maximum, if it is too low.
+    max_replicas: of its first shortage; max_replicas is the autoscaler's maximum, if it is too low. room: replicas for
+    which the pool has free GPUs, or free GPUs. need: replicas at the peak, or on the day of the shortage.
     """
 
     service: str | None
@@ -69,21 +82,7 @@ class StripRow(Row):
     replicas: int | None
     max_replicas: float | None
     room: float | None
-
-
-class CurrentRow(Row):
-    """The load of a service now and its safe limit, as shares of capacity: what is known without a forecast.
-
-    basis: of the safe limit. headroom: of the safe limit, negative above it. spark: load of the last 30 minutes.
-    """
-
-    service: str
-    load: float | None
-    safe: float | None
-    basis: SafeLimitBasis
-    headroom: float | None
-    status: Status
-    spark: list[float | None]
+    need: NeedRow
 
 
 class MovableRow(Row):
@@ -96,13 +95,13 @@ class MovableRow(Row):
 
 class CapacityPage(TypedDict, total=False):
     """The payload of the page; where there is no forecast, `ready`, `state`, `clauses`, `notes`, `current`,
-    `hidden`, `unlimited`, and `slow_burns`.
+    `hidden`, `unlimited`, `peak_seconds`, and `slow_burns`.
 
     state: of the headline. action: when to act, or the first slow burn where there
     is no shortage. start: Unix seconds of the first hour of the strips. hidden: rows that
     do not fit. hosts: those that may be lost. movable: services whose replicas may move. pools: where to. case: which
     what-if case the values are of, in words; "" for none. current: the least headroom first. unlimited: the services
-    whose load or safe limit is unknown.
+    without a model server. peak_seconds: that the measured peaks cover.
     """
 
     ready: Required[bool]
@@ -120,6 +119,7 @@ class CapacityPage(TypedDict, total=False):
     slow_burns: list[SlowBurnJson]
     current: list[CurrentRow]
     unlimited: list[str]
+    peak_seconds: float
 
 
 def capacity(
@@ -136,19 +136,20 @@ def capacity(
     said = clauses(gone_text(gone[0]) if gone else headline(forecast, now))
     if not rows:
         if forecast.error:
-            return {**_current(snapshot), "state": "error", "clauses": said, "slow_burns": burns}
+            return {**_current(snapshot, measured(snapshot)), "state": "error", "clauses": said, "slow_burns": burns}
         waits = snapshot.world is None and not snapshot.error
         return {**_without_forecast(snapshot, headline(forecast, now)), "ready": not waits, "slow_burns": burns}
     first = forecast.shortages[0] if forecast.shortages else None
     start = min(row.load.start for row in rows)
+    states = replica_states(snapshot.world) if snapshot.world else {}
     return {
         "ready": True,
         "state": "critical" if gone else "warning" if first else "healthy",
         "clauses": said,
-        "action": [] if gone else _action(first, now) if first else _first_burn(forecast, now),
+        "action": [] if gone else _action(first, now) if first else _closest(rows, states, forecast, now),
         "notes": [clauses(note) for note in quality_notes(forecast, now)],
         "start": start - start % 3600.0,
-        "rows": [_row(row) for row in rows[:MAX_ROWS]],
+        "rows": [_row(row, states) for row in rows[:MAX_ROWS]],
         "hidden": max(0, len(rows) - MAX_ROWS),
         "slow_burns": burns,
         "hosts": sorted({gpu.host for gpu in snapshot.world.gpus}) if snapshot.world else [],
@@ -159,61 +160,31 @@ def capacity(
 
 
 def _without_forecast(snapshot: Snapshot, why: Text, *, past: bool = False) -> CapacityPage:
-    """The service with the least headroom now as the headline, and why there is no forecast below it."""
+    """The service with the least headroom now as the headline, its replicas, and why there is no forecast below it."""
+    found = measured(snapshot)
+    page = _current(snapshot, found)
     loads = [load for load in snapshot.forecast.loads if load.safe > 0 and load.ratio >= 0]
     quiet = "unknown" if past else "learning"
     if not loads:
-        return {**_current(snapshot), "state": quiet, "clauses": clauses(why)}
+        return {**page, "state": quiet, "clauses": clauses(why)}
     first = max(loads, key=lambda load: load.ratio / load.safe)
-    status = _status(first, _in_critical_incident(snapshot))
+    status = load_status(first, in_critical_incident(snapshot))
     state = quiet if status == "ok" else status
     said = clauses(headroom_text(first.service, first.ratio, first.safe))
-    return {**_current(snapshot), "state": state, "clauses": said, "notes": [clauses(why)]}
+    action = clauses(found.text(first.service))
+    return {**page, "state": state, "clauses": said, "action": action, "notes": [clauses(why)]}
 
 
-def _current(snapshot: Snapshot) -> CapacityPage:
-    """The load of each service now, and the services of which it is unknown."""
-    loads = [load for load in snapshot.forecast.loads if load.safe > 0]
-    critical, sparks = _in_critical_incident(snapshot), _sparks(snapshot)
-    rows = [
-        CurrentRow(
-            *(str(load.service), number(load.ratio), number(load.safe)),
-            basis=safe_limit_basis(load.law.load, load.law.peak) if load.law else "capacity",
-            headroom=number(headroom_ratio(load.ratio, load.safe)),
-            status=_status(load, critical),
-            spark=sparks.get(load.service, []),
-        )
-        for load in loads
-    ]
-    known = {load.service for load in loads}
-    services = snapshot.world.services if snapshot.world else ()
+def _current(snapshot: Snapshot, found: Measured) -> CapacityPage:
+    """The load and the replicas of each service now, and the services of which nothing is known."""
+    rows = current_rows(snapshot, found)
     return {
         "ready": True,
-        "current": sorted(rows, key=lambda row: (row.headroom is None, row.headroom or 0.0))[:MAX_ROWS],
+        "current": list(rows[:MAX_ROWS]),
         "hidden": max(0, len(rows) - MAX_ROWS),
-        "unlimited": [str(service) for service in sorted(services) if service not in known],
+        "unlimited": unlisted(snapshot.world, rows),
+        "peak_seconds": found.seconds,
     }
-
-
-def _in_critical_incident(snapshot: Snapshot) -> Set[Service]:
-    return {item.service for item in open_incidents(snapshot) if incident_status(item) == "critical"}
-
-
-def _status(load: Load, critical: Set[Service]) -> Status:
-    """The color of a load, that of the incident which the banner of the page names. critical: services in one."""
-    if not load.ratio > load.safe:
-        return "ok"
-    return "critical" if load.ratio > 1 or load.service in critical else "warning"
-
-
-def _sparks(snapshot: Snapshot) -> Mapping[Service, list[float | None]]:
-    """The load of the last 30 minutes of the services with model servers, as shares of capacity."""
-    world = snapshot.world
-    if world is None:
-        return {}
-    last = np.arange(max(0, len(world.times) - world.points(SPARKLINE_SECONDS)), len(world.times))
-    ratios = load_ratios(world, last, snapshot)
-    return {service: sparkline(world, row) for service, row in zip(model_servers(world).services, ratios, strict=True)}
 
 
 def _action(first: Shortage, now: float) -> list[ClauseJson]:
@@ -221,9 +192,21 @@ def _action(first: Shortage, now: float) -> list[ClauseJson]:
     return clauses(joined(filter(None, (act_text(first, now), peak_text(first, now))), " "))
 
 
-def _first_burn(forecast: CapacityForecast, now: float) -> list[ClauseJson]:
-    """What fills up or runs out first, so that no shortage is not taken for no problem; empty for nothing."""
-    return clauses(slow_burn_text(forecast.slow_burns[0], now, with_interval=False)) if forecast.slow_burns else []
+def _closest(
+    rows: Sequence[Headroom], states: Mapping[Service, ReplicaState], forecast: CapacityForecast, now: float
+) -> list[ClauseJson]:
+    """Without a shortage: the service closest to its limit with its replicas, and what fills up or runs out first."""
+    said: list[Text] = []
+    for row in rows:
+        load, service = row.load, row.subject.service
+        if service and load.safe > 0 and row.peak.p50 >= 0:
+            said.append(closest_text(service, load.kind, row.peak.p50 / load.safe, row.peak.at, now))
+            state = ReplicaState(row.subject.pool, load.ready, load.room)
+            said.append(need_text(state, forecast_need(row, _on_one_host(row, states)), "this peak"))
+            break
+    if forecast.slow_burns:
+        said.append(slow_burn_text(forecast.slow_burns[0], now, with_interval=False))
+    return clauses(joined(said, " "))
 
 
 def _movable(forecast: CapacityForecast) -> list[MovableRow]:
@@ -236,7 +219,12 @@ def _movable(forecast: CapacityForecast) -> list[MovableRow]:
     ]
 
 
-def _row(row: Headroom) -> StripRow:
+def _on_one_host(row: Headroom, states: Mapping[Service, ReplicaState]) -> float:
+    """The most ready replicas of a service on one host; NaN where unknown."""
+    return row.load.ready * states.get(row.subject.service, NO_STATE).host_ratio if row.subject.service else math.nan
+
+
+def _row(row: Headroom, states: Mapping[Service, ReplicaState]) -> StripRow:
     load, short, peak = row.load, row.shortage, row.peak
     return StripRow(
         service=service_name(row.subject),
@@ -257,7 +245,8 @@ def _row(row: Headroom) -> StripRow:
         shortage_basis=short.basis if short else None,
         replicas=short.replicas if short else None,
         max_replicas=number(short.max_replicas) if short and short.is_autoscaler_limited else None,
-        room=number(short.room) if short else None,
+        room=number(load.room),
+        need=need_row(forecast_need(row, _on_one_host(row, states)) if row.subject.service else NO_NEED),
     )
 
 

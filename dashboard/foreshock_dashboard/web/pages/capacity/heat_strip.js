@@ -161,7 +161,7 @@ const peak = (row) => {
   const isOver = (row.peak ?? 0) > 1;
   return h(
     "span",
-    { class: isOver ? "strip-peak bad" : "strip-peak" },
+    { class: isOver ? "strip-peak poor" : "strip-peak" },
     h("small", null, `${CAPACITY_TEXTS.peak} `),
     isNumber(row.peak) && row.safe !== 0 ? formatPercent(row.peak) : "–",
   );

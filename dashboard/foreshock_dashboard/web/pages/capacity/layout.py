@@ -1,4 +1,4 @@
-"""Layout of the Capacity page: the first shortage, the week of each service, its chart, headroom, and slow burns."""
+"""Layout of the Capacity page: the first shortage, the week of each service, replicas, headroom, and slow burns."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def layout() -> Component:
             html.Div(
                 [
                     panel("strips", "Next 7 days", "share of hourly safe limit", wide=True),
+                    panel("replicas", "Replicas", "needed to stay within the safe limit", wide=True),
                     chart("capacity-load", "Load", [html.Span(id="chosen")], wide=True, height=260),
                     panel("headroom", "Headroom", wide=True, csv="/api/csv/forecast"),
                     panel("slow-burns", "Slow burns", "what fills up or runs out in 7 days", wide=True),
@@ -59,7 +60,7 @@ def layout() -> Component:
         "/api/pages/capacity",
         takes="traffic lost move move_to replicas",
         keeps="service pool",
-        orders="sort",
+        orders="sort rsort",
     )
 
 

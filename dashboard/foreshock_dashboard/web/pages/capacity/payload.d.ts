@@ -1,6 +1,17 @@
 // The values of the Capacity page, as the hub's JSON has them.
 import type { Clause, LivePayload } from "#web/assets/payload.d.ts";
 
+/** Replicas that a service needs to stay within its safe limit. */
+export interface Need {
+  /** At its peak. */
+  peak: number | null;
+  /** At 1.3 times the peak. */
+  more_traffic: number | null;
+  /** At the peak, also after the loss of the host with most of its replicas. */
+  host_lost: number | null;
+  is_lower_bound: boolean;
+}
+
 /** A service on its pool, or a whole pool. Loads are shares of the hourly safe limit: 1 is the limit. */
 export interface StripRow {
   /** null for a pool. */
@@ -29,7 +40,9 @@ export interface StripRow {
   replicas: number | null;
   /** The autoscaler's maximum, if it is too low. */
   max_replicas: number | null;
+  /** Further replicas for which the pool has free GPUs; free GPUs of a pool. */
   room: number | null;
+  need: Need;
 }
 
 /** What fills up or runs out. */
@@ -47,7 +60,7 @@ export interface SlowBurn {
   clauses: Clause[];
 }
 
-/** The load of a service now, and its safe limit. */
+/** The load of a service now, its safe limit (null where it is not learned), and its replicas. */
 export interface CurrentRow {
   service: string;
   load: number | null;
@@ -59,6 +72,10 @@ export interface CurrentRow {
   status: "ok" | "warning" | "critical" | "unknown";
   /** Load of the last 30 minutes. */
   spark: (number | null)[];
+  pool: string;
+  ready: number | null;
+  room: number | null;
+  need: Need;
 }
 
 export interface CapacityData extends LivePayload {
@@ -73,8 +90,10 @@ export interface CapacityData extends LivePayload {
   slow_burns?: SlowBurn[];
   /** Without a forecast. */
   current?: CurrentRow[];
-  /** Services whose load or safe limit is unknown. */
+  /** Services without a model server. */
   unlimited?: string[];
+  /** Time that the measured peaks cover. */
+  peak_seconds?: number;
   hosts?: string[];
   /** Services whose replicas may move to another of the pools. */
   movable?: { service: string; pool: string; ready: number }[];
