@@ -69,10 +69,10 @@ table("a load above capacity is no figure: it depends on the queue", format.form
 ]);
 table("the median of a forecast is shown", format.formatMedian, [
   [20, "imminent"],
-  [60, "likely within 5 min"],
-  [299, "likely within 5 min"],
-  [300, "likely within 15 min"],
-  [null, "> 30 min"],
+  [60, "median < 5 min"],
+  [299, "median < 5 min"],
+  [300, "median < 15 min"],
+  [null, "median > 30 min"],
 ]);
 table("bytes have the largest unit of which there is one", format.formatBytes, [
   [0, "0 B"],
@@ -100,6 +100,12 @@ test("a value has the unit of its metric", () => {
   assert.equal(format.formatValue(3, "1/s"), "3/s");
   assert.equal(format.formatValue(80, "W"), "80.0 W");
   assert.equal(format.formatValue(null, "W"), "–");
+});
+
+test("a forecast is its median with the 80% interval, where that is known", () => {
+  const seconds = { p10: 30, p20: 60, p50: 140, p80: null, p90: null };
+  assert.equal(format.formatForecast(seconds), "median < 5 min, 80% interval: 30 s to > 30 min");
+  assert.equal(format.formatForecast(/** @type {any} */ ({ ...seconds, p10: null })), "median < 5 min");
 });
 
 test("an interval names its unit once where both ends have it", () => {

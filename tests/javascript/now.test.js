@@ -29,6 +29,7 @@ const ROW = {
   learned: false,
   closest: { ...P95, status: "ok" },
   note: "",
+  past_breach: [],
   spark: [],
 };
 

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { emptyMain } from "./document.js";
 
 const { put } = await import("#web/assets/dom.js");
-const { nodeState, propagationPath } = await import("#web/pages/cascade/service_map.js");
+const { nodeState, nodeValueText, propagationPath } = await import("#web/pages/cascade/service_map.js");
 
 /** @typedef {import("#web/pages/cascade/payload.d.ts").MapService} MapService */
 
@@ -33,6 +33,16 @@ test("a service is drawn in its state, as on the other pages", () => {
   assert.deepEqual(shown({ health: "idle", condition: "low_traffic", word: "Low traffic" })[1], "◔");
   assert.deepEqual(shown({ condition: "recovering", word: "Recovering" }), ["Recovering", "◐", "recovering"]);
   assert.equal(nodeState({ ...node, kind: "database" }, undefined).word, "database");
+});
+
+test("the box of every service with requests has its request rate", () => {
+  const base = { id: "llm", suspect: false, order: null, health: "ok", condition: "healthy", word: "Healthy" };
+  const shown = (/** @type {Partial<MapService>} */ values) =>
+    nodeValueText(/** @type {MapService} */ ({ ...base, stage: "healthy", rate: 14, p95: 14.4, ...values }), "Healthy");
+  for (const stage of /** @type {const} */ (["healthy", "early_warning", "degraded", "breached"]))
+    assert.equal(shown({ stage, error_rate: 0 }), "14 req/s · p95 14.4 s");
+  assert.equal(shown({ stage: "breached", error_rate: 0.15 }), "14 req/s · errors 15%");
+  assert.equal(shown({ rate: 0 }), "Healthy");
 });
 
 test("each list of steps has its heading as its label", () => {

@@ -15,10 +15,10 @@ test("a forecast is a time, or none is expected, and its probability is never ce
   });
   for (const [probability, seconds, text, title] of /** @type {const} */ ([
     [0.99, 20, "imminent", "probability within 10 min: > 95%"],
-    [0.6, 240, "likely within 5 min", "probability within 10 min: 60%"],
+    [0.6, 240, "median < 5 min", "probability within 10 min: 60%"],
     [0.3, 900, "unlikely", "probability within 10 min: 30%"],
     [0, null, "unlikely", "probability within 10 min: < 5%"],
-    [null, 240, "likely within 5 min", ""],
+    [null, 240, "median < 5 min", ""],
     [null, null, "–", ""],
   ])) {
     assert.equal(breachText(row(probability, seconds)), text);

@@ -51,3 +51,10 @@ test("a state that is no stage, or not the one of the last interval, has no age"
   const breached = { ...risk, condition: "slo_breach", stage: /** @type {const} */ ("breached") };
   assert.doesNotMatch(laneText({ state: breached, first: NOW - 120, intervals }) ?? "", / for /);
 });
+
+test("a service that breached its SLO and has low traffic now is both", () => {
+  /** @type {import("#web/assets/payload.d.ts").Lane["state"]} */
+  const state = { health: "idle", condition: "low_traffic", word: "Low traffic", stage: "healthy" };
+  const text = laneText({ state, first: NOW - 560, intervals: [[NOW - 560, NOW - 360, 3]] });
+  assert.match(text ?? "", /Low traffic.*had breached SLO/);
+});

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 from tests.web.worlds import contended, contention_incident
 
+from foreshock_dashboard.analysis.baseline.slos import LEARNED_SLO_FACTORS
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.verdict.course import Breach, Impact, Peak, Recovery
@@ -24,12 +26,14 @@ from foreshock_dashboard.render.verdict.incident_course import (
     recovery_text,
 )
 from foreshock_dashboard.render.verdict.platform import coverage_text, slo_summary, uncounted
-from foreshock_dashboard.render.verdict.reading_text import figure_text, lane_figures, risk_reason
+from foreshock_dashboard.render.verdict.reading_text import figure_text, lane_figures, reading_text, risk_reason
+from foreshock_dashboard.render.words.panels import TILE_TEXTS
 
 T = 1_767_600_000.0
 """08:00:00 UTC."""
 LLM = Service("", "llm")
 P95 = Reading("llm", "p95", 8.42, 13.2, "SLO", "s", 0.64, "ok")
+LEARNED = ServiceSlo(LLM, 13.2, 0.016, learned=True, baseline_seconds=8.25, baseline_error_rate=0.006)
 ENDED = Breach("llm", T - 300, T - 60)
 
 
@@ -110,8 +114,28 @@ def test_halves_of_a_request_are_one_and_not_two() -> None:
 
 
 def test_a_learned_slo_and_lost_replicas_are_named() -> None:
-    assert headline_figure(P95, None, learned=True) == "p95 8.42 s (learned SLO 13.2 s)"
+    assert headline_figure(P95, None, LEARNED) == "p95 8.42 s (learned SLO 13.2 s = 1.6x baseline)"
     assert joined_text(lead(None, None, None, None, T, replicas=(4, 6))) == "4 of 6 replicas ready."
+
+
+def test_a_learned_slo_says_what_it_is_beside_its_baseline() -> None:
+    """Whatever made it: variation, the least SLO, or the margin of an error rate. A configured one needs no words."""
+    errors = Reading("llm", "error rate", 0.15, 0.016, "SLO", "ratio", 9.4, "critical")
+    load = Reading("llm", "load", 0.82, 0.76, "safe limit", "ratio", 1.08, "critical")
+    for reading, slo, words in (
+        (errors, LEARNED, "error rate 15% (learned SLO 1.6% = baseline + 1.0 pp)"),
+        (P95, LEARNED._replace(baseline_seconds=1.1), "p95 8.42 s (learned SLO 13.2 s = 12x baseline)"),
+        (P95, ServiceSlo(LLM, 13.2, 0.016, learned=True), "p95 8.42 s (learned SLO 13.2 s)"),
+        (P95, ServiceSlo(LLM, 13.2, 0.016, learned=False), "p95 8.42 s (SLO 13.2 s)"),
+        (load, LEARNED, "load 82% (safe limit 76%)"),
+    ):
+        assert reading_text(reading, slo) == words
+
+
+def test_words_state_the_factor_of_a_learned_slo() -> None:
+    factor = LEARNED_SLO_FACTORS[0]
+    assert f"at least {factor} times the baseline p95" in TILE_TEXTS["learned_slo"]
+    assert f"at least {factor}x baseline p95" in joined_text(coverage_text(Coverage(1, 1, 0, 0, (), 2, 2)))
 
 
 @pytest.mark.parametrize(("load", "words"), [(0.82, "load 82%"), (2.17, "load > 100%")])
@@ -123,8 +147,8 @@ def test_a_recovery_is_compared_with_its_peak() -> None:
     top = Peak("p95", "s", 8.26, 10.2, 13.2)
     assert headline_figure(P95, top) == "p95 peaked at 10.2 s, now 8.42 s (SLO 13.2 s)"
     assert headline_figure(P95, None) == "p95 8.42 s (SLO 13.2 s)"
-    few = headline_figure(replace(P95, value=14.0), None, learned=True, few=True)
-    assert few == "p95 14.0 s (learned SLO 13.2 s, too few requests to count)"
+    few = headline_figure(replace(P95, value=14.0), None, LEARNED, few=True)
+    assert few == "p95 14.0 s (learned SLO 13.2 s = 1.6x baseline, too few requests to count)"
     assert joined_text(lead(None, top, None, None, T)) == "p95 stayed within its SLO (SLO 13.2 s)."
 
 
@@ -190,9 +214,9 @@ def test_the_services_are_summed_up_in_the_words_of_the_tile(counts: tuple[int, 
 
 def test_before_a_breach_the_lead_says_so_with_the_metric_that_is_forecast() -> None:
     cost = Impact((LLM,), 3600.0, 0.0, 50.0, limit=13.2)
-    said = joined_text(lead(P95, None, None, cost, T, learned=True, subject="llm"))
+    said = joined_text(lead(P95, None, None, cost, T, slo=LEARNED, subject="llm"))
     assert said == (
-        "SLO not breached: p95 8.42 s (learned SLO 13.2 s). "
+        "SLO not breached: p95 8.42 s (learned SLO 13.2 s = 1.6x baseline). "
         "About 50 of 3,600 requests (1.4%) took longer than 13.2 s (the SLO allows 5%)."
     )
     assert joined_text(lead(P95, None, ENDED, None, T, subject="llm")).startswith(
@@ -246,10 +270,13 @@ def test_a_p95_on_too_few_requests_says_why_it_is_not_counted() -> None:
             Coverage(4, 5, 32, 32, (LLM,), 2, 2),
             (
                 "Data from 4 of 5 scrape targets and 32 of 32 GPUs. Low traffic, not judged: llm. "
-                "SLOs: learned from traffic."
+                "SLOs: learned (at least 1.6x baseline p95)."
             ),
         ),
-        (Coverage(0, 0, 32, 32, (), 2, 1), "Data from 32 of 32 GPUs. SLOs: 1 of 2 learned from traffic."),
+        (
+            Coverage(0, 0, 32, 32, (), 2, 1),
+            "Data from 32 of 32 GPUs. SLOs: 1 of 2 learned (at least 1.6x baseline p95).",
+        ),
         (Coverage(0, 0, 0, 0, (), 2, 0), "SLOs: configured."),
         (Coverage(0, 0, 0, 0, (), 0, 0), ""),
     ],

@@ -43,7 +43,7 @@ from foreshock_dashboard.render.incident_summary import (
 from foreshock_dashboard.render.incident_text import risk_text
 from foreshock_dashboard.render.units import (
     breach_bucket,
-    breach_interval,
+    breach_forecast,
     counted,
     duration,
     elapsed,
@@ -290,8 +290,8 @@ def test_a_headline_is_the_condition_of_the_service_and_its_metric(changes: dict
 def test_a_headline_has_the_forecast_of_its_service() -> None:
     warned = replace(incident("dependency", SuspectedCause(FRONT)), summary=Summary(SLOW))
     soon = replace(warned, at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),))
-    assert headline(soon) == "llm is likely to breach its SLO within 5 min"
-    assert headline(replace(soon, severity="warning")) == "llm may breach its SLO within 5 min"
+    assert headline(soon) == "llm is forecast to breach its SLO (median < 5 min)"
+    assert headline(replace(soon, severity="warning")) == "llm may breach its SLO (median < 5 min)"
     assert incident_sentence(soon).startswith(f"{headline(soon)}. p95 1.50 s (SLO 2.00 s). ")
     assert headline(replace(warned, at_risk=(AtRisk(LLM, 60.0, 1200.0, 3000.0),))).startswith("llm is degraded: ")
     assert headline(replace(soon, summary=Summary(BREACH))).startswith("llm is breaching its SLO: ")
@@ -302,7 +302,7 @@ def test_the_headline_of_a_load_says_what_it_means_for_users() -> None:
     asked = incident("overload", SuspectedCause(FRONT), summary=LOADED._replace(symptom=SLOW))
     soon = replace(asked, at_risk=(AtRisk(LLM, 60.0, 120.0, 300.0),))
     load = "llm is above its safe limit: load 82% (safe limit 55%)"
-    assert headline(soon) == f"{load}, SLO breach likely within 5 min"
+    assert headline(soon) == f"{load}, SLO breach forecast: median < 5 min"
     assert incident_sentence(soon).count("SLO breach") == 1
     assert headline(asked) == f"{load}, p95 1.50 s (SLO 2.00 s)"
 
@@ -359,7 +359,7 @@ def test_a_latent_risk_has_no_suspect() -> None:
         ),
         (
             {"affected": (LLM, FRONT, GATEWAY), "at_risk": (AtRisk(GATEWAY, 60.0, 120.0, 300.0),)},
-            f"{SUSPECTED} Affected: front. At risk next: gateway (likely within 5 min). {FIRST}",
+            f"{SUSPECTED} Affected: front. At risk next: gateway (median < 5 min). {FIRST}",
         ),
         (
             {"affected": (LLM, *MANY), "at_risk": (AtRisk(LLM, 5.0, 20.0, 60.0),)},
@@ -383,28 +383,35 @@ def test_a_summary_has_one_fact_in_each_sentence(changes: dict[str, object], sum
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "likely within 5 min"), (300.0, "likely within 15 min"),
-     (900.0, "likely within 30 min"),
-     (1800.0, "> 30 min"), (math.inf, "> 30 min")],
+    [(0.0, "imminent"), (59.9, "imminent"), (60.0, "median < 5 min"), (300.0, "median < 15 min"),
+     (900.0, "median < 30 min"),
+     (1800.0, "median > 30 min"), (math.inf, "median > 30 min")],
 )  # fmt: skip
 def test_a_forecast_is_shown_as_a_bucket(seconds: float, shown: str) -> None:
     assert breach_bucket(seconds) == shown
 
 
-def test_the_interval_of_a_forecast_is_rounded() -> None:
-    """Beyond the horizon it has no end."""
-    assert breach_interval(4.0, 190.0) == "80%: 10 s to 3 min"
-    assert breach_interval(5.0, 9.0) == "80%: about 10 s"
-    assert breach_interval(95.0, math.inf) == "80%: 2 min to > 30 min"
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (4.0, 190.0, "10 s to 3 min"),
+        (120.0, 540.0, "2 to 9 min"),
+        (5.0, 9.0, "about 10 s"),
+        (95.0, math.inf, "2 min to > 30 min"),
+    ],
+)
+def test_a_bucket_stands_beside_the_interval_that_it_is_the_median_of(low: float, high: float, words: str) -> None:
+    """Rounded; beyond the horizon the interval has no end, which contradicts no median."""
+    assert breach_forecast(low, 100.0, high) == f"median < 5 min, 80% interval: {words}"
 
 
 @pytest.mark.parametrize(
     ("p10", "p50", "p90", "words"),
     [
-        (10.0, 60.0, 190.0, "80%: 10 s to 3 min"),
-        (95.0, 600.0, None, "80%: 2 min to > 30 min"),
-        (None, 120.0, None, "likely within 5 min"),
-        (None, None, None, "> 30 min"),
+        (10.0, 50.0, 190.0, "imminent, 80% interval: 10 s to 3 min"),
+        (95.0, 600.0, None, "median < 15 min, 80% interval: 2 min to > 30 min"),
+        (None, 120.0, None, "median < 5 min"),
+        (None, None, None, "median > 30 min"),
     ],
 )
 def test_without_an_interval_a_risk_has_the_bucket_of_its_median(

@@ -16,11 +16,14 @@ from foreshock_dashboard.model.verdict.healthy import HealthySince
 from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.model.world_sections import Capacity
+from foreshock_dashboard.render.units import clock
 from foreshock_dashboard.web.pages.now.course import breach, lost_replicas, peak, recovery
+from foreshock_dashboard.web.pages.now.data import now
 from foreshock_dashboard.web.pages.now.healthy import exceedances, healthy_since, peaks
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import judged
 from foreshock_dashboard.web.panels.timeline import Lane, chosen_incidents, timeline
+from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 
 EMBEDDER, CALLER = service("embedder"), service("rag-api")
@@ -223,7 +226,7 @@ def test_a_breach_that_is_over_leads_no_forecast_while_its_incident_fires() -> N
     slo = ServiceSlo(EMBEDDER, 60.0, 0.9, learned=False)
     seen = replace(snapshot(world, item), forecast=Forecast(slos=(slo,)))
     ahead = verdict(seen, history=staged(world)).payload()
-    assert joined_clauses(ahead) == "embedder is likely to breach its SLO within 5 min"
+    assert joined_clauses(ahead) == "embedder is forecast to breach its SLO (median < 5 min)"
     over = verdict(seen, history=staged(world, ("embedder", slice(-12, -5), "breached"))).payload()
     assert joined_clauses(over) == "embedder is within its SLO again"
     assert over["situation"]
@@ -262,3 +265,31 @@ def test_replicas_that_a_recovery_has_back_were_lost_while_the_incident_fired(
 def joined_clauses(found: VerdictJson) -> str:
     """The headline as one text."""
     return "".join(clause.text for clause in found["clauses"])
+
+
+class _Histories(HistoryCache):
+    """One history for every time range."""
+
+    def __init__(self, history: ServiceHistory) -> None:
+        super().__init__()
+        self._history = history
+
+    def get(self, *_: object, **__: object) -> ServiceHistory:
+        return self._history
+
+
+@pytest.mark.parametrize(("end", "words"), [(-4, "SLO breached between {} and {} (40 s)"), (None, "")])
+def test_a_service_that_breached_its_slo_and_is_quiet_now_says_both(end: int | None, words: str) -> None:
+    """Its state is that of now, and below it stands when its SLO was breached, which counts in the impact."""
+    world = contended()
+    rates = world.red.rate.copy()
+    rates[world.services.index(CALLER), -8:] = 0.1
+    world = replace(world, red=replace(world.red, rate=rates))
+    start = len(world.times) - 8
+    stop = len(world.times) + end if end else None
+    history = staged(world, ("rag-api", slice(start, stop), "breached"))
+    page = now(snapshot(world, contention_incident(world)), "x", histories=_Histories(history))
+    (row,) = [row for row in page["services"] if row.id == "rag-api"]
+    times = [f"{clock(world.times[i])} UTC" for i in (start, stop or -1)]
+    assert "".join(clause.text for clause in row.past_breach) == words.format(*times)
+    assert (row.word == "Low traffic") is (end is not None)

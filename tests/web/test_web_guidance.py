@@ -41,7 +41,7 @@ def risky(probability: float, p50: float = 300.0) -> Forecast:
         (("critical", "firing"), Forecast(), "shed", "embedder is degraded: p95 412 ms (baseline 105 ms)."),
         (("critical", "resolved"), Forecast(), "ok", ""),
         (None, risky(0.4), "ok", ""),
-        (None, risky(0.6), "degraded", "SLO breach forecast: likely within 15 min"),
+        (None, risky(0.6), "degraded", "SLO breach forecast: median < 15 min"),
         (None, risky(1.0, 0.0), "degraded", "SLO breach"),
         (None, Forecast(loads=(Load(EMBEDDER, "", 0.5, 0.6),)), "ok", ""),
         (None, Forecast(loads=(Load(EMBEDDER, "", 0.7, 0.6),)), "degraded", "load 70% (safe limit 60%)"),

@@ -107,7 +107,10 @@ def test_beyond_the_horizon_is_null_and_at_once_is_zero() -> None:
     assert result["at_risk"] == [{"service": "rag-api", "breach_seconds": seconds}]
 
 
-@pytest.mark.parametrize(("median", "line"), [(0.0, "  In SLO breach: rag-api"), (90.5, "  At risk: rag-api (80%: ")])
+@pytest.mark.parametrize(
+    ("median", "line"),
+    [(0.0, "  In SLO breach: rag-api"), (90.5, "  At risk: rag-api (median < 5 min, 80% interval: ")],
+)
 def test_a_service_whose_slo_is_breached_is_not_called_at_risk(median: float, line: str) -> None:
     """In the text of `foreshock incident show`."""
     item = replace(full(), at_risk=(AtRisk(service("rag-api"), 0.0, median, 600.0, 0.0, 900.0),))
@@ -134,7 +137,9 @@ def test_a_terminal_shows_what_to_know_before_a_command_and_a_load_as_in_the_hea
 def test_a_service_at_risk_in_an_early_warning_is_not_likely_to_breach() -> None:
     """In the text of `foreshock incident show`: few trends end in a breach."""
     item = replace(full(), severity="warning", at_risk=(AtRisk(service("rag-api"), 0.0, 90.5, 600.0, 0.0, 900.0),))
-    assert "  At risk: rag-api (80%: " in incident_text(json.loads(json.dumps(incident(item), default=vars)))
+    assert "  At risk: rag-api (median < 5 min, 80% interval: " in incident_text(
+        json.loads(json.dumps(incident(item), default=vars))
+    )
 
 
 def test_an_edge_is_written_with_an_arrow_and_what_is_not_known_is_null() -> None:

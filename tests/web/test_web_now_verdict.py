@@ -88,7 +88,7 @@ def test_a_healthy_verdict_names_the_data_on_which_it_rests() -> None:
     seen = verdict(replace(snapshot(world), forecast=Forecast(slos=slos)), NOW + 4)
     assert joined_text(seen.coverage) == (
         f"Data from {len(world.targets)} of {len(world.targets)} scrape targets and 32 of 32 GPUs. "
-        "Low traffic, not judged: vector-store. SLOs: 1 of 2 learned from traffic."
+        "Low traffic, not judged: vector-store. SLOs: 1 of 2 learned (at least 1.6x baseline p95)."
     )
 
 

@@ -180,7 +180,7 @@ def test_with_nothing_but_the_incident_there_is_a_report() -> None:
 def test_who_is_at_risk_is_in_the_timeline() -> None:
     """With the time that is left."""
     item = replace(contention_incident(contended()), at_risk=(AtRisk(service("rag-api"), 60.0, 120.0, math.inf),))
-    assert "- at risk: rag-api (likely within 5 min)" in report(contended(), item).markdown
+    assert "- at risk: rag-api (median &lt; 5 min)" in report(contended(), item).markdown
     assert "- at risk" not in report(contended(), replace(item, state="resolved", resolved=NOW)).markdown
 
 

@@ -166,15 +166,18 @@ def test_lanes_stand_in_the_order_of_the_first_sign_after_the_suspected_cause() 
 @pytest.mark.parametrize(
     ("later", "rate_later", "starts"),
     [
-        (30.0, 50.0, 0.0),  # than its effect, by less than an onset may be wrong
-        (30.0, 20.0, 0.0),
+        (30.0, 50.0, 50.0),  # than its effect, by less than an onset may be wrong
+        (30.0, 20.0, 20.0),
         (30.0, -20.0, -20.0),
     ],
 )
-def test_a_cause_begins_no_later_than_its_effects_and_more_requests_are_no_anomaly(
+def test_a_cause_begins_with_its_evidence_and_more_requests_are_no_anomaly(
     later: float, rate_later: float, starts: float
 ) -> None:
-    """In seconds from the first anomaly of the affected service: of the incident, the requests, and the cause's bar."""
+    """Its lane and the table of evidence have one onset, also where that is later than the effect.
+
+    In seconds from the first anomaly of the affected service: of the incident, the requests, and the cause's bar.
+    """
     world = contended()
     first = _lanes(_seen())["lanes"][1]["first"]
     sent = Evidence("request rate", 14.0, 5.0, "req/s", first + rate_later, str(GATEWAY), "rate")

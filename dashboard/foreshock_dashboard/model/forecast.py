@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -128,13 +129,16 @@ class GpuWait(NamedTuple):
 class ServiceSlo(NamedTuple):
     """SLO targets of a service: p95 in seconds, and the error rate as a share of requests, 0 to 1.
 
-    learned: derived from the baseline because none is configured.
+    learned: derived from the baseline because none is configured. baseline_seconds, baseline_error_rate: the baseline;
+    NaN of a configured one.
     """
 
     service: Service
     seconds: float
     error_rate: float
     learned: bool
+    baseline_seconds: float = math.nan
+    baseline_error_rate: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def headline_clauses(incident: Incident) -> Text:
 
 
 def slo_outlook(incident: Incident, figure: str) -> str:
-    """After the load of a headline: `, SLO breach likely within 5 min`, or else p95 or errors beside the SLO.
+    """After the load of a headline: `, SLO breach forecast: median < 5 min`, or else p95 or errors beside the SLO.
 
     figure: the latter.
     """
@@ -80,9 +80,9 @@ def slo_outlook(incident: Incident, figure: str) -> str:
 
 
 def breach_forecast(incident: Incident) -> str:
-    """`SLO breach likely within 5 min`, of an incident's own service; "" where none is soon."""
+    """`SLO breach forecast: median < 5 min`, of an incident's own service; "" where none is soon."""
     forecast = _own_forecast(incident)
-    return "" if forecast is None else f"SLO breach {breach_bucket(forecast)}"
+    return "" if forecast is None else f"{BREACH_FORECAST}: {breach_bucket(forecast)}"
 
 
 def is_load_condition(incident: Incident) -> bool:
@@ -286,10 +286,9 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
         return OVERLOADED if summary.load > 1.0 else ABOVE_SAFE_LIMIT
     if (forecast := _own_forecast(incident)) is not None:
         bucket, is_imminent = breach_bucket(forecast), forecast < IMMINENT_SECONDS
-        when = "within 1 min" if is_imminent else bucket.removeprefix("likely ")
         if incident.severity != "critical":  # few trends of early warnings end in a breach
-            return f"may breach its SLO {when}"
-        return "is about to breach its SLO" if is_imminent else f"is likely to breach its SLO {when}"
+            return f"may breach its SLO ({'median < 1 min' if is_imminent else bucket})"
+        return "is about to breach its SLO" if is_imminent else f"is forecast to breach its SLO ({bucket})"
     return "is degraded" if stage == "degraded" else "is at risk"
 
 

@@ -12,8 +12,7 @@ from foreshock_dashboard.render.clause import in_sentence, in_words, joined, joi
 from foreshock_dashboard.render.command import Instructions
 from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.render.units import (
-    breach_bucket,
-    breach_interval,
+    breach_forecast,
     clock,
     duration,
     elapsed,
@@ -122,14 +121,13 @@ def cause_label(incident: Json) -> str:
 
 
 def risk_text(risk: Json) -> str:
-    """The JSON of a service at risk as text: `shop/cart (80%: 10 s to 3 min)`."""
+    """The JSON of a service at risk as text: `shop/cart (imminent, 80% interval: 10 s to 3 min)`."""
     if _is_breached(risk):
         return f"{in_words(risk['service'])} in SLO breach"
     low, middle, high = (
         math.inf if (seconds := risk["breach_seconds"][name]) is None else seconds for name in ("p10", "p50", "p90")
     )
-    when = breach_interval(low, high) if math.isfinite(low) else breach_bucket(middle)
-    return f"{in_words(risk['service'])} ({when})"
+    return f"{in_words(risk['service'])} ({breach_forecast(low, middle, high)})"
 
 
 def _is_breached(risk: Json) -> bool:
@@ -167,8 +165,7 @@ def xid_note(xid: Xid) -> str:
 
 def risk_line(risk: AtRisk) -> str:
     """A service at risk, and when it breaches its SLO."""
-    interval = breach_interval(risk.p10, risk.p90) if risk.p10 == risk.p10 else breach_bucket(risk.p50)
-    return f"{in_words(risk.service)} ({interval})"
+    return f"{in_words(risk.service)} ({breach_forecast(risk.p10, risk.p50, risk.p90)})"
 
 
 def evidence_figure(metric: str | None, value: float, unit: str) -> str:

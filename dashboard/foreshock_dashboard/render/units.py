@@ -129,23 +129,32 @@ def slo_name(*, learned: bool) -> str:
 
 
 def breach_bucket(seconds: float) -> str:
-    """When an SLO breach is forecast, by its median in seconds: `imminent`, `likely within 5 min`, …, `> 30 min`.
+    """When an SLO breach is forecast, by its median in seconds: `imminent`, `median < 5 min`, …, `median > 30 min`."""
+    return next((words for limit, words in BREACH_BUCKETS.items() if seconds < limit), BREACH_TEXTS["later"])
 
-    Half of the probability is after the median: the 80% interval may end later than the bucket.
+
+def breach_forecast(low: float, median: float, high: float) -> str:
+    """The same with the 80% interval, in seconds: `imminent, 80% interval: 10 s to 3 min`.
+
+    Times are infinite beyond the horizon. low: NaN or infinite without an interval.
     """
-    return next((words for limit, words in BREACH_BUCKETS.items() if seconds < limit), BREACH_TEXTS["beyond"])
+    bucket = breach_bucket(median)
+    return f"{bucket}, {BREACH_TEXTS['interval']} {_interval(low, high)}" if math.isfinite(low) else bucket
 
 
-def breach_interval(low: float, high: float) -> str:
-    """The bounds of a forecast in seconds, infinite beyond the horizon: `80%: 10 s to 3 min`, `80%: about 10 s`."""
+def _interval(low: float, high: float) -> str:
+    """`2 to 9 min`, `40 s to 6 min`, `about 10 s`."""
     first, last = _about(low), _about(high)
-    return f"80%: about {first}" if first == last else f"80%: {first} to {last}"
+    if first == last:
+        return f"about {first}"
+    is_one_unit = first.endswith(" min") and last.endswith(" min") and last != BREACH_TEXTS["beyond"]
+    return f"{first.removesuffix(' min') if is_one_unit else first} to {last}"
 
 
 def _about(seconds: float) -> str:
     if seconds < 90:
         return f"{max(10, round(seconds, -1)):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 1800 else "> 30 min"
+    return f"{seconds / 60:.0f} min" if seconds < 1800 else BREACH_TEXTS["beyond"]
 
 
 def headroom_ratio(load: float, safe: float) -> float:
@@ -170,7 +179,9 @@ def load_percent(ratio: float) -> str:
 
 
 def multiple(ratio: float) -> str:
-    """A ratio above one, shown with an `x`: `2.3`, `1.04`; never `1.0`."""
+    """A ratio above one, shown with an `x`: `12`, `2.3`, `1.04`; never `1.0`."""
+    if ratio >= 9.95:
+        return f"{ratio:.0f}"
     return f"{ratio:.1f}" if ratio >= 1.1 else f"{max(ratio, 1.01):.2f}"
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.analysis.conftest import last_state
 from tests.conftest import soak
 
-from foreshock_dashboard.analysis.baseline.slos import Slo
+from foreshock_dashboard.analysis.baseline.slos import LEARNED_ERROR_RATE_MARGIN, LEARNED_SLO_FACTORS, Slo
 from foreshock_dashboard.analysis.incidents.lifecycle import KEEP_RESOLVED_SECONDS, State, advance, learning, states
 from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
@@ -370,4 +370,7 @@ def test_an_incident_keeps_the_slos_with_which_it_opened(scenes: Scenes, contend
     assert learned.service_risks[other].slo == Slo(seconds, 0.02, learned=True)
     assert kept in learned.incidents[0].slos
     assert set_meanwhile.service_risks[other].slo == configured[other]
-    assert {slo.service for slo in contended.incidents[0].slos} >= {scenes.victim}
+    opened = {slo.service: slo for slo in contended.incidents[0].slos}
+    own = opened[scenes.victim]
+    assert own.seconds / own.baseline_seconds >= LEARNED_SLO_FACTORS[0] * (1 - 1e-9)
+    assert own.error_rate - own.baseline_error_rate >= LEARNED_ERROR_RATE_MARGIN * (1 - 1e-9)

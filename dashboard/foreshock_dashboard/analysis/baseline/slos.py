@@ -26,11 +26,16 @@ LEARNED_ERROR_RATE_MARGIN = 0.01
 
 
 class Slo(NamedTuple):
-    """SLO targets: p95 in seconds and error rate as a share, 0 to 1. `learned`: not configured."""
+    """SLO targets: p95 in seconds and error rate as a share, 0 to 1. `learned`: not configured.
+
+    baseline_seconds, baseline_error_rate: that it was learned from; NaN of a configured one.
+    """
 
     seconds: float
     error_rate: float
     learned: bool = False
+    baseline_seconds: float = math.nan
+    baseline_error_rate: float = math.nan
 
 
 _LEARNED = Slo(0.0, 0.0, learned=True)
@@ -58,11 +63,17 @@ def slos(point: EvaluationPoint, configured: Mapping[Service, Slo]) -> Mapping[S
         local = {service: service.local for service in point.world.services if service not in configured}
         targets |= {service: configured[name] for service, name in local.items() if name in configured}
     levels = point.baselines.of("p95")
-    seconds = learned_seconds(*levels.pairs.T)
-    error_rates = learned_error_rates(*point.baselines.of("error_rate").of(levels.entities).T)
-    for service, target, errors in zip(levels.entities, seconds.tolist(), error_rates.tolist(), strict=True):
-        if isinstance(service, Service) and service not in targets and not math.isnan(target):
-            targets[service] = Slo(target, errors, learned=True)
+    level, scale = levels.pairs.T
+    errors, spread = point.baselines.of("error_rate").of(levels.entities).T
+    learned = np.stack(
+        [
+            *(learned_seconds(level, scale), learned_error_rates(errors, spread)),
+            *(np.exp(level), np.maximum(np.nan_to_num(errors), 0.0)),
+        ]
+    )
+    for service, (seconds, error_rate, *baselines) in zip(levels.entities, learned.T.tolist(), strict=True):
+        if isinstance(service, Service) and service not in targets and not math.isnan(seconds):
+            targets[service] = Slo(seconds, error_rate, True, *baselines)
     return targets
 
 

@@ -32,11 +32,7 @@ def forecast(state: State, world: World) -> Forecast:
             if spread.even > 0 and math.isfinite(spread.busy)
         ),
         gpu_wait=_gpu_waits(point),
-        slos=tuple(
-            ServiceSlo(service, risk.slo.seconds, risk.slo.error_rate, risk.slo.learned)
-            for service, risk in risks
-            if risk.slo is not None
-        ),
+        slos=tuple(ServiceSlo(service, *risk.slo) for service, risk in risks if risk.slo is not None),
     )
 
 

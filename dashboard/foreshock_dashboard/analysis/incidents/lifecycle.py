@@ -183,9 +183,9 @@ def _kept_slos(tracked: Sequence[TrackedIncident], configured: Mapping[Service, 
     """The learned SLOs of services in open incidents, of the oldest one first, unless an SLO is configured now."""
     kept: dict[Service, Slo] = {}
     for incident in sorted((group.incident for group in tracked if group.incident), key=lambda item: item.opened):
-        for service, seconds, error_rate, learned in incident.slos:
-            if learned and not {service, service.local} & configured.keys():
-                kept.setdefault(service, Slo(seconds, error_rate, learned))
+        for slo in incident.slos:
+            if slo.learned and not {slo.service, slo.service.local} & configured.keys():
+                kept.setdefault(slo.service, Slo(*slo[1:]))
     return kept
 
 

@@ -55,6 +55,23 @@ class Recovery:
     baseline: float | None = None
 
 
+@dataclass(frozen=True)
+class ContentionCheck:
+    """GPU wait of the service of an incident that has another cause: shares of time, 0 to 1; None if unknown.
+
+    neighbor: the service that it waits on most now. ratio: newest, mean over the `gpus` that they share. baseline:
+    before the incident. peak: the most since the first anomaly. is_normal: whether that is within the normal range.
+    """
+
+    service: str
+    neighbor: str
+    gpus: int
+    ratio: float | None
+    baseline: float | None
+    peak: float | None
+    is_normal: bool
+
+
 class Impact(NamedTuple):
     """An estimate: requests to services in a time range, and those that failed or were too slow.
 

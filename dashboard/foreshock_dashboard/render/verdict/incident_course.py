@@ -5,30 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.verdict.course import Breach, Impact, Peak, Recovery
+from foreshock_dashboard.model.verdict.course import Breach, ContentionCheck, Impact, Peak, Recovery
 from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.render.clause import Clause, Text, joined, listed, sentences, text, time
 from foreshock_dashboard.render.incident_summary import summary_clauses
-from foreshock_dashboard.render.units import counted, duration, elapsed, estimate, estimates, percent, rate, slo_name
-from foreshock_dashboard.render.verdict.reading_text import reading_text, value_and_limit, value_text
+from foreshock_dashboard.render.units import counted, duration, elapsed, estimate, estimates, percent, rate
+from foreshock_dashboard.render.verdict.reading_text import explained_limit, reading_text, value_and_limit, value_text
 from foreshock_dashboard.render.words.incidents import SEVERITIES, STATES, TOO_FEW
+from foreshock_dashboard.render.words.panels import EMPTY
 
 JUST_NOW_SECONDS = 10.0
 
 
-def headline_figure(reading: Reading, peak: Peak | None, *, learned: bool = False, few: bool = False) -> str:
+def headline_figure(reading: Reading, peak: Peak | None, slo: ServiceSlo | None = None, *, few: bool = False) -> str:
     """The figure of the headline; of what is over, after its worst value: `p95 peaked at 281 s, now 8.77 s (SLO …)`.
 
-    few: whether it exceeds the SLO with too few requests for a breach.
+    slo: of the reading, to say what a learned one is. few: whether it exceeds the SLO with too few requests for a
+    breach.
     """
     if peak is None or peak.metric != reading.metric:
-        said = reading_text(reading, learned=learned)
+        said = reading_text(reading, slo)
         return f"{said.removesuffix(')')}{TOO_FEW})" if few else said
-    now, limit = value_and_limit(reading)
-    kind = reading.limit_kind.replace("SLO", slo_name(learned=learned))
-    return f"{reading.metric} peaked at {value_text(reading, peak.peak)}, now {now} ({kind} {limit})"
+    now, _ = value_and_limit(reading)
+    worst = value_text(reading, peak.peak)
+    return f"{reading.metric} peaked at {worst}, now {now} ({explained_limit(reading, slo)})"
 
 
 def badge(item: Incident, breached: Breach | None) -> tuple[str, str]:
@@ -58,21 +61,21 @@ def lead(
     impact: Impact | None,
     now: float,
     *,
-    learned: bool = False,
+    slo: ServiceSlo | None = None,
     replicas: tuple[int, int] | None = None,
     subject: str = "",
 ) -> Text:
     """How bad an incident is: its SLO breaches, the requests that they cost, and the replicas that its service lost.
 
     reading: of the service whose SLO breach is forecast. breached: from the first breach to the end of the last one, of
-    whichever services. now: Unix seconds. learned: whether the SLO is. replicas: ready now, and before. subject: the
-    service of the headline, which is not named again.
+    whichever services. now: Unix seconds. slo: of the reading, to say what a learned one is. replicas: ready now, and
+    before. subject: the service of the headline, which is not named again.
     """
     first = "" if breached is None or breached.service == subject else breached.service
     limit = "" if peak is None or peak.limit is None else f" (SLO {_peak_value(peak, peak.limit)})"
     not_yet = "SLO not breached: " if reading and not breached and reading.usage <= 1 else ""
     parts = (
-        text(not_yet, reading_text(reading, learned=learned)) if reading else (),
+        text(not_yet, reading_text(reading, slo)) if reading else (),
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
         breach_text(breached, now, first) if breached else (),
         impact_text(impact, breached, subject) if impact else (),
@@ -154,6 +157,21 @@ def _recovered(row: Recovery) -> str:
             return f"back to {percent(row.now)} of GPU time"
         case _:
             return f"still at {percent(row.now)} of GPU time"
+
+
+def contention_text(check: ContentionCheck) -> Text:
+    """Whether GPU contention is ruled out: `Not the cause: GPU wait on batch 23% (baseline 19%), within …`."""
+    if check.ratio is None or check.peak is None:
+        return text(EMPTY["gpu_wait"].removesuffix("."))
+    neighbor = Clause(check.neighbor, "pair", (check.service, check.neighbor))
+    if check.baseline is None:
+        return text("GPU wait on ", neighbor, f" {percent(check.ratio)}, no baseline yet")
+    baseline = f"(baseline {percent(check.baseline)})"
+    if check.is_normal:
+        said = f" {percent(check.ratio)} {baseline}, within its normal range since the first anomaly"
+        return text("Not the cause: GPU wait on ", neighbor, said)
+    said = f" peaked at {percent(check.peak)} {baseline}, above its normal range"
+    return text("May contribute: GPU wait on ", neighbor, said)
 
 
 def recovering_action(resolves: float | None) -> Text:

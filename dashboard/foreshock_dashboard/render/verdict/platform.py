@@ -126,7 +126,7 @@ def coverage_text(seen: Coverage) -> Text:
     sources = ((seen.fresh_targets, seen.targets, "scrape target"), (seen.fresh_gpus, seen.gpus, "GPU"))
     shown = [f"{fresh} of {counted(count, noun)}" for fresh, count, noun in sources if count]
     all_learned = seen.learned_slos == seen.slos
-    learned = f"{'' if all_learned else f'{seen.learned_slos} of {seen.slos} '}learned from traffic"
+    learned = f"{'' if all_learned else f'{seen.learned_slos} of {seen.slos} '}learned (at least 1.6x baseline p95)"
     return sentences(
         text(f"Data from {' and '.join(shown)}") if shown else (),
         text("Low traffic, not judged: ", listed(seen.low_traffic)) if seen.low_traffic else (),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.render.clause import in_sentence, in_words
-from foreshock_dashboard.render.units import apart, duration, load_percent, percent, slo_name
+from foreshock_dashboard.render.units import apart, duration, load_percent, multiple, percent, slo_name
 from foreshock_dashboard.render.words.services import CONDITIONS
 
 
@@ -24,10 +26,21 @@ def value_and_limit(reading: Reading) -> tuple[str, str]:
     return apart(reading.value, reading.limit, partial(value_text, reading))
 
 
-def reading_text(reading: Reading, *, learned: bool = False) -> str:
-    """A value beside its limit: `p95 27.4 s (SLO 16.4 s)`. learned: whether its SLO is."""
-    limit = limit_text(reading)
-    return f"{figure_text(reading)} ({limit.replace('SLO', slo_name(learned=learned), 1)})"
+def reading_text(reading: Reading, slo: ServiceSlo | None = None) -> str:
+    """A value beside its limit: `p95 27.4 s (SLO 16.4 s)`. slo: of the limit, to say what a learned one is."""
+    return f"{figure_text(reading)} ({explained_limit(reading, slo)})"
+
+
+def explained_limit(reading: Reading, slo: ServiceSlo | None) -> str:
+    """A limit with its kind, and of a learned SLO what it is: `learned SLO 16.4 s = 1.6x baseline`."""
+    if slo is None or not slo.learned or reading.metric == "load":
+        return limit_text(reading)
+    name = limit_text(reading).replace("SLO", slo_name(learned=True), 1)
+    if reading.metric == "error rate":
+        margin = 100 * (slo.error_rate - slo.baseline_error_rate)
+        return f"{name} = baseline + {margin:.1f} pp" if math.isfinite(margin) else name
+    ratio = slo.seconds / slo.baseline_seconds
+    return f"{name} = {multiple(ratio)}x baseline" if math.isfinite(ratio) else name
 
 
 def figure_text(reading: Reading) -> str:

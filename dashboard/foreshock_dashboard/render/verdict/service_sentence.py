@@ -72,7 +72,7 @@ def _slo_state(state: ServiceState) -> str:
 
 
 def _breach_forecast(state: ServiceState) -> str:
-    """` SLO breach forecast: likely within 5 min.`; empty where none is expected, or it lasts already."""
+    """` SLO breach forecast: median < 5 min.`; empty where none is expected, or it lasts already."""
     if state.breach_seconds <= 0 or state.slo_usage > 1 or state.low_traffic:
         return ""
     return f" {BREACH_FORECAST}: {breach_bucket(state.breach_seconds)}."

@@ -87,14 +87,16 @@ REPORT_TEXTS: Mapping[str, str] = {
 """Sentences of a postmortem. `{names}` in braces stand for values."""
 BREACH_BUCKETS: Mapping[int, str] = {
     60: "imminent",
-    300: "likely within 5 min",
-    900: "likely within 15 min",
-    1800: "likely within 30 min",
+    300: "median < 5 min",
+    900: "median < 15 min",
+    1800: "median < 30 min",
 }
-"""When an SLO breach is forecast, by the seconds that its median is below."""
-BREACH_TEXTS: Mapping[Literal["now", "beyond", "none"], str] = {
+"""When an SLO breach is forecast, by the seconds that its median is below: half of the probability is after it."""
+BREACH_TEXTS: Mapping[Literal["now", "beyond", "later", "interval", "none"], str] = {
     "now": "in breach",
     "beyond": "> 30 min",
+    "later": "median > 30 min",
+    "interval": "80% interval:",
     "none": "unlikely",
 }
-"""The same of a breach that lasts, beyond the horizon, and where a breach is unlikely."""
+"""The same of a breach that lasts, of a time and of a median beyond the horizon, and where a breach is unlikely."""

@@ -174,7 +174,7 @@ TIMELINE_TEXTS: Mapping[str, str] = {
     "forecast": "SLO breach forecast: tick = median, bar = 80% interval",
     "longer": ", › = longer",
     "ahead": "Forecast",
-    "breach": "SLO breach forecast,",
+    "breach": "SLO breach forecast:",
     "began": "first anomaly",
     "for": "for",
     "ago": "ago",
@@ -195,7 +195,10 @@ GRID_TEXTS: Mapping[str, str] = {
 TILE_TEXTS: Mapping[str, str] = {
     "met": "Within SLO now",
     "learned": "SLOs learned from normal operation.",
-    "learned_slo": "Learned SLO: a limit above normal values, frozen during incidents. Set one with --slo NAME=P95.",
+    "learned_slo": (
+        "Learned SLO: at least 1.6 times the baseline p95, more where p95 varies more. It does not change during an "
+        "incident. Set one with --slo NAME=P95."
+    ),
     "set_slos": "SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
     "some_learned": "of the SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
     "no_errors": "No errors",

@@ -219,7 +219,7 @@ export const formatCount = (count) => grouped(Number(count.toPrecision(2)));
  */
 export const formatMedian = (seconds) => {
   const buckets = Object.entries(BREACH_BUCKETS);
-  return buckets.find(([limit]) => isNumber(seconds) && seconds < Number(limit))?.[1] ?? BREACH_TEXTS.beyond;
+  return buckets.find(([limit]) => isNumber(seconds) && seconds < Number(limit))?.[1] ?? BREACH_TEXTS.later;
 };
 
 /**
@@ -234,12 +234,21 @@ export const formatInterval = (low, high) => {
   return oneUnit ? `${from.replace(" min", "")} to ${to}` : `${from} to ${to}`;
 };
 
+/** @typedef {import("#web/assets/payload.d.ts").Percentiles} Percentiles */
+
 /**
- * When an event is forecast: the interval "80%: 40 s to 11 min" where it is known, else "likely within 5 min".
- * @param {import("#web/assets/payload.d.ts").Percentiles} seconds
+ * The interval of a forecast: "80% interval: 40 s to 11 min"; "" where it is not known.
+ * @param {Pick<Percentiles, "p10" | "p90">} seconds
  */
-export const formatForecast = ({ p10, p50, p90 }) =>
-  isNumber(p10) ? `80%: ${formatInterval(p10, p90)}` : formatMedian(p50);
+export const intervalText = ({ p10, p90 }) =>
+  isNumber(p10) ? `${BREACH_TEXTS.interval} ${formatInterval(p10, p90)}` : "";
+
+/**
+ * When an SLO breach is forecast: "median < 5 min, 80% interval: 40 s to 11 min", as far as known.
+ * @param {Percentiles} seconds
+ */
+export const formatForecast = (seconds) =>
+  [formatMedian(seconds.p50), intervalText(seconds)].filter(Boolean).join(", ");
 
 /**
  * A number of things: "1 GPU", "2 GPUs".

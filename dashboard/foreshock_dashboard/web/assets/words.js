@@ -279,7 +279,7 @@ export const TIMELINE_TEXTS = /** @type {const} */ ({
   forecast: "SLO breach forecast: tick = median, bar = 80% interval",
   longer: ", › = longer",
   ahead: "Forecast",
-  breach: "SLO breach forecast,",
+  breach: "SLO breach forecast:",
   began: "first anomaly",
   for: "for",
   ago: "ago",
@@ -294,14 +294,16 @@ export const EVENTS = /** @type {const} */ ({
 
 export const BREACH_BUCKETS = /** @type {const} */ ({
   60: "imminent",
-  300: "likely within 5 min",
-  900: "likely within 15 min",
-  1800: "likely within 30 min",
+  300: "median < 5 min",
+  900: "median < 15 min",
+  1800: "median < 30 min",
 });
 
 export const BREACH_TEXTS = /** @type {const} */ ({
   now: "in breach",
   beyond: "> 30 min",
+  later: "median > 30 min",
+  interval: "80% interval:",
   none: "unlikely",
 });
 
@@ -318,7 +320,8 @@ export const SLO_COUNTS = /** @type {const} */ ({
 export const TILE_TEXTS = /** @type {const} */ ({
   met: "Within SLO now",
   learned: "SLOs learned from normal operation.",
-  learned_slo: "Learned SLO: a limit above normal values, frozen during incidents. Set one with --slo NAME=P95.",
+  learned_slo:
+    "Learned SLO: at least 1.6 times the baseline p95, more where p95 varies more. It does not change during an incident. Set one with --slo NAME=P95.",
   set_slos: "SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
   some_learned: "of the SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
   no_errors: "No errors",

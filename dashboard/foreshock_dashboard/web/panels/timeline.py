@@ -165,16 +165,15 @@ def first_sign(incident: Incident) -> float:
     return min(incident.since, incident.opened)
 
 
-def _cause_start(lane: Lane, incident: Incident, evidence: Mapping[str, Evidence], lanes: Mapping[str, Lane]) -> float:
-    """Unix seconds from which on the cause of an incident acts: its first evidence, or an effect of it shortly before.
+def _cause_start(lane: Lane, evidence: Evidence | None) -> float:
+    """Unix seconds from which on the cause of an incident acts: its first anomaly, also where that is only evidence.
 
-    Onsets are known to a minute: requests, for example, are counted when they end. lane: of the suspected service.
+    Without any, it is that of the incident. An effect may be seen up to a minute before: so exact are onsets.
+    lane, evidence: of the suspected service.
     """
-    start = min(lane.first, first_sign(incident))
-    if lane.service in evidence:
-        start = min(start, evidence[lane.service].since)
-    effects = (lanes[name].first for name in map(str, incident.affected) if name in lanes)
-    return min([start, *(first for first in effects if first >= start - ONSET_UNCERTAINTY_SECONDS)])
+    if evidence is None or not math.isfinite(evidence.since):
+        return lane.first
+    return min(evidence.since, lane.first) if lane.intervals else evidence.since
 
 
 def _cause_end(world: World, incident: Incident) -> float | None:
@@ -308,7 +307,7 @@ def timeline(
             lane.sign = row and _sign(row.name, row.entity, row.since, row.value, row.baseline, row.unit)
             lanes.append(lane)
         lane.until = number_of_time(_cause_end(world, item))
-        lane.part, lane.first = "suspect", round(_cause_start(lane, item, evidence, by_name), 3)
+        lane.part, lane.first = "suspect", round(_cause_start(lane, evidence.get(str(service))), 3)
         if str(service) in evidence and lane.intervals and lane.first < (first := lane.intervals[0][0] or 0.0):
             lane.intervals.insert(0, [lane.first, first, STAGES.index("early_warning")])
         is_first = item == chosen.incidents[0]

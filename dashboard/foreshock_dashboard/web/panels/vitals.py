@@ -110,11 +110,11 @@ def vitals(
     world = snapshot.world
     if world is None:
         return []
-    columns, past = _columns(world, _affecting(snapshot), seconds)
+    columns, past = tile_columns(world, affecting(snapshot), seconds)
     found, red = judged(world, readings(snapshot, history.now())), world.red
     slowest, failing = worst(found, "p95"), worst(found, "error rate")
     troubled = next((services for services in _troubled(snapshot, history) if services), set[Service]())
-    first = {item.service for item in _affecting(snapshot)}
+    first = {item.service for item in affecting(snapshot)}
     named = sorted(troubled, key=lambda service: (service not in first, service))
     recent = columns[past:]
     return [
@@ -128,13 +128,13 @@ def vitals(
 
 def gpu_wait_tile(snapshot: Snapshot, world: World, seconds: float = SPARKLINE_SECONDS) -> VitalJson:
     """The longest wait of a service with requests, beside its baseline. seconds: that the sparkline covers."""
-    incidents = _affecting(snapshot)
-    columns, past = _columns(world, incidents, seconds)
+    incidents = affecting(snapshot)
+    columns, past = tile_columns(world, incidents, seconds)
     known = past if snapshot.learning.done else 0  # points of the baseline
     return _waiting(_waits(world, columns, incidents), past, incidents, known)
 
 
-def _affecting(snapshot: Snapshot) -> list[Incident]:
+def affecting(snapshot: Snapshot) -> list[Incident]:
     """The open incidents that affect services."""
     return [item for item in open_incidents(snapshot) if item.affected]
 
@@ -202,11 +202,7 @@ def _waiting(vital: Vital, past: int, incidents: Sequence[Incident], known: int)
     which does not move. past: points before the sparkline. incidents: the worst first. known: points of the baseline.
     """
     value = float(vital.values[-1]) if len(vital.values) else math.nan
-    history, limit, most = vital.values[:known], math.nan, math.nan
-    if np.isfinite(history).sum() >= MIN_HISTORY_POINTS:
-        baseline = robust_baseline(history[None], MIN_WAIT_SCALE, 1)
-        limit = float(baseline.level[0])
-        most = limit + BAND_SCALES * float(baseline.scale[0])
+    limit, most = normal_wait(vital.values[:known])
     status: Status = "unknown" if math.isnan(value) else "warning" if value > most else "ok"
     pairs = {_pair(item.service, item.suspect.service): item for item in reversed(incidents)}
     if item := pairs.get(vital.who):
@@ -219,7 +215,16 @@ def _waiting(vital: Vital, past: int, incidents: Sequence[Incident], known: int)
     return VitalJson(GPU_WAIT, "ratio", number(value), None, who, vital.href, number(limit), kind, status, spark)
 
 
-def _columns(world: World, incidents: Sequence[Incident], seconds: float) -> tuple[Columns, int]:
+def normal_wait(history: Floats) -> tuple[float, float]:
+    """The baseline of a wait, and the upper end of its normal range; NaN each where too little history is known."""
+    if np.isfinite(history).sum() < MIN_HISTORY_POINTS:
+        return math.nan, math.nan
+    baseline = robust_baseline(history[None], MIN_WAIT_SCALE, 1)
+    level = float(baseline.level[0])
+    return level, level + BAND_SCALES * float(baseline.scale[0])
+
+
+def tile_columns(world: World, incidents: Sequence[Incident], seconds: float) -> tuple[Columns, int]:
     """The columns of history and sparkline, and the number of history columns, on which the baseline rests.
 
     incidents: of those that are critical, values are anomalous from the first anomaly on. seconds: that the sparkline

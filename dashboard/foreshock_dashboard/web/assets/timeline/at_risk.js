@@ -1,13 +1,12 @@
 // The services that breach their SLO next.
 import { serviceLink } from "#web/assets/address.js";
 import { h } from "#web/assets/dom.js";
-import { formatForecast, formatMedian, unbroken } from "#web/assets/format.js";
+import { formatMedian, intervalText, unbroken } from "#web/assets/format.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").AtRisk} AtRisk */
 
 /**
- * The services that breach their SLO next, the soonest first: a row each with its forecast, whose interval is in the
- * tooltip and in the timeline, and with the reason.
+ * The services that breach their SLO next, the soonest first: a row each with its forecast and the reason.
  * @param {readonly AtRisk[]} atRisk
  * @param {string} none the text without any
  */
@@ -22,9 +21,9 @@ export const nextAtRisk = (atRisk, none) => {
         null,
         serviceLink(service),
         " ",
-        h("span", { title: formatForecast(breach_seconds) }, unbroken(formatMedian(breach_seconds.p50))),
+        h("span", null, unbroken(formatMedian(breach_seconds.p50))),
         " ",
-        h("span", { class: "reference" }, unbroken(state)),
+        h("span", { class: "reference" }, unbroken([intervalText(breach_seconds), state].filter(Boolean).join("; "))),
       ),
     ),
   );

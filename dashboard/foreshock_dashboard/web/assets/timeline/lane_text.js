@@ -7,6 +7,9 @@ import { PAST_STAGES, ROLES, STAGES, TIMELINE_TEXTS } from "#web/assets/words.js
 /** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
 /** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
 
+/** Conditions of a service that is no longer anomalous. */
+const OVER = ["healthy", "recovering", "low_traffic", "no_traffic"];
+
 /** @param {Lane} lane */
 export const signText = ({ why, slo, sign, until, state }) => {
   // within its SLO, but beyond its baseline: the same metric beside that
@@ -52,12 +55,12 @@ export const hasBegun = (lane) => lane.part !== "at_risk" || lane.intervals.leng
 const worstStage = (lane) => lane.intervals.reduce((worst, [, , stage]) => Math.max(worst, stage), 0);
 
 /**
- * What a service was that is healthy or recovers: "had breached SLO"; else "".
+ * What a service was that is healthy, recovers, or has too few requests to judge: "had breached SLO"; else "".
  * @param {Lane} lane
  * @param {Timeline} data
  */
 export const pastText = (lane, data) => {
-  const isOver = lane.state?.condition === "healthy" || lane.state?.condition === "recovering";
+  const isOver = OVER.includes(lane.state?.condition ?? "");
   const isStillInStage = lane.state?.stage === "degraded" || lane.state?.stage === "breached";
   return isOver && !isStillInStage ? PAST_STAGES[data.stages[worstStage(lane)] ?? "healthy"] : "";
 };

@@ -2,7 +2,7 @@
 import { serviceHref } from "#web/assets/address.js";
 import { formatTimestamp } from "#web/assets/clock.js";
 import { s } from "#web/assets/dom.js";
-import { formatDuration, formatForecast, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
+import { formatDuration, formatInterval, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
 import { changeMark } from "#web/assets/timeline/changes.js";
 import { laneState, laneTitle, signText } from "#web/assets/timeline/lane_text.js";
 import { SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
@@ -308,7 +308,7 @@ export const forecastRange = ({ p10, p50, p90 }, { now, end }) => ({
 });
 
 /**
- * A forecast with the label of its tick, the median; after it the bar is fainter. A bar that goes on beyond the end of
+ * A forecast with its 80% interval and its median, after which the bar is fainter. A bar that goes on beyond the end of
  * the axis is open on its right.
  * @param {LaneForecast} forecast
  * @param {Timeline} data
@@ -332,6 +332,6 @@ const forecastBar = (forecast, data, y, x) => {
     middle === null
       ? null
       : s("line", { x1: x(middle), x2: x(middle), y1: top - 3, y2: bottom + 3, class: "ahead-middle" }),
-    s("text", { x: end + 13, y: y + 4, class: "lane-label" }, formatForecast(forecast)),
+    s("text", { x: end + 13, y: y + 4, class: "lane-label" }, formatInterval(forecast.p10, forecast.p90)),
   );
 };

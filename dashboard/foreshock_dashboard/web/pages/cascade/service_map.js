@@ -456,15 +456,13 @@ export const nodeState = (node, service) => {
 };
 
 /**
+ * The request rate with p95, or with the error rate where that is critical; without requests the state.
  * @param {MapService | undefined} service
  * @param {string} word
  */
-const nodeValueText = (service, word) => {
-  const p95 = `p95 ${formatSeconds(service?.p95)}`;
-  if (service?.stage && service.stage !== "healthy") {
-    return (service.error_rate ?? 0) >= ERROR_RATE_CRITICAL
-      ? `errors ${formatPercent(service.error_rate)} · ${p95}`
-      : p95;
-  }
-  return service?.rate ? `${formatRate(service.rate)} · ${p95}` : capitalized(word.split("; ").at(-1) ?? word);
+export const nodeValueText = (service, word) => {
+  if (!service?.rate) return capitalized(word.split("; ").at(-1) ?? word);
+  const isFailing = (service.error_rate ?? 0) >= ERROR_RATE_CRITICAL;
+  const worst = isFailing ? `errors ${formatPercent(service.error_rate)}` : `p95 ${formatSeconds(service.p95)}`;
+  return `${formatRate(service.rate)} · ${worst}`;
 };

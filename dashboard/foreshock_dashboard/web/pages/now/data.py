@@ -12,20 +12,25 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import HEALTH_ORDER, Stage
 from foreshock_dashboard.model.verdict.healthy import Exceedance
 from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.capacity_text import shortage_text
+from foreshock_dashboard.render.clause import Text
+from foreshock_dashboard.render.verdict.incident_course import breach_text
 from foreshock_dashboard.render.verdict.platform import closest_before, too_few_text, uncounted
 from foreshock_dashboard.render.verdict.reading_text import lane_figures, reading_text
 from foreshock_dashboard.render.words.panels import NOW_TEXTS
+from foreshock_dashboard.web.pages.now.course import breach
 from foreshock_dashboard.web.pages.now.healthy import exceedances, peaks
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
 from foreshock_dashboard.web.panels.limits import judged, readings
 from foreshock_dashboard.web.panels.timeline import (
     MAX_LANES,
+    ChosenIncidents,
     Timeline,
     affected_order,
     chosen_incident,
@@ -37,7 +42,7 @@ from foreshock_dashboard.web.panels.timeline import (
 from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, serving_wait, why_unknown
-from foreshock_dashboard.web.state.incident_json import IncidentJson, incident
+from foreshock_dashboard.web.state.incident_json import ClauseJson, IncidentJson, clauses, incident
 from foreshock_dashboard.web.state.numbers import Row, newest, number, packed, whole_percents
 from foreshock_dashboard.web.state.placement import (
     MIN_CONTENDED_RATIO,
@@ -47,7 +52,7 @@ from foreshock_dashboard.web.state.placement import (
     pairs,
 )
 from foreshock_dashboard.web.state.service_history import HistoryCache
-from foreshock_dashboard.web.state.stages import STAGES
+from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 
 MIN_ROWS, MAX_ROWS = 5, MAX_LANES
 """Bounds of the services on the page, those of an incident and then the most affected first; Services has all."""
@@ -85,7 +90,7 @@ class ServiceLine(ServiceFigures):
     """A service with a sparkline of its p95, and the SLO of it in seconds.
 
     learned: whether the SLO is. closest: the metric closest to its limit. note: why a p95 above the SLO is no breach;
-    "" for none.
+    "" for none. past_breach: when it breached its SLO during the incident, where it does not now.
     """
 
     spark: list[float | None]
@@ -93,6 +98,7 @@ class ServiceLine(ServiceFigures):
     learned: bool
     closest: Reading | None
     note: str
+    past_breach: list[ClauseJson]
 
 
 class GpuBytes(TypedDict):
@@ -237,6 +243,7 @@ def now(
                 learned=row.id in learned,
                 closest=(closest if verdict_.state == "healthy" else usage).get(row.id),
                 note=notes.get(row.id, ""),
+                past_breach=clauses(_past_breach(row, history, drawn) if verdict_.situation else ()),
             )
             for row in rows[:shown]
         ],
@@ -248,6 +255,14 @@ def now(
         "missing": list(world.missing),
         "no_stages": why_unknown(snapshot),
     }
+
+
+def _past_breach(row: ServiceFigures, history: ServiceHistory, drawn: ChosenIncidents) -> Text:
+    """When a service breached its SLO during an incident; empty where it still does, or did not."""
+    if row.stage == "breached" or drawn.onset is None:
+        return ()
+    found = breach(history, [Service.parse(row.id)], drawn.onset)
+    return breach_text(found, float(history.times[-1])) if found and found.until is not None else ()
 
 
 def _by_usage(found: list[Reading]) -> list[Reading]:

@@ -37,16 +37,17 @@ SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")
 class Headline(NamedTuple):
     """What the headline of an open incident says.
 
-    service: its subject. figure: the value beside its limit. own: the metric of the incident's own service that uses
-    most of its SLO. reading: the metric of the headline. is_forecast: whether it is that of a forecast, which the
-    clauses state; outlook: the forecast beside a load, else "". beyond: services that breach their SLO; breached: those
-    that did since the first anomaly; whole: their breaches. peak: of what recovers.
+    service: its subject. figure: the value beside its limit. slo: of the subject, where it is explained. own: the
+    metric of the incident's own service that uses most of its SLO. reading: the metric of the headline. is_forecast:
+    whether it is that of a forecast, which the clauses state; outlook: the forecast beside a load, else "". beyond:
+    services that breach their SLO; breached: those that did since the first anomaly; whole: their breaches. peak: of
+    what recovers.
     """
 
     service: Service
     clauses: Text
     figure: str
-    learned: bool
+    slo: ServiceSlo | None
     own: Reading | None
     reading: Reading | None
     is_forecast: bool
@@ -70,14 +71,20 @@ class Headline(NamedTuple):
     @property
     def line(self) -> Text:
         """With its figure, and of a forecast the metric that it is of."""
-        figure = self.figure or (reading_text(self.reading, learned=self.learned) if self.reading else "")
+        figure = self.figure or (reading_text(self.reading, self.slo) if self.reading else "")
         return text(self.clauses, f": {figure}" if figure else "")
 
 
 def headline(
-    snapshot: Snapshot, world: World, item: Incident, history: ServiceHistory | None, found: Sequence[Reading]
+    snapshot: Snapshot,
+    world: World,
+    item: Incident,
+    history: ServiceHistory | None,
+    found: Sequence[Reading],
+    *,
+    is_first: bool = True,
 ) -> Headline:
-    """The headline of an open incident. found: the readings of all services."""
+    """The headline of an open incident. found: the readings of all services. is_first: it explains a learned SLO."""
     stages: Mapping[Service, Stage | None] = history.now() if history else {}
     slos: Mapping[Service, ServiceSlo] = {slo.service: slo for slo in snapshot.forecast.slos}
     own = worst(found, *SLO_METRICS, service=item.service)
@@ -107,16 +114,16 @@ def headline(
     if is_over and top is not None and subject == item.service:  # what is over was worse in this metric
         reading = worst(found, top.metric, service=subject) or reading
     ahead_of_breach = subject == item.service and not breaches_slo and is_forecast(item) and not is_over
-    learned = (slo := slos.get(subject)) is not None and slo.learned
+    slo = slos.get(subject) if is_first else None
     is_load = reading is not None and reading.metric == "load" and not is_over
     symptom = item.summary.symptom
     few = breaches_slo and not is_load and subject == item.service and symptom is not None and not symptom.counts
-    figure = headline_figure(reading, top, learned=learned, few=few) if reading and not ahead_of_breach else ""
+    figure = headline_figure(reading, top, slo, few=few) if reading and not ahead_of_breach else ""
     if is_load:
-        figure += slo_outlook(item, reading_text(own, learned=learned) if own else "")
+        figure += slo_outlook(item, reading_text(own, slo) if own else "")
     outlook = breach_forecast(item) if is_load else ""
     return Headline(
-        subject, said, figure, learned, own, reading, ahead_of_breach, outlook, is_over, beyond, breached, whole, top
+        subject, said, figure, slo, own, reading, ahead_of_breach, outlook, is_over, beyond, breached, whole, top
     )
 
 

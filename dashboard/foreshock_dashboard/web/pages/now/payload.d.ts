@@ -50,6 +50,8 @@ export interface Situation {
   /** How bad it is. */
   lead: Clause[];
   suspected: Clause[];
+  /** Whether GPU contention is ruled out, where that is not the cause; else empty. */
+  gpu_wait: Clause[];
   recovery_text: Clause[];
   /** What to do while it recovers. */
   action_text: Clause[];
@@ -160,6 +162,8 @@ export interface ServiceRow {
   closest: Reading | null;
   /** Why a p95 above the SLO is no breach; "" for none. */
   note: string;
+  /** When it breached its SLO during the incident, where it does not now. */
+  past_breach: Clause[];
   spark: (number | null)[];
 }
 

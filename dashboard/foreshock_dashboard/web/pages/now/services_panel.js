@@ -13,6 +13,7 @@ import {
   NOT_KNOWN,
   unbroken,
 } from "#web/assets/format.js";
+import { linked } from "#web/assets/timeline/cause.js";
 import { serviceState, stateOf, suspectTag } from "#web/assets/timeline/signs.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
 import { EMPTY, NOW_TEXTS, TILE_TEXTS } from "#web/assets/words.js";
@@ -63,7 +64,7 @@ const limitText = (reading) => {
  * @param {string} range of the sparkline
  */
 const serviceRow = (service, range) => {
-  const { id, stage, rate, error_rate, spark, slo, note } = service;
+  const { id, stage, rate, error_rate, spark, slo, note, past_breach } = service;
   const isBreached = stage === "breached";
   return h(
     "tr",
@@ -75,6 +76,7 @@ const serviceRow = (service, range) => {
       serviceState(service),
       suspectTag(service),
       note && stage === "healthy" ? h("small", { class: "muted" }, note) : null,
+      past_breach.length ? h("small", { class: "muted" }, linked(past_breach)) : null,
     ),
     h("td", { class: "minor" }, formatRate(rate)),
     h("td", { class: "minor" }, formatPercent(error_rate)),

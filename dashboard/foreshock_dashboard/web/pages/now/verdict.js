@@ -20,7 +20,7 @@ import {
 import { responseLine } from "#web/assets/timeline/response.js";
 import { healthState, hiddenSign } from "#web/assets/timeline/signs.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { ABSENT, CONFIDENCE_LEVELS, COURSE, NOW_TEXTS, TILE_TEXTS, VERDICTS } from "#web/assets/words.js";
+import { ABSENT, CAUSES, CONFIDENCE_LEVELS, COURSE, NOW_TEXTS, TILE_TEXTS, VERDICTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/dom.js").Content} Content */
 /** @typedef {import("#web/assets/payload.d.ts").Clause} Clause */
@@ -61,7 +61,7 @@ const ownerFact = (services) => {
  */
 const situationFacts = (situation, risks, now) => {
   const { incident, reading, origin, origin_text, lead, suspected, recovery_text, action_text } = situation;
-  const { breached, degraded, at_risk, first_breach } = situation;
+  const { breached, degraded, at_risk, first_breach, gpu_wait } = situation;
   const { state, actions } = incident;
   const isRecovering = state === "recovering";
   const followUps = actions.filter(({ kind }) => kind !== "restart");
@@ -105,6 +105,7 @@ const situationFacts = (situation, risks, now) => {
     h(
       "dl",
       { class: "facts" },
+      gpu_wait.length ? fact(CAUSES.gpu_contention, linked(gpu_wait)) : null,
       ownerFact([incident.suspect.service, incident.service]),
       isRecovering && followUps.length && !situation.changes.length ? null : fact("Changes", recentChanges(situation)),
     ),

@@ -26,6 +26,7 @@ from foreshock_dashboard.render.units import counted, minutes_of
 from foreshock_dashboard.render.verdict import platform
 from foreshock_dashboard.render.verdict.incident_course import (
     badge,
+    contention_text,
     latent_risk,
     lead,
     recovering_action,
@@ -35,6 +36,7 @@ from foreshock_dashboard.render.verdict.reading_text import figure_text, limit_t
 from foreshock_dashboard.render.words.panels import EMPTY, NOW_TEXTS, PLATFORM_TEXTS
 from foreshock_dashboard.render.words.shell import CONNECTION_TEXTS
 from foreshock_dashboard.render.words.status import DATA_STATES
+from foreshock_dashboard.web.pages.now.contention_check import contention_check
 from foreshock_dashboard.web.pages.now.course import lost_replicas, recovery
 from foreshock_dashboard.web.pages.now.headline import SLO_METRICS, headline
 from foreshock_dashboard.web.pages.now.healthy import coverage, healthy_since
@@ -94,7 +96,8 @@ class Situation(TypedDict):
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
     furthest beyond its SLO. reading: the metric of the headline, of that service, and below it if the headline is a
-    forecast. learned: whether its SLO is. figure, badge, lead, suspected, recovery_text, action_text: sentences.
+    forecast. learned: whether its SLO is. figure, badge, lead, suspected, gpu_wait, recovery_text,
+    action_text: sentences. gpu_wait: whether GPU contention is ruled out, where that is not the cause.
     origin: the metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of
     any of its services. breached: other services that breach their SLO: those that fail most requests first, then the
     furthest beyond it. degraded: those that do not, but are slower or fail more than normally, without those at_risk.
@@ -112,6 +115,7 @@ class Situation(TypedDict):
     badge_note: str
     lead: list[ClauseJson]
     suspected: list[ClauseJson]
+    gpu_wait: list[ClauseJson]
     recovery_text: list[ClauseJson]
     action_text: list[ClauseJson]
     origin: Reading | None
@@ -253,7 +257,9 @@ def _of_incidents(
 ) -> Verdict:
     item, stages = current[0], history.now() if history else {}
     found = readings(snapshot, stages)
-    first, *others = (headline(snapshot, world, each, history, found) for each in current[: MAX_FURTHER + 1])
+    first, *others = (
+        headline(snapshot, world, each, history, found, is_first=each is item) for each in current[: MAX_FURTHER + 1]
+    )
     subject, reading, whole = first.service, first.reading, first.whole
     in_headline = {str(subject), *(name for clause in first.clauses for name in clause.services)}
     breached = [breached_row(service, found) for service in first.beyond if str(service) not in in_headline]
@@ -284,12 +290,13 @@ def _of_incidents(
     resolves = item.recovering_since and item.recovering_since + RESOLVE_AFTER_SECONDS
     named = item.suspect.change  # may be later than the first anomaly, where that had another cause
     changes = recent_changes(world.changes, max(item.since, named.at if named else 0.0), world.time)
+    contention = contention_check(snapshot, world, item)
     situation: Situation = {
         "incident": incident(item),
         "service": str(subject),
         "reading": reading,
         "figure": first.figure,
-        "learned": first.learned and "learned" in first.figure,
+        "learned": "learned" in first.figure,
         "badge": state_word,
         "badge_note": state_note,
         "lead": clauses(
@@ -299,12 +306,13 @@ def _of_incidents(
                 whole,
                 cost,
                 world.time,
-                learned=first.learned,
+                slo=first.slo,
                 replicas=lost_replicas(world, item),
                 subject=str(subject),
             )
         ),
         "suspected": clauses(suspected(item, world)),
+        "gpu_wait": clauses(contention_text(contention) if contention else ()),
         "recovery_text": clauses(recovery_text(recovery(world, item))),
         "action_text": clauses(recovering_action(resolves)),
         "origin": origin,
