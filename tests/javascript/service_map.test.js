@@ -56,7 +56,7 @@ test("each list of steps has its heading as its label", () => {
   const main = emptyMain();
   put(main, propagationPath(/** @type {any} */ (data)));
   const labels = [...main.querySelectorAll("ol")].map((list) => list.getAttribute("aria-label"));
-  assert.deepEqual(labels, ["Propagation so far (onsets ±1 min):", "Forecast:"]);
+  assert.deepEqual(labels, ["Propagation so far (onsets ±1 min)", "Forecast propagation"]);
   assert.deepEqual(
     [...main.querySelectorAll("[aria-hidden]")].map((heading) => heading.textContent),
     labels,

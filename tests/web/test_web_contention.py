@@ -102,6 +102,19 @@ def test_the_wait_of_no_incident_has_the_baseline_of_now_and_says_that_it_is_not
     page, wait = contention(seen), f"46% of the time (baseline {percent(tile.limit)}, mean of 2 GPUs)."
     assert page["headline"] == f"embedder waits on train-llm {wait}"
     assert page["detail_clauses"][0]["text"] == "GPU wait is not the suspected cause of the open incident (overload)."
+    (item,) = seen.incidents
+    risk = replace(seen, incidents=(replace(item, summary=item.summary._replace(latent=True)),))
+    assert contention(risk)["detail_clauses"] == []  # nothing is affected that could have a cause
+
+
+def test_a_wait_at_its_baseline_is_called_normal() -> None:
+    """A wait alone does not say whether it is one to act on; without a baseline, that is unknown."""
+    long, short = ((30.0, "The wait is within its normal range."), (10.0, ""))
+    for step, words in (long, short):
+        world = replace(healthy_world(), times=np.arange(NOW - step * (POINTS - 1), NOW + 1, step), step=step)
+        said = contention(snapshot(world))
+        assert said["headline"].startswith("embedder waits on train-llm ")
+        assert "".join(clause["text"] for clause in said["detail_clauses"]) == words
 
 
 def test_pairs_have_services_by_index_and_their_role_in_an_open_incident() -> None:

@@ -108,7 +108,7 @@ ABSENT: Mapping[str, str] = {
 """What stands for a value, a name, or a group that is missing."""
 CASCADE_TEXTS: Mapping[str, str] = {
     "gpu": CAUSES["gpu_contention"],
-    "load": "load",
+    "load": "extra load",
     "call": "degraded dependency",
     "forecast": CONDITIONS["slo_breach"],
     "older": "Older anomalies are over. First anomaly: ",

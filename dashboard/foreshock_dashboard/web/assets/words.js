@@ -464,7 +464,7 @@ export const AUDIT_ACTIONS = /** @type {const} */ ({
 
 export const CASCADE_TEXTS = /** @type {const} */ ({
   gpu: "GPU contention",
-  load: "load",
+  load: "extra load",
   call: "degraded dependency",
   forecast: "SLO breach",
   older: "Older anomalies are over. First anomaly: ",
@@ -534,6 +534,7 @@ export const GPU_TEXTS = /** @type {const} */ ({
   averages: "GPU wait: 30 s averages. Busy, contended, power: 1 min averages.",
   bound: "30 s average over the shared GPUs, an upper bound.",
   limits: "Time lost is an upper bound, not measured by service. Resources and GPU wait overlap: do not add them.",
+  serving_rows: "Rows: services with requests.",
   batch: "Waits of services without requests raise no alerts.",
   shared_tiers: "{gpus} shared by several {groups}.",
   cut: "{rows} x {columns} shown. The CSV has all pairs.",

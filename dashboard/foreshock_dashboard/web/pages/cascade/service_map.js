@@ -130,8 +130,8 @@ export const propagationPath = (data) => {
     const isOf = (/** @type {PropagationStep} */ { incident }) => incident === id;
     return [
       title(id),
-      list("Propagation so far (onsets ±1 min):", propagation.filter(isOf)),
-      list("Forecast:", forecast.filter(isOf)),
+      list("Propagation so far (onsets ±1 min)", propagation.filter(isOf)),
+      list("Forecast propagation", forecast.filter(isOf)),
     ];
   });
 };

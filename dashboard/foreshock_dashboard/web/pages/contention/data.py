@@ -14,7 +14,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.clause import Text, filled, in_sentence, in_words, joined_text, text
+from foreshock_dashboard.render.clause import Text, filled, in_sentence, in_words, joined, joined_text, text
 from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.verdict.pair_sentence import wait_clauses
@@ -23,7 +23,7 @@ from foreshock_dashboard.render.words.panels import ABSENT, EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
 from foreshock_dashboard.web.pages.contention.limits import LimitReader, Limits
 from foreshock_dashboard.web.pages.contention.pair import PairDetail, pair_detail
-from foreshock_dashboard.web.panels.vitals import gpu_wait_tile
+from foreshock_dashboard.web.panels.vitals import VitalJson, gpu_wait_tile
 from foreshock_dashboard.web.state.conditions import IncidentStatus, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
@@ -174,12 +174,13 @@ def contention(
     time, serving = gpu_time(world), serving_services(world)
     open_pair = pair_detail(snapshot, all_pairs, victim, aggressor) if victim or aggressor else None
     worst = worst_pair(all_pairs, serving, current)
-    said = headline(snapshot, world, all_pairs, worst) if world.gpus else text(EMPTY["gpus"])
+    tile = _tile(snapshot, world, worst) if worst else None
+    said = headline(snapshot, world, all_pairs, worst, tile) if world.gpus else text(EMPTY["gpus"])
     return {
         "ready": True,
         "headline": joined_text(said),
         "headline_clauses": clauses(said),
-        "detail_clauses": clauses(_not_the_cause(current, worst)) if worst else [],
+        "detail_clauses": clauses(_not_the_cause(current, worst, tile)) if worst else [],
         "services": names,
         "victims": [index[str(service)] for service in worst_first(listed, "victim", serving)],
         "aggressors": [index[str(service)] for service in worst_first(listed, "aggressor", serving)],
@@ -237,8 +238,10 @@ def worst_pair(pairs_: Sequence[Pair], serving: Collection[Service], incidents: 
     return next((pair for pair in (*in_incident, *waiting) if pair.victim in serving), next(iter(waiting), None))
 
 
-def headline(snapshot: Snapshot, world: World, pairs_: Sequence[Pair], worst: Pair | None) -> Text:
-    """The worst pair as a sentence, with its baseline; or why there is none."""
+def headline(
+    snapshot: Snapshot, world: World, pairs_: Sequence[Pair], worst: Pair | None, tile: VitalJson | None = None
+) -> Text:
+    """The worst pair as a sentence, with its baseline; or why there is none. tile: of this pair, on Now."""
     if not pairs_:
         return text(EMPTY["pairs"])
     if all(pair.ratio is None for pair in pairs_):
@@ -247,7 +250,7 @@ def headline(snapshot: Snapshot, world: World, pairs_: Sequence[Pair], worst: Pa
         return filled(PAIR_TEXTS["no_contention"], pairs=counted(len(pairs_), "pair"))
     item = _incident_of(worst, open_incidents(snapshot))
     row = next((row for row in item.evidence if row.entity == _entity(worst)), None) if item else None
-    baseline = row.baseline if row else _baseline(snapshot, world, worst)
+    baseline = row.baseline if row else tile.limit if tile else None
     return wait_clauses(
         *(worst.victim, worst.aggressor, worst.ratio or 0.0, len(worst.measured_gpus)),
         baseline=baseline,
@@ -256,12 +259,17 @@ def headline(snapshot: Snapshot, world: World, pairs_: Sequence[Pair], worst: Pa
     )
 
 
-def _not_the_cause(incidents: Sequence[Incident], pair: Pair) -> Text:
-    """That a wait is not the cause of the open incident of its service; empty where it is, or without one."""
-    own = next((item for item in incidents if pair.victim in item.services), None)
-    if own is None or _incident_of(pair, incidents):
+def _not_the_cause(incidents: Sequence[Incident], pair: Pair, tile: VitalJson | None) -> Text:
+    """That a wait is normal, and not the cause of the open incident of its service; empty where it is, or unknown.
+
+    A latent risk is no incident yet: nothing is affected that could have a cause. tile: of the pair, on Now.
+    """
+    if _incident_of(pair, incidents):
         return ()
-    return filled(PAIR_TEXTS["other_cause"], cause=in_sentence(cause_name(own)))
+    own = next((item for item in incidents if pair.victim in item.services and not item.summary.latent), None)
+    normal = text(PAIR_TEXTS["normal"]) if tile and tile.limit_kind and tile.status == "ok" else ()
+    other = filled(PAIR_TEXTS["other_cause"], cause=in_sentence(cause_name(own))) if own else ()
+    return joined([*filter(None, (normal, other))], " ")
 
 
 def _incident_of(pair: Pair, incidents: Sequence[Incident]) -> Incident | None:
@@ -269,10 +277,10 @@ def _incident_of(pair: Pair, incidents: Sequence[Incident]) -> Incident | None:
     return next((item for item in incidents if (item.service, item.stated_suspect.service) == both), None)
 
 
-def _baseline(snapshot: Snapshot, world: World, pair: Pair) -> float | None:
-    """The baseline of the longest wait, as on the Now page; None for another pair."""
+def _tile(snapshot: Snapshot, world: World, pair: Pair) -> VitalJson | None:
+    """The tile of the longest wait, as on the Now page; None where it is of another pair."""
     tile = gpu_wait_tile(snapshot, world)
-    return tile.limit if tile.who.startswith(f"{in_words(_entity(pair))} (") else None
+    return tile if tile.who.startswith(f"{in_words(_entity(pair))} (") else None
 
 
 def _entity(pair: Pair) -> str:

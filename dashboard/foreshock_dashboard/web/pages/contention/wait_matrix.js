@@ -190,7 +190,7 @@ const note = ({ hidden, batch }, pairs, victims, aggressors) => {
     h("span", null, GPU_TEXTS.bound),
     pairs.some(([victim]) => batch.includes(victim))
       ? h("span", null, GPU_TEXTS.batch)
-      : h("span", null, "rows: services with requests"),
+      : h("span", null, GPU_TEXTS.serving_rows),
     isCut ? h("span", null, filled(GPU_TEXTS.cut, { rows, columns })) : null,
   );
 };
