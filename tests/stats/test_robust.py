@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from foreshock_dashboard.stats.robust import median, percentile
+from foreshock_dashboard.stats.robust import median, median_deviation, percentile, sorted_finite
 
 ROWS = arrays(
     np.float64,
@@ -31,6 +31,16 @@ def test_percentile_and_median_equal_numpys(
     np.testing.assert_allclose(median(values), middle, rtol=1e-12)
 
 
+@given(ROWS, st.floats(-1e6, 1e6))
+def test_the_median_deviation_equals_the_median_of_distances(
+    values: np.ndarray[tuple[int, int], np.dtype[np.float64]], level: float
+) -> None:
+    """From any level, for rows with and without gaps, to the last bit."""
+    levels = np.full(len(values), level)
+    np.testing.assert_array_equal(median_deviation(*sorted_finite(values), levels), median(np.abs(values - level)))
+
+
 def test_without_columns_results_are_nan() -> None:
+    assert np.isnan(median_deviation(*sorted_finite(np.empty((2, 0))), np.zeros(2))).all()
     assert np.isnan(percentile(np.empty((2, 0)), 80.0)).all()
     assert np.isnan(median(np.empty((2, 0)))).all()

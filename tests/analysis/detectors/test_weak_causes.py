@@ -89,13 +89,15 @@ def test_a_weak_network_finding_of_the_suspect_is_reported() -> None:
 
 
 def test_a_weak_network_finding_is_reported_until_it_or_the_suspect_changes() -> None:
-    """Suspects are ranked once a minute. The suspected cause of a network finding may differ from the suspect."""
+    """Suspects are ranked once a minute of the incident's age.
+
+    The suspected cause of a network finding may differ from the suspect.
+    """
     network = make_finding(GATEWAY, "network", 0.4, LLM)
     candidate = IncidentCandidate(FRONT, (FRONT,), (), (FRONT,), None, True, True, False, False, 0.8)
-    minute = point(SLOW)
-    later = EvaluationPoint(minute.world, minute.column - 1, minute.baselines)
-    assert minute.time % 60 != 0
-    assert later.time % 60 != 0
+    ranked = point(SLOW)
+    minute, later = (EvaluationPoint(ranked.world, ranked.column - age, ranked.baselines) for age in (6, 5))
+    assert ranked.time - minute.time == 60
     first = updated_incident(
         opened_incident(candidate, minute), candidate, Evaluation(minute, {}, (network,)), page=True
     )
@@ -103,8 +105,6 @@ def test_a_weak_network_finding_is_reported_until_it_or_the_suspect_changes() ->
     third = updated_incident(second, candidate, Evaluation(later, {}, ()), page=True)
     assert [(incident.cause, incident.suspect.service) for incident in (first, second)] == [("network", LLM)] * 2
     assert third.cause == "dependency"
-    ranked = EvaluationPoint(minute.world, minute.column - 5, minute.baselines)
-    assert ranked.time % 60 == 0
     another = make_finding(
         LLM, "network", 0.4
     )  # with the reported suspected cause, but for another service than the suspect

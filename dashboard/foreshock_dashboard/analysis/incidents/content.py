@@ -42,7 +42,7 @@ LATENT_SUFFIX = "-weak"
 MAX_RANKED_CALLERS = 8
 """Affected callers that the ranking of suspected causes takes into account, nearest first."""
 RANKING_SECONDS = 60.0
-"""Seconds between two rankings of suspected causes."""
+"""Seconds between two rankings of suspected causes, from when the incident opened."""
 MAX_LONE_CONFIDENCE = 0.7
 """Largest confidence in the cause of an incident with fewer than two signals, a change included, as its evidence."""
 
@@ -86,12 +86,7 @@ def updated_incident(
     point, origin = evaluation.point, candidate.origin
     cascading = incident.cascading or (page and bool({*candidate.breaching} - {origin}))
     paged = point.time if page and incident.paged is None else incident.paged
-    previous = point.time - point.world.step
-    is_ranking_due = (
-        not incident.candidates
-        or paged != incident.paged
-        or point.time // RANKING_SECONDS != previous // RANKING_SECONDS
-    )
+    is_ranking_due = not incident.candidates or paged != incident.paged or _is_minute_over(incident, point)
     callers = candidate.affected_callers
     affected = (origin, *callers[:MAX_RANKED_CALLERS])
     ranking = evaluation.ranker.candidates(affected, incident.opened) if is_ranking_due else ()
@@ -141,6 +136,15 @@ def updated_incident(
         quality="sampled",
     )
     return with_summary(with_actions(updated, with_xid_reason(actions, evidence), evaluation), evaluation)
+
+
+def _is_minute_over(incident: Incident, point: EvaluationPoint) -> bool:
+    """Whether another `RANKING_SECONDS` of an incident ended since the last evaluation.
+
+    By its own age, so that the rankings of incidents that open at different times are not in one evaluation.
+    """
+    age = point.time - incident.opened
+    return age // RANKING_SECONDS != (age - point.world.step) // RANKING_SECONDS
 
 
 def _sends_more(suspect: Candidate, origin: Service, point: EvaluationPoint) -> bool:

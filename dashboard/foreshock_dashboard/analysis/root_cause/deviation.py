@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,12 +17,14 @@ from foreshock_dashboard.model.explanation import SignalKind
 from foreshock_dashboard.model.query import grid
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Bools, Floats
-from foreshock_dashboard.stats.robust import median
+from foreshock_dashboard.stats.robust import median, median_deviation, median_of_sorted, sorted_finite
 
 NOTICED = ("latency", "errors", "traffic", "availability")
 """Kinds that users and callers of a service notice."""
 LOGARITHMIC = ("latency", "traffic", "calls")
 """Kinds compared as ratios."""
+MAX_BLOCK_VALUES = 16_000
+"""Values of signals that are compared at once: their copies stay in a core's cache, and malloc reuses them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +118,20 @@ def excursion_start(signals: Sequence[SignalRow], window: AnalysisWindow, servic
 def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviations:
     """Compare each signal with its own past; those without enough points of it are left out."""
     analyzed = slice(window.first, len(window.times))
-    kept: list[SignalRow] = []
-    levels, values, zs, scales, numbers, freedom = [], [], [], [], [], []
     by_kind: dict[SignalKind, list[SignalRow]] = defaultdict(list)
     noticed: dict[Service, list[SignalRow]] = defaultdict(list)
     for row in signals:
         by_kind[row.kind].append(row)
         if row.kind in NOTICED:
             noticed[row.entity if isinstance(row.entity, Service) else row.entity[1]].append(row)
-    for kind, rows in by_kind.items():
-        stacked = np.stack([row.values for row in rows])
+    kept: list[SignalRow] = []
+    shape = len(signals), len(window.times) - window.first
+    values, numbers, z = np.empty(shape), np.empty(shape), np.empty(shape)
+    level, scale, freedom = np.empty(len(signals)), np.empty((len(signals), 2)), np.empty(len(signals))
+    for kind, rows in _blocks(by_kind, len(window.times)):
+        stacked = np.stack([row.values for row in rows], dtype=np.float64)
         if kind == "latency":
-            stacked = np.where(stacked > 0, stacked, np.nan)  # compared as logarithms
+            stacked[~(stacked > 0)] = np.nan  # compared as logarithms
         past = stacked[:, : window.baseline_end]
         known = (np.isfinite(past).sum(axis=1) >= use.MIN_BASELINE_POINTS) & np.isfinite(stacked[:, analyzed]).any(
             axis=1
@@ -137,27 +141,29 @@ def deviations(signals: Sequence[SignalRow], window: AnalysisWindow) -> Deviatio
             continue
         if not known.all():
             rows, stacked = [rows[i] for i in chosen.tolist()], stacked[chosen]
-        unknown = np.full(len(window.times) - window.first, np.nan)
-        counts = np.stack([unknown if row.counts is None else row.counts[analyzed] for row in rows])
-        level, z, scale, free = _compared(kind, rows, stacked, counts, window, noticed)
-        scales.append(scale)
-        freedom.append(free)
-        numbers.append(counts)
+        unknown = np.full(shape[1], np.nan)
+        at = slice(len(kept), len(kept) + len(rows))
+        counts = np.stack([unknown if row.counts is None else row.counts[analyzed] for row in rows], dtype=np.float64)
+        values[at], numbers[at] = stacked[:, analyzed], counts
+        level[at], z[at], scale[at], freedom[at] = _compared(kind, rows, stacked, counts, window, noticed)
         kept += rows
-        levels.append(level)
-        values.append(stacked[:, analyzed])
-        zs.append(z)
-    points = len(window.times) - window.first
-    empty = np.empty((0, points))
     by_entity: dict[Entity, dict[SignalKind, list[int]]] = {}
     for i, row in enumerate(kept):
         by_entity.setdefault(row.entity, {}).setdefault(row.kind, []).append(i)
+    found = slice(len(kept))
     return Deviations(
-        tuple(kept), np.concatenate(levels or [np.empty(0)]), np.concatenate(values or [empty]),
-        np.concatenate(numbers or [empty]), np.concatenate(zs or [empty]), np.concatenate(scales or [np.empty((0, 2))]),
-        np.concatenate(freedom or [np.empty(0)]),
+        tuple(kept), level[found], values[found], numbers[found], z[found], scale[found], freedom[found],
         window.times[analyzed], window.step, window.at, by_entity,
     )  # fmt: skip
+
+
+def _blocks(
+    by_kind: Mapping[SignalKind, Sequence[SignalRow]], points: int
+) -> Iterator[tuple[SignalKind, Sequence[SignalRow]]]:
+    """The signals of each kind, in blocks unless the kind compares its signals with each other."""
+    for kind, rows in by_kind.items():
+        size = len(rows) if kind in use.GATE_WEIGHTS else max(1, MAX_BLOCK_VALUES // points)
+        yield from ((kind, rows[first : first + size]) for first in range(0, len(rows), size))
 
 
 def _compared(
@@ -183,9 +189,12 @@ def _compared(
     past, after = compared[:, : window.baseline_end], compared[:, window.first :]
     level, spread, up, down = normal_range(past)
     floor = _floor(kind, rows, compared, level)
-    lasting = _trailing(np.abs(past - level[:, None]) > use.LASTING_SCALES * np.maximum(spread, floor)[:, None], past)
-    if (changed := lasting.any(axis=1)).any():
-        past = np.where(lasting, np.nan, past)
+    most = use.LASTING_SCALES * np.maximum(spread, floor)
+    ends = np.flatnonzero(~(np.abs(past[:, -1] - level) <= most))  # beyond it, or missing
+    lasting = _trailing(np.abs(past[ends] - level[ends, None]) > most[ends, None], past[ends])
+    if len(changed := ends[lasting.any(axis=1)]):
+        past = past.copy()
+        past[ends] = np.where(lasting, np.nan, past[ends])
         level[changed], spread[changed], up[changed], down[changed] = normal_range(past[changed])
     if kind == "latency":
         most = use.MAX_TAIL_RATIO * np.maximum(spread, floor)
@@ -267,15 +276,15 @@ def normal_range(past: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     A scale is the larger of 1.4826 MAD, the interquartile range of a normal distribution, and what makes the tail
     quantile of the period ordinary: a nearly constant series with recurring peaks has no width otherwise.
     """
-    ordered, count = np.sort(past, axis=1), np.isfinite(past).sum(axis=1)
+    ordered, count = sorted_finite(past)
     index = np.arange(len(past))
 
     def quantile(share: float) -> Floats:
         rank = np.round(share * np.maximum(count - 1, 0)).astype(np.intp)
         return np.asarray(ordered[index, rank])
 
-    level = median(past)
-    spread = 1.4826 * median(np.abs(past - level[:, None]))
+    level = median_of_sorted(ordered, count)
+    spread = 1.4826 * median_deviation(ordered, count, level)
     spread = np.maximum(spread, (quantile(0.75) - quantile(0.25)) / 1.349)
     up = np.maximum(spread, (quantile(use.TAIL_QUANTILE) - level) / use.TAIL_SCALES)
     down = np.maximum(spread, (level - quantile(1 - use.TAIL_QUANTILE)) / use.TAIL_SCALES)

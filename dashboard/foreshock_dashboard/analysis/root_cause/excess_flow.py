@@ -10,6 +10,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -150,15 +151,17 @@ class ExcessFlow:
     def _explained_latency(self, caller: Service, callee: Service) -> Mapping[Symptom, float]:
         evidence = self.evidence
         own = [item for item in evidence.latencies(caller) if item.z >= 1.0]
-        ratio = evidence.calls_per_request((caller, callee))
         seen = self._seen_latencies(caller, callee)
         if not self._has_symptom(caller):
-            largest = self._experienced(caller, callee)
+            if (largest := self._experienced(caller, callee)) <= 0:
+                return {}
+            ratio = evidence.calls_per_request((caller, callee))
             weight = self._callee_share(caller, callee) * confidence(largest) * math.log1p(max(0.0, largest))
             symptom: Symptom = "errors" if self._seen_errors(caller, callee).z >= largest else "latency"
             return {symptom: weight * math.sqrt(min(1.0, ratio))}
         if not own:
             return {}
+        ratio = evidence.calls_per_request((caller, callee))
         onset = min(item.since for item in own)
         shares, weights = 0.0, 0.0
         for item in own:
@@ -172,8 +175,9 @@ class ExcessFlow:
             else:
                 share = min(1.0, cause.log / item.log) * min(1.0, reach(item.statistic, ratio))
             shares += weight * share * confidence(cause.z) * self._onset_weight(cause.since - onset)
-        share = self._callee_share(caller, callee)
-        moves: dict[Symptom, float] = {"latency": share * shares / weights if weights else 0.0}
+        moves: dict[Symptom, float] = {"latency": 0.0}
+        if shares > 0:
+            moves["latency"] = self._callee_share(caller, callee) * shares / weights
         failing = self._seen_errors(caller, callee)
         if failing.z >= use.ANOMALOUS_Z:  # failed calls are retried
             moves["errors"] = (
@@ -339,6 +343,7 @@ _GENERIC = frozenset(
 """Words of names that say how a service runs, and not what it is."""
 
 
+@lru_cache(maxsize=10_000)
 def alias_key(service: Service) -> tuple[str, ...]:
     """Equal for a service and its own load balancer, proxy, or sibling: the words of its name that mean something."""
     words = [word for word in re.split(r"[^a-z0-9]+", service.name.lower()) if word]

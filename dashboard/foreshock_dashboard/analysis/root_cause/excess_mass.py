@@ -106,12 +106,14 @@ def _measured(
     sides: dict[Call, dict[str, Seconds]] = defaultdict(dict)
     own: dict[Service, Seconds] = {}
     counts: dict[Call, Floats] = {}
-    rows = list(signals)
+    rows = [row for row in signals if row.kind in ("latency", "traffic")]
     reported_by = Counter(row.metric for row in rows if row.kind == "latency" and isinstance(row.entity, Service))
-    for row in sorted(rows, key=lambda row: -reported_by[row.metric]):  # most services report that of their requests
+    means = [row for row in rows if row.kind == "latency" and row.statistic in ("mean", "")]
+    for row in rows if means else ():
         if row.kind == "traffic" and not isinstance(row.entity, Service) and row.counts is not None:
             counts.setdefault(row.entity, np.nan_to_num(row.counts))
-        if row.kind != "latency" or row.statistic not in ("mean", "") or row.counts is None:
+    for row in sorted(means, key=lambda row: -reported_by[row.metric]):  # most services report that of their requests
+        if row.counts is None:
             continue
         known = np.isfinite(row.values) & (np.nan_to_num(row.counts) > 0)
         number = np.where(known, row.counts, 0.0)

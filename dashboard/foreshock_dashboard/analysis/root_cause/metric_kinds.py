@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 from foreshock_dashboard.model.explanation import SignalKind
@@ -90,6 +91,7 @@ def statistic(metric: str, labels: Mapping[str, str]) -> str:
     return _SAME.get(found[1], found[1]).replace("_", "") if found else ""
 
 
+@lru_cache(maxsize=1_000)
 def quantile_of(name: str) -> float | None:
     """The quantile, 0 to 1, that a statistic is; None for a mean or an unknown one."""
     if name == "max":

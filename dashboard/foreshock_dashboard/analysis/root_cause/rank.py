@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from foreshock_dashboard.analysis.root_cause.deviation import window_of_incident
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank_signals import MIN_CANDIDATE_SHARE, Ranking, SignalRanker
+from foreshock_dashboard.analysis.root_cause.service_evidence import computed_once
 from foreshock_dashboard.analysis.root_cause.world_rows import world_rows
 from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
@@ -32,12 +33,12 @@ class CauseRanker:
         Scores are shares of all suspicion. opened: Unix seconds at which the incident was first seen; what the World
         holds from before is the baseline, and without one no cause is suspected.
         """
-        walk, point = self._walk, self._walk.point
+        point = self._walk.point
         world = point.world
         window = window_of_incident(float(world.times[0]), point.time, opened, world.step)
         if window is None:
             return ()
-        group = opened, _connected(walk, affected)
+        group = opened, self._connected(affected)
         if group not in self._rankers:
             self._rankers[group] = SignalRanker(world_rows(world, point.column, window, group[1]), window)
         rankings = [self._ranking(group, service) for service in dict.fromkeys(affected)]
@@ -46,6 +47,19 @@ class CauseRanker:
         if first < opened:
             return ranked
         return tuple(item._replace(reasons=tuple(_dated(reason, first) for reason in item.reasons)) for item in ranked)
+
+    def _connected(self, affected: Sequence[Service]) -> frozenset[Service]:
+        """The affected services, their callers, and all direct and indirect callees of these."""
+        reached = {caller for service in affected for caller in (service, *self._walk.point.upstream[service])}
+        frontier = reached
+        while frontier:
+            frontier = set[Service]().union(*map(self._callees, frontier)) - reached
+            reached |= frontier
+        return frozenset(reached)
+
+    @computed_once
+    def _callees(self, service: Service) -> frozenset[Service]:
+        return frozenset(edge.server for edge in self._walk.point.calls_from(service))
 
     def _ranking(self, group: Group, service: Service) -> Ranking:
         if (group, service) not in self._rankings:
@@ -57,16 +71,6 @@ class CauseRanker:
 def _dated(reason: Reason, first: float) -> Reason:
     """The reason, without a time that is only the start of a window that begins within the incident."""
     return reason._replace(since=math.nan) if reason.since == first else reason
-
-
-def _connected(walk: GraphWalk, affected: Sequence[Service]) -> frozenset[Service]:
-    """The affected services, their callers, and all direct and indirect callees of these."""
-    reached = {caller for service in affected for caller in (service, *walk.point.upstream[service])}
-    frontier = reached
-    while frontier:
-        frontier = {edge.server for caller in frontier for edge in walk.point.calls_from(caller)} - reached
-        reached |= frontier
-    return frozenset(reached)
 
 
 def explained_further(walks: Sequence[GraphWalk], ranking: Ranking) -> Ranking:

@@ -52,6 +52,11 @@ class Deviation(NamedTuple):
         return math.log(self.now / self.level) if self.now > 0 and self.level > 0 else 0.0
 
 
+def _falling_z(item: Deviation) -> float:
+    """Sort key: the largest deviation first."""
+    return -item.z
+
+
 NONE = Deviation(-1, "other", "", "", 0.0, 0.0, 0.0, math.inf)
 
 
@@ -67,9 +72,11 @@ def computed_once(method: Callable[[Holder, *Key], Result]) -> Callable[[Holder,
     @wraps(method)
     def lookup(self: Holder, *key: *Key) -> Result:
         known: dict[tuple[*Key], Result] = self.__dict__.setdefault(name, {})
-        if key not in known:
-            known[key] = method(self, *key)
-        return known[key]
+        try:
+            return known[key]
+        except KeyError:
+            result = known[key] = method(self, *key)
+            return result
 
     return lookup
 
@@ -209,11 +216,12 @@ class ServiceEvidence:
     def of(self, entity: Entity, kind: SignalKind, side: str = "") -> tuple[Deviation, ...]:
         """Deviations of one kind, the largest first. side: of a call, as one side measured it."""
         key = entity, kind, side
-        if key not in self._cache:
+        known = self._cache.get(key)
+        if known is None:
             rows = self.found.by_entity.get(entity, {}).get(kind, ())
             made = [self._deviation(row) for row in rows if not side or self.found.rows[row].side in ("", side)]
-            self._cache[key] = tuple(sorted((item for item in made if math.isfinite(item.z)), key=lambda item: -item.z))
-        return self._cache[key]
+            known = self._cache[key] = tuple(sorted([item for item in made if math.isfinite(item.z)], key=_falling_z))
+        return known
 
     def _deviation(self, row: int) -> Deviation:
         signal = self.found.rows[row]

@@ -44,6 +44,8 @@ _SHARE = re.compile(r"(^|_)(ratio|share)(_|$)")
 MAX_SHARE = 1.5
 """Value up to which a share is one of 1, with tolerance for rounding; a larger one is in percent."""
 _MILLISECONDS = re.compile(r"_(milliseconds|ms)$")
+MAX_STACKED_CALLS = 64
+"""Calls that are compared with their requests at once: copies stay in a core's cache, and malloc reuses them."""
 
 Call = tuple[Service, Service]
 Entity = Service | Call
@@ -413,16 +415,18 @@ def calls_per_request(traffic: Mapping[Entity, Sequence[SignalRow]]) -> list[Sig
         calls, requests = rows[0].counts, served[0].counts
         if calls is not None and requests is not None:
             known.append((call, rows[0].metric, calls, requests))
-    if not known:
-        return []
-    called, asked = (np.stack([item[side] for item in known]) for side in (2, 3))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratios = np.where(asked > 0, np.nan_to_num(called) / asked, np.nan)
-    counts = asked * np.nan_to_num(median(ratios))[:, None]
-    return [
-        SignalRow(call, "calls", metric, ratio, "", count)
-        for (call, metric, _, _), ratio, count in zip(known, ratios, counts, strict=True)
-    ]
+    found: list[SignalRow] = []
+    for first in range(0, len(known), MAX_STACKED_CALLS):
+        block = known[first : first + MAX_STACKED_CALLS]
+        called, asked = (np.stack([item[side] for item in block]) for side in (2, 3))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            ratios = np.where(asked > 0, np.nan_to_num(called) / asked, np.nan)
+        counts = asked * np.nan_to_num(median(ratios))[:, None]
+        found += [
+            SignalRow(call, "calls", metric, ratio, "", count)
+            for (call, metric, _, _), ratio, count in zip(block, ratios, counts, strict=True)
+        ]
+    return found
 
 
 def _with_counts(row: SignalRow, traffic: Sequence[SignalRow]) -> SignalRow:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -32,20 +32,19 @@ def world_rows(world: World, column: int, window: AnalysisWindow, services: Set[
     chosen = {i: service for i, service in enumerate(world.services) if service in services}
     rows = [row for made in _requests(chosen, world.red, columns, seconds, "") for row in made]
     calls = {i: (edge.client, edge.server) for i, edge in enumerate(world.edges) if _is_call(edge, services)}
-    counts = _known(world.calls.rate[[*calls], columns] * seconds)
-    served = _known(world.server_p95[[*calls], columns])
+    served = _known(world.server_p95, calls, columns)
     made = _requests(calls, world.calls, columns, seconds, "client")
-    for call, of_client, count, p95 in zip(calls.values(), made, counts, served, strict=True):
+    for call, of_client, p95 in zip(calls.values(), made, served, strict=True):
         rows += of_client
-        if count is not None and p95 is not None:
-            rows.append(SignalRow(call, "latency", LATENCY, p95, "p95", count, "server"))
+        if of_client and p95 is not None:
+            rows.append(SignalRow(call, "latency", LATENCY, p95, "p95", of_client[0].counts, "server"))
     for name in (*RESOURCE_SIGNALS, "ready", *MODEL_SERVER_SIGNALS):
         kind: SignalKind = "availability" if name in AVAILABILITY_SIGNALS else "resource"
         signal = SIGNAL_BY_NAME[name]
         metric = name + UNIT_SUFFIXES.get(signal.unit, "")
         keys = {i: key for i, key in enumerate(signal.keys(world)) if isinstance(key, Service) and key in services}
         values = signal.values(world, (slice(None), columns))
-        for key, known in zip(keys.values(), _known(values[[*keys]]), strict=True):
+        for key, known in zip(keys.values(), _known(values, keys), strict=True):
             if known is not None:
                 rows.append(SignalRow(key, kind, metric, known))
     return rows + calls_per_request(traffic_by_entity(rows))
@@ -60,11 +59,12 @@ def _requests(
     entities: Mapping[int, Entity], red: Red, columns: slice, seconds: float, side: str
 ) -> Iterator[Sequence[SignalRow]]:
     """Latency, errors, and traffic of each of some services or calls. entities: by row of `red`."""
-    known = [_known(values[[*entities], columns]) for values in (red.rate, red.p50, red.p95, red.p99, red.error_rate)]
-    for entity, rate, p50, p95, p99, error_rate in zip(entities.values(), *known, strict=True):
+    signals = (red.rate, red.p50, red.p95, red.p99, red.error_rate)
+    known = [_known(values, entities, columns) for values in signals]
+    numbers = red.rate[[*entities], columns] * seconds
+    for entity, counts, rate, p50, p95, p99, error_rate in zip(entities.values(), numbers, *known, strict=True):
         made: list[SignalRow] = []
         if rate is not None:
-            counts = rate * seconds
             made.append(SignalRow(entity, "traffic", TRAFFIC, rate, "", counts, side))
             for name, latency in (("p50", p50), ("p95", p95), ("p99", p99)):
                 if latency is not None:
@@ -74,7 +74,7 @@ def _requests(
         yield made
 
 
-def _known(values: Floats) -> Sequence[Floats | None]:
-    """Each row as float64; None for one without any value."""
-    is_known = np.asarray(np.isfinite(values).any(axis=1))
-    return [row if known else None for row, known in zip(values.astype(np.float64), is_known, strict=True)]
+def _known(values: Floats, chosen: Iterable[int], columns: slice = slice(None)) -> Sequence[Floats | None]:
+    """The chosen rows, as views; None for one without any value."""
+    is_missing = np.isnan(np.fmax.reduce(values[:, columns], axis=1)).tolist()
+    return [None if is_missing[row] else values[row, columns] for row in chosen]
