@@ -4,7 +4,7 @@
       [--world]
 
 The answers are synthetic, lack one host each time, and are not measured. Seconds are of one core. The history is as
-long as in a hub.
+long as in a hub. Slow services open incidents once the history is longer than half an hour.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from foreshock_dashboard.world.histogram_quantiles import QuantileReducer
 BLOCK = 6
 """Grid points of history that are made at once."""
 MAX_SECONDS, MAX_SLOWEST_SECONDS, MAX_GROWTH_MIB = 0.5, 1.0, 300.0
+SLOWEST = "The slowest evaluation with open incidents"
 MAX_WORLD_BYTES = Memory(1536 << 20).world_bytes
 """Share of the World at the memory limit of the Helm chart."""
 
@@ -41,7 +43,7 @@ def resident_mib() -> float:
     return MeasuredProcess(pid=os.getpid()).memory_mib()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; returns 1 if a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpus", type=int, default=Size.gpus)
@@ -50,7 +52,7 @@ def main() -> int:
     parser.add_argument("--ticks", type=int, default=20, help="measured evaluations")
     parser.add_argument("--minutes", type=float, default=60.0, help="length of the history")
     parser.add_argument("--world", action="store_true", help="extend the World without evaluation")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     tune_process()  # as a hub does
     platform = Platform(Size(options.gpus, options.services, options.edges))
     history = int(options.minutes * 60 / STEP) // BLOCK * BLOCK
@@ -62,6 +64,7 @@ def main() -> int:
     if not options.world:
         state = advance(state, world, len(world.times) - 1)
     rows: dict[str, list[float]] = {"condense": [], "grow": [], "judge": []}
+    has_incidents: list[bool] = []
     for tick in range(history, history + options.ticks):
         answers = platform.answers(tick)
         series = series_count(answers)
@@ -75,6 +78,7 @@ def main() -> int:
         if not options.world:
             state = advance(state, world, len(world.times) - 1)
         marks.append(time.thread_time())
+        has_incidents.append(any(group.incident is not None for group in state.tracked))
         for row, seconds in zip(rows.values(), np.diff(marks), strict=True):
             row.append(float(seconds))
     growth_mib = resident_mib() - before
@@ -92,15 +96,11 @@ def main() -> int:
         p50, p95, most = np.percentile(seconds, [50, 95, 100])
         print(f"{name:<28}{p50:>8.3f}{p95:>8.3f}{most:>8.3f}")
     whole = "Readings into the World" if options.world else "An evaluation"
-    return report(
-        [
-            Figure(name=whole, value=float(np.median(tables["tick"])), unit="s", goal=MAX_SECONDS),
-            Figure(
-                name=f"{whole}, the slowest", value=float(np.max(tables["tick"])), unit="s", goal=MAX_SLOWEST_SECONDS
-            ),
-            Figure(name="Memory of the World", value=growth_mib, unit="MiB", goal=MAX_GROWTH_MIB),
-        ]
-    )
+    figures = [Figure(name=whole, value=float(np.median(tables["tick"])), unit="s", goal=MAX_SECONDS)]
+    if any(has_incidents):
+        slowest = float(np.max(tables["tick"][has_incidents]))
+        figures.append(Figure(name=SLOWEST, value=slowest, unit="s", goal=MAX_SLOWEST_SECONDS))
+    return report([*figures, Figure(name="Memory of the World", value=growth_mib, unit="MiB", goal=MAX_GROWTH_MIB)])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from bench.support.figures import Figure
 
@@ -38,6 +40,23 @@ def markdown(rows: Sequence[Row]) -> str:
             lines.append(f"| **{title}** | | | | | | |")
         lines.append(f"| {' | '.join(_cells(row))} |")
     return "\n".join(lines) + "\n"
+
+
+def with_rows(section: str, rows: Sequence[Row], machine: str) -> str:
+    """A document's table with the lines of some benchmarks replaced, and a remark that says so. machine: of these.
+
+    Raises:
+        ValueError: the table has no such benchmark.
+    """
+    for title, own in groupby(rows, key=lambda row: row.title):
+        lines = "".join(f"{line}\n" for line in markdown([*own]).splitlines()[2:])
+        known = re.compile(rf"^\| \*\*{re.escape(title)}\*\* .*\n(\| (?!\*\*).*\n)*", re.MULTILINE)
+        if not known.search(section):
+            raise ValueError(f"the document has no benchmark {title!r}. Leave out --only.")
+        section = known.sub(lines.replace("\\", r"\\"), section)
+        section = re.sub(rf"^Measured later: {re.escape(title)}, .*\n", "", section, flags=re.MULTILINE)
+        section = section.replace(f"\n{HEAD}", f"Measured later: {title}, {machine}.\n\n{HEAD}", 1)
+    return section
 
 
 def _cells(row: Row) -> list[str]:

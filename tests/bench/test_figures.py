@@ -10,7 +10,7 @@ import pytest
 from bench.support import figures
 from bench.support.figures import Figure, report
 from bench.support.machine import Factors
-from bench.support.table import Row, markdown
+from bench.support.table import Row, markdown, with_rows
 
 LATENCY = Figure(name="p95", value=120.0, unit="ms", goal=100.0)
 RATE = Figure(name="Spans", value=20_000.0, unit="/CPU s", goal=60_000.0, more_is_better=True)
@@ -65,3 +65,16 @@ def test_the_table_has_a_line_for_each_figure_under_its_benchmark() -> None:
         "| **Spans** | | | | | | |",
         "| Spans | 20,000 /CPU s | ≥ 60,000 | **0.33, missed** |  |  |  |",
     ]
+
+
+def test_the_lines_of_one_benchmark_are_replaced_with_a_remark() -> None:
+    """Twice, so that the remark is that of the last run; what else is in the document stays."""
+    whole = f"\nOne machine. Size full, 25 min.\n\n{markdown([Row('Pages', LATENCY), Row('Spans', RATE)])}"
+    later = [Row("Pages", replace(LATENCY, value=80.0)), Row("Pages", PEER)]
+    once = with_rows(whole, later, "another machine, 1 min")
+    assert with_rows(once, later, "a third machine, 2 min") == (
+        "\nOne machine. Size full, 25 min.\nMeasured later: Pages, a third machine, 2 min.\n\n"
+        + markdown([*later, Row("Spans", RATE)])
+    )
+    with pytest.raises(ValueError, match="no benchmark 'Start'"):
+        with_rows(whole, [Row("Start", LATENCY)], "")
