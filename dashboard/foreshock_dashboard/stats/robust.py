@@ -75,10 +75,12 @@ def median_deviation(ordered: Floats, count: NDArray[np.intp], level: Floats) ->
         return np.full(len(ordered), np.nan)
     whole = count == columns
     full, middle = (ordered, level) if whole.all() else (ordered[whole], level[whole])
-    below, above = middle[:, None] - full, full - middle[:, None]
-    ranks = {(columns - 1) // 2, columns // 2}
-    nearest = [np.maximum(below[:, : columns - rank], above[:, rank:]).min(axis=1) for rank in sorted(ranks)]
-    deviation[whole] = (nearest[0] + nearest[-1]) / 2
+    low, high = (columns - 1) // 2, columns // 2
+    below, above = middle[:, None] - full[:, : columns - low], full[:, low:] - middle[:, None]
+    nearest = np.maximum(below, above).min(axis=1)
+    if high > low:
+        nearest = (nearest + np.maximum(below[:, :-1], above[:, 1:]).min(axis=1)) / 2
+    deviation[whole] = nearest
     deviation[~whole] = median(np.abs(ordered[~whole] - level[~whole, None]))
     return deviation
 

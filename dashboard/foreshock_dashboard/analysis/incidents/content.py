@@ -86,7 +86,7 @@ def updated_incident(
     point, origin = evaluation.point, candidate.origin
     cascading = incident.cascading or (page and bool({*candidate.breaching} - {origin}))
     paged = point.time if page and incident.paged is None else incident.paged
-    is_ranking_due = not incident.candidates or paged != incident.paged or _is_minute_over(incident, point)
+    is_ranking_due = paged != incident.paged or _is_ranking_due(incident, point)
     callers = candidate.affected_callers
     affected = (origin, *callers[:MAX_RANKED_CALLERS])
     ranking = evaluation.ranker.candidates(affected, incident.opened) if is_ranking_due else ()
@@ -138,13 +138,15 @@ def updated_incident(
     return with_summary(with_actions(updated, with_xid_reason(actions, evidence), evaluation), evaluation)
 
 
-def _is_minute_over(incident: Incident, point: EvaluationPoint) -> bool:
-    """Whether another `RANKING_SECONDS` of an incident ended since the last evaluation.
+def _is_ranking_due(incident: Incident, point: EvaluationPoint) -> bool:
+    """Whether another `RANKING_SECONDS` of an incident ended since the last evaluation; in the first, until one names a
+    cause.
 
-    By its own age, so that the rankings of incidents that open at different times are not in one evaluation.
+    By its own age, so that incidents that open at different times are ranked in different evaluations.
     """
     age = point.time - incident.opened
-    return age // RANKING_SECONDS != (age - point.world.step) // RANKING_SECONDS
+    is_new = not incident.candidates and age < RANKING_SECONDS
+    return is_new or age // RANKING_SECONDS != (age - point.world.step) // RANKING_SECONDS
 
 
 def _sends_more(suspect: Candidate, origin: Service, point: EvaluationPoint) -> bool:

@@ -232,6 +232,7 @@ class ExcessFlow:
         latencies = [item.z for item in self.evidence.latencies(service)]
         return max([*latencies, self.evidence.errors(service).z]) >= use.MODERATE_Z
 
+    @computed_once
     def _experienced(self, caller: Service, callee: Service) -> float:
         """Deviation of the calls from one service to another, in scales."""
         seen = self._seen_latencies(caller, callee)

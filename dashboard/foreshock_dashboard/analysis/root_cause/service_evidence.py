@@ -183,7 +183,7 @@ class ServiceEvidence:
         self._cache: dict[tuple[Entity, SignalKind, str], tuple[Deviation, ...]] = {}
         self._z, self._now = self._pooled(columns)
         rows, self._z[rows], self._now[rows] = graph.peaks
-        over = np.abs(np.nan_to_num(found.z)) >= np.fmax(use.ANOMALOUS_Z, self._z / 4)[:, None]
+        over = np.abs(found.z) >= np.fmax(use.ANOMALOUS_Z, self._z / 4)[:, None]
         since = np.where(over.any(axis=1), found.times[over.argmax(axis=1)], np.inf)
         numbers = (self._z, self._now, found.level, since)
         self._numbers = list(zip(*(column.tolist() for column in numbers), strict=True))
