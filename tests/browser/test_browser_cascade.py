@@ -106,7 +106,7 @@ def test_cascade_shows_the_propagation_and_the_forecast(visit: Open) -> None:
     expect(page.locator("#map .step.call title")).to_have_text("embedder → rag-api: degraded dependency")
     expect(page.locator("#map .step.forecast title").first).to_contain_text("→ gateway: SLO breach")
     expect(page.locator("#breaches tbody tr")).to_have_text(
-        [re.compile("embedder.*in breach"), re.compile("gateway.*within 5 min.*60 s to 9 min")]
+        [re.compile("embedder.*in breach"), re.compile("gateway.*median < 5 min.*60 s to 9 min")]
     )
     wait = page.locator("#signals tbody tr", has_text="GPU wait")
     expect(wait.locator("[title]").first).to_have_attribute(
