@@ -214,6 +214,8 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
     page = visit(width=390).page
     fact = page.locator("#verdict .fact", has_text="At risk next")
     expect(fact).to_contain_text("serving/search-feature")
+    expect(fact).to_contain_text("80% interval: 40 s to 10 min")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     expect(page.locator("#verdict .action li")).to_have_count(2)
     expect(page.locator("#verdict .action li").nth(1)).to_contain_text("takes effect within 1 min, likely too late")
     box = fact.locator("li span").first.bounding_box()

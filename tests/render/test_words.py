@@ -241,7 +241,7 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
     [
         ({}, "llm is degraded: p95 1.50 s (baseline 500 ms)"),
         ({"summary": Summary(SLOW)}, "llm is degraded: p95 1.50 s (SLO 2.00 s)"),
-        ({"summary": Summary(SLOW._replace(value=0.55))}, "llm is at risk: p95 550 ms (SLO 2.00 s)"),
+        ({"summary": Summary(SLOW._replace(value=0.55))}, "llm is anomalous: p95 550 ms (SLO 2.00 s)"),
         ({"summary": Summary(BREACH)}, "llm is breaching its SLO: p95 27.4 s (SLO 16.4 s)"),
         (
             {"summary": Summary(BREACH._replace(operation="GET /home"))},
@@ -259,9 +259,9 @@ LOADED = Summary(Symptom("p95", 0.5, 0.5), 0.82, 0.55)
         ({"summary": Summary(ERRORS._replace(slo=math.nan))}, "llm is degraded: error rate 25% (baseline 0%)"),
         ({"summary": LOADED}, "llm is above its safe limit: load 82% (safe limit 55%)"),
         ({"summary": LOADED._replace(load=1.4)}, "llm is overloaded: load > 100% (safe limit 55%)"),
-        ({"summary": LOADED._replace(load=0.5)}, "llm is at risk: p95 500 ms (baseline 500 ms)"),
-        ({"summary": Summary()}, "llm is at risk"),
-        ({"summary": Summary(SLOW), "stage": "early_warning"}, "llm is at risk: p95 1.50 s (SLO 2.00 s)"),
+        ({"summary": LOADED._replace(load=0.5)}, "llm is anomalous: p95 500 ms (baseline 500 ms)"),
+        ({"summary": Summary()}, "llm is anomalous"),
+        ({"summary": Summary(SLOW), "stage": "early_warning"}, "llm is anomalous: p95 1.50 s (SLO 2.00 s)"),
         (
             {"summary": Summary(SLOW._replace(value=0.55)), "stage": "degraded"},
             "llm is degraded: p95 550 ms (SLO 2.00 s)",

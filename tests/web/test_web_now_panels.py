@@ -52,6 +52,17 @@ def test_without_a_baseline_no_anomaly_is_drawn_and_no_wait_is_normal() -> None:
     assert (wait.limit, wait.status) == (None, "ok")
 
 
+def test_other_gpus_with_a_wait_are_those_of_the_grid_that_no_cell_counts() -> None:
+    """A GPU that is shared all the time without a wait of a service with requests is none of them."""
+    world = contended()
+    item, waits = contention_incident(world), world.gpu_wait.copy()
+    assert data.matrix(replace(world, contended=np.ones_like(world.contended)), [item]).other_gpus == 0
+    own = [row for row, tenant in enumerate(world.tenants) if tenant.service == item.service]
+    waits[own, -1] = 0.3
+    gpus = {world.tenants[row].gpu for row in own}
+    assert data.matrix(replace(world, gpu_wait=waits), [item]).other_gpus == len(gpus - set(item.suspect.gpus)) == 2
+
+
 def test_the_reverse_pair_of_an_incident_is_not_in_the_matrix() -> None:
     """The wait of the noisy neighbor is no help."""
     item = replace(

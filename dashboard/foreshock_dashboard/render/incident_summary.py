@@ -289,7 +289,7 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
         if incident.severity != "critical":  # few trends of early warnings end in a breach
             return f"may breach its SLO ({'median < 1 min' if is_imminent else bucket})"
         return "is about to breach its SLO" if is_imminent else f"is forecast to breach its SLO ({bucket})"
-    return "is degraded" if stage == "degraded" else "is at risk"
+    return "is degraded" if stage == "degraded" else "is anomalous"
 
 
 def is_forecast(incident: Incident) -> bool:

@@ -214,7 +214,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   reduce_risk: "To reduce the latent risk (optional)",
   open_for: "open for",
   last_data: "Last data",
-  other_gpus: "Contended GPUs of other services:",
+  other_gpus: "Other GPUs with GPU wait of at least 10%:",
   see_services: "See the timeline.",
   signals_at: "at",
   recommended: "Hardening (not urgent)",

@@ -210,8 +210,10 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
             soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
             grave = incident.severity == "critical" and not soon
             is_early = incident.severity == "warning" or incident.stage == "early_warning"
-            early = soon or (is_early and not breached)
-            return Condition("critical" if grave else "warning", "at_risk" if early else affected)
+            early: ConditionKind = "at_risk" if soon else "anomalous"  # at risk: a breach is forecast
+            return Condition(
+                "critical" if grave else "warning", early if soon or (is_early and not breached) else affected
+            )
     ahead = any(
         risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk
     )

@@ -84,7 +84,11 @@ const legend = (data) => {
       : null,
     hasPart("affected") ? entry("1", "lane-part", TIMELINE_TEXTS.order) : null,
     [
-      ...new Map(lanes.filter(({ part }) => part === "at_risk").map((lane) => [laneState(lane).word, lane])).values(),
+      ...new Map(
+        lanes
+          .filter(({ part, state }) => part === "at_risk" && state?.condition !== "anomalous") // a stage, below
+          .map((lane) => [laneState(lane).word, lane]),
+      ).values(),
     ].map((lane) => entry(laneState(lane).sign, "lane-dots", laneState(lane).word)),
     data.changes.length ? entry(CHANGE_SIGN, "lane-dots", TIMELINE_TEXTS.change) : null,
     stages.map((stage, i) =>

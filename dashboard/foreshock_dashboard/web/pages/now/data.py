@@ -47,7 +47,6 @@ from foreshock_dashboard.web.state.numbers import Row, newest, number, packed, w
 from foreshock_dashboard.web.state.placement import (
     MIN_CONTENDED_RATIO,
     MIN_WAIT_RATIO,
-    contended_time,
     gpus_in_incidents,
     pairs,
 )
@@ -76,7 +75,8 @@ class Cell(Row):
 
 
 class Matrix(Row):
-    """Victims as rows, aggressors as columns. jobs: victims without requests. other_gpus: contended, but in no cell."""
+    """Victims as rows, aggressors as columns. jobs: victims without requests. other_gpus: with a wait as in the grid,
+    but in no cell."""
 
     victims: list[str]
     jobs: list[str]
@@ -292,8 +292,8 @@ def matrix(world: World, current: Collection[Incident] = ()) -> Matrix:
     jobs = [str(service) for service in rows if service not in serving]
     hidden = max(len(victims) - len(rows), len(aggressors) - len(columns))
     shown = {gpu for row in cells for cell in row if cell for gpu in cell.gpus}
-    contended = zip(world.gpus, contended_time(world).tolist(), strict=True)
-    other = sum(ratio >= MIN_CONTENDED_RATIO and gpu.label not in shown for gpu, ratio in contended)
+    waits = zip(world.gpus, serving_wait(world).tolist(), strict=True)
+    other = sum(ratio >= MIN_CONTENDED_RATIO and gpu.label not in shown for gpu, ratio in waits)
     return Matrix(list(map(str, rows)), jobs, list(map(str, columns)), cells, hidden, other)
 
 

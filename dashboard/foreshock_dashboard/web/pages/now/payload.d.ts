@@ -142,7 +142,7 @@ export interface Matrix {
   /** Services that answer no requests. */
   jobs: string[];
   hidden: number;
-  /** Contended GPUs that no cell counts. */
+  /** GPUs with a wait as in the grid that no cell counts. */
   other_gpus: number;
 }
 
