@@ -38,8 +38,8 @@ from foreshock_simulator.scenarios.platforms.topology import SIZES
 from foreshock_simulator.spec.scenario import ScenarioSpec
 
 DESCRIPTION = """\
-Benchmarks detection on labeled recordings: recall, lead time, precision of the root cause, and false pages, beside
-simpler detectors.
+Benchmarks detection on labeled recordings against simpler detectors: recall, lead time, root-cause precision, and
+false pages.
 
   foreshock dev evaluate                                  on the development seeds
   foreshock dev evaluate --suite heldout                  on the held-out seeds
@@ -48,7 +48,7 @@ simpler detectors.
   foreshock dev evaluate --suite lab                      recordings of the laboratory, on development seeds
   foreshock dev evaluate --suite lab --recordings DIR     other ones, or recordings labeled by feedback
 
-Recordings are simulated once and kept; for all held-out seeds that takes most of an hour on two cores."""
+Recordings are simulated once and cached; simulating all held-out seeds takes most of an hour on two cores."""
 
 MAKERS = (
     "foreshock_simulator",

@@ -37,7 +37,7 @@ def test_unused_gpus_are_listed_with_the_command_to_release_them(visit: Open, si
     page = visit("/cost").page
     ready(page)
     expect(page.locator("#cost-headline")).to_have_text(
-        "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost)."
+        "Releasing 1 unused GPU would save USD 48.00 per day (25% of GPU cost)."
     )
     expect(page.locator("#time")).to_be_hidden()
     expect(page.locator("#cost-figures")).to_have_text(re.compile("Busy.*Lost to neighbors.*idle.*Unallocated"))

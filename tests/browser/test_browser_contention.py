@@ -41,7 +41,7 @@ def test_from_the_matrix_to_the_pair_to_a_trace_and_a_gpu(visit: Open) -> None:
     expect(page.locator("#pair-wait .main-svg").first).to_be_visible()
     expect(page.locator("#pair-traces tbody tr")).to_contain_text("5.00 s of 8.00 s (63%)2.00 s *")
     expect(page.locator("#pair-traces .note")).to_contain_text(
-        "* GPU work that outlasts the client's duration counts as wait, too."
+        "* GPU wait also includes GPU work that continued after the client span ended."
     )
     assert "victim=embedder&aggressor=train-llm" in page.url
     page.locator("#pair-gpus").get_by_role("link", name="host-0/gpu-1").click()

@@ -65,7 +65,7 @@ def test_the_lanes_of_the_past_end_at_their_time_and_not_now(visit: Open, path: 
     ("address", "words"),
     [
         ("/?to=yesterday", "to=yesterday is not a valid time. Use now-6h, now/d, 2026-11-26T03:00:00Z, or"),
-        ("/cascade?from=now-5s", "from=now-5s is less than a minute before to. Use a longer range."),
+        ("/cascade?from=now-5s", "from=now-5s is less than a minute before the end time. Use a longer range."),
         ("/?refresh=often", "refresh=often is not a valid interval. Use 5s, 1m, or off."),
         (
             "/contention?victm=embedder",
@@ -135,7 +135,7 @@ def test_a_page_whose_script_is_missing_says_so(visit: Open) -> None:
     page = opened.page
     page.route("**/assets/status.js*", lambda route: route.abort())
     page.locator("#nav-status").click()
-    expect(page.locator("#wrong")).to_have_text("The script of this page could not be loaded. Reload the page.")
+    expect(page.locator("#wrong")).to_have_text("This page's script could not be loaded. Reload the page.")
     page.locator("#nav-fleet").click()
     expect(page.locator("#counts")).to_contain_text("32 GPUs on 4 hosts")
     expect(page.locator("#wrong")).to_be_hidden()

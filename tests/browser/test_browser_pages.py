@@ -162,7 +162,7 @@ def test_what_has_no_data_says_so_everywhere(visit: Open, site: Site) -> None:
     page = visit().page
     ready(page)
     expect(page.locator("#figures b")).to_have_text(["–"] * 5)
-    expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, no data on GPU wait, 32 without data")
+    expect(page.locator("#grid-reading")).to_contain_text("32 GPUs on 4 hosts, no GPU wait data, 32 without data")
     page.locator("#grid-field").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#grid-reading")).to_have_text("host-0/gpu-1: no data · embedder no data, train-llm no data")
@@ -183,7 +183,7 @@ def test_rows_with_data_stand_beside_rows_without(visit: Open, site: Site) -> No
     ready(page)
     expect(page.locator("#services tr[data-health='unknown']")).to_have_count(1)
     expect(page.locator("#services tr[data-health='unknown']")).to_contain_text("auth? No data")
-    expect(page.locator("#grid-reading")).to_contain_text("0 with GPU wait of at least 10%, 8 without data")
+    expect(page.locator("#grid-reading")).to_contain_text("0 with at least 10% GPU wait, 8 without data")
     page.get_by_role("link", name="Cascade", exact=True).click()
     expect(page.locator("#map .node.unknown")).to_have_count(1)
 

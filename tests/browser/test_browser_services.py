@@ -183,7 +183,7 @@ def test_status_says_whether_the_data_is_healthy_and_names_missing_signals(visit
     ready(page)
     expect(page.locator("#health")).to_have_text("No data loss: 32 GPUs and 12 services (10 with requests) reporting.")
     expect(page.locator("#problems")).to_contain_text("The data is simulated.")
-    for text in ("Notifications are off: no alerts are sent.", "Access needs no sign-in."):
+    for text in ("Notifications are off: no alerts are sent.", "Sign-in is not required."):
         expect(page.locator("#problems .poor", has_text=text)).to_be_visible()
     expect(page.locator("#signals-table tr", has_text="Model servers")).to_contain_text("Scrape /metrics of vLLM")
     available = page.locator("#signals-available")
@@ -205,8 +205,8 @@ def test_status_shows_unmatched_names_beside_other_problems(visit: Open, site: S
     site.hub.unmatched = ({"option": "slo", "service": "embeder", "nearest": "embedder"},)
     page = visit("/status", width=390).page
     ready(page)
-    said = "--slo has 1 service without data: embeder (did you mean embedder?). Correct the spelling"
-    expect(page.locator("#health")).to_have_text("Degraded: --slo has 1 service without data.")
+    said = "--slo names 1 service without data: embeder (did you mean embedder?). Fix the spelling"
+    expect(page.locator("#health")).to_have_text("Degraded: --slo names 1 service without data.")
     assert page.evaluate("(e => e.clientHeight / parseFloat(getComputedStyle(e).lineHeight))(health)") < 3
     expect(page.locator("#problems li", has_text=said)).to_have_count(1)
     site.hub.snapshot = replace(SCENES["half-blind"](), seq=8)
@@ -239,7 +239,7 @@ def test_a_trace_says_what_took_its_time_and_shows_the_services_on_its_gpu(visit
     site.hub.metrics = Metrics()
     page = visit(f"{TRACE}&span={7:016x}").page
     expect(page.locator(".trace-sentence")).to_contain_text("Mostly self time in embedder: 630 ms of 1.00 s")
-    expect(page.locator(".trace-sentence")).to_contain_text("on host-0/gpu-0, used by train-llm.")
+    expect(page.locator(".trace-sentence")).to_contain_text("on host-0/gpu-0 while train-llm was running.")
     lane = page.get_by_role("group", name="host-0/gpu-0: GPU wait up to")
     expect(lane.locator(".lane-row")).to_have_count(2)
     expect(lane.locator(".lane-bar.inferred")).to_have_count(0)

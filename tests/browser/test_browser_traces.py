@@ -36,7 +36,9 @@ def test_the_newest_traces_have_no_column_of_waits_until_one_is_known(visit: Ope
     page = visit("/traces").page
     expect(page.locator("#list tbody tr")).to_have_count(1)
     expect(page.locator("#list thead")).not_to_contain_text("GPU wait")
-    expect(page.locator("#list")).to_contain_text("GPU wait is known 20 s after the end of a trace. Longest GPU wait")
+    expect(page.locator("#list")).to_contain_text(
+        "GPU wait becomes available 20 s after a trace ends. Longest GPU wait"
+    )
     site.hub.time = NOW
     page.reload()
     expect(page.locator("#list thead")).to_contain_text("GPU wait")

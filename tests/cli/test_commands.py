@@ -155,7 +155,7 @@ def test_every_example_parses(line: str) -> None:
             "--from: 'localhost:8050' is neither a folder nor a valid URL; use a URL such as http",
         ),
         (["dev", "simulate", "clam", "--output-dir", "x"], "did you mean 'calm'?"),
-        (["dev", "scenarios", "calm", "-o", "json"], "a scenario is printed as YAML. Leave out --output."),
+        (["dev", "scenarios", "calm", "-o", "json"], "a scenario is printed as YAML. Omit --output."),
     ],
 )
 def test_wrong_usage_is_named_with_the_remedy(

@@ -112,7 +112,7 @@ def test_cost_says_what_it_covers_how_time_is_split_and_what_to_do(capsys: pytes
     assert {re.split(r"  +", line)[0] for line in lines[1:4]} == {"no owner", "unallocated", "unknown use"}
     start = LEDGER.end - 48 * 3600
     assert f"From {utc_timestamp(start)} to {utc_timestamp(LEDGER.end)}." in lines
-    assert "Whole 10 min steps with data: 2 d of 7 d." in lines
+    assert "Data covers 2 d of 7 d (whole 10 min steps only)." in lines
     assert lines[-1].endswith("kubectl -n ml scale deployment/notebook --replicas=0")
 
 

@@ -20,7 +20,7 @@ Serve = Callable[..., HubProcess]
 Eventually = Callable[..., None]
 SPANS = 3
 FAILURES = [
-    (errno.EIO, "disk I/O error; look at the disk's health"),
+    (errno.EIO, "disk I/O error; check the disk's health"),
     (errno.ENOSPC, "database or disk is full; free space on that disk"),
 ]
 

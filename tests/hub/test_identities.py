@@ -183,5 +183,5 @@ def test_a_journal_that_fails_stops_no_evaluation(tmp_path: Path, caplog: pytest
         identities.record([OLD])
         assert len(journal.read("identity")) == 1
     assert [record.message for record in caplog.records if "restart" in record.message] == [
-        "incidents open now may get another ID after a restart: disk full"
+        "incidents that are open now may get a different ID after a restart: disk full"
     ]

@@ -84,7 +84,7 @@ def test_a_trace_of_a_running_hub_names_who_held_its_gpu(
 
     result = trace(made, "--from", hub.url)
     assert (result.returncode, result.stderr) == (0, "")
-    assert "on host-2/gpu-0, used by ml/train-llm." in " ".join(result.stdout.split())
+    assert "on host-2/gpu-0 while ml/train-llm was running." in " ".join(result.stdout.split())
     assert max(map(len, result.stdout.splitlines())) <= 100
 
     body = json.loads(trace(made, "--from", hub.url, "-o", "json").stdout)

@@ -53,7 +53,7 @@ test("a table shows rows in the order of the address, a dash for what is missing
     ["gpu-1", "0.9"],
   ]);
   assert.equal(body.querySelector('[aria-sort="ascending"]')?.textContent, "Load ▴");
-  assert.equal(body.querySelector(".note")?.textContent, "The first 2 of 3.");
+  assert.equal(body.querySelector(".note")?.textContent, "Showing the first 2 of 3.");
   visit("/fleet");
   drawTable(body, { id: "gpus", label: "GPUs", columns: COLUMNS, rows: ROWS, by: "-load" });
   assert.deepEqual(

@@ -239,7 +239,7 @@ def test_the_next_shortage_says_what_to_add_and_by_when(url: str) -> None:
 def test_idle_gpus_come_with_the_command_that_releases_them(url: str) -> None:
     """Unknown is null."""
     found = Agent(url).answer("get_gpu_cost")
-    assert found["summary"] == "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost)."
+    assert found["summary"] == "Releasing 1 unused GPU would save USD 48.00 per day (25% of GPU cost)."
     first = found["unused"][0]
     assert (first["service"], first["quality"], first["cost_per_day"]) == ("ml/notebook", "measured", 48)
     assert first["command"].endswith("kubectl -n ml scale deployment/notebook --replicas=0")

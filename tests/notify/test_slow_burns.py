@@ -136,7 +136,7 @@ def test_a_slow_burn_is_announced_once_also_after_a_restart(hub: Hub) -> None:
     said = "Host memory of host-3 fills up Wednesday at 10:00 UTC (80% interval 06:00 to 16:00 UTC)."
     assert body_of(message).text.splitlines() == [
         f"{said} Used: 78%, +8.6 pp per day.",
-        "Action: Restart the growing process in a quiet hour, then fix the leak.",
+        "Action: During off-peak hours, restart the process whose usage is growing. Then fix the leak.",
         "Owner: team-ml",
         "Capacity: http://hub/capacity",
         "Runbook: http://hub/runbooks/ForeshockResourceFillingUp",
@@ -158,7 +158,7 @@ def test_a_date_that_moves_decisively_is_sent_once_in_working_hours(hub: Hub) ->
         "cause",
         "[update] Host memory of host-3 fills up today at 20:00 UTC",
     )
-    assert "Forecast before: tomorrow at 10:00 UTC. Used" in body_of(message).text
+    assert "Previous forecast: tomorrow at 10:00 UTC. Used" in body_of(message).text
     assert hub.titles("6 10:10", burn("6 20:00")) == []
     assert hub.titles("6 10:20", burn("6 12:10")) == ["[update] Host memory of host-3 fills up today at 12:00 UTC"]
 
@@ -292,9 +292,9 @@ def test_a_member_stays_in_the_group_that_announced_it(hub: Hub) -> None:
     hub.services = {"host-3": {CHAT}, "host-4": {CHAT}}
     (update,) = hub.plan("6 12:00", host, burn("6 14:00", K.MEMORY, CHAT, ""))
     assert body_of(update).title == (
-        "[update] Pod memory of serving/llm-chat reaches its limit today at 14:00 UTC, 1 more follows"
+        "[update] Pod memory of serving/llm-chat reaches its limit today at 14:00 UTC (and 1 more)"
     )
-    assert "Forecast before: tomorrow at 10:00 UTC." in body_of(update).text
+    assert "Previous forecast: tomorrow at 10:00 UTC." in body_of(update).text
     hub.plan("6 13:00")
     (end,) = hub.titles("6 16:00")
     assert end == "[resolved] Pod memory of serving/llm-chat and 1 more: no slow burn forecast"
@@ -316,13 +316,13 @@ def test_a_host_with_eight_gpus_and_the_pods_on_it_are_one_message(hub: Hub) -> 
     gpus = [burn("7 12:00", K.GPU_MEMORY, name=f"host-3/gpu-{i}", host="host-3") for i in range(8)]
     pods = [burn("7 08:00", K.MEMORY, CHAT, ""), burn("7 09:00", K.MEMORY, CART, "")]
     first, second = hub.plan("5 14:00", burn("7 10:00"), *gpus, *pods)
-    title = "[warning] Pod memory of serving/llm-chat reaches its limit Wednesday at 08:00 UTC, 9 more follow"
+    title = "[warning] Pod memory of serving/llm-chat reaches its limit Wednesday at 08:00 UTC (and 9 more)"
     assert body_of(first).title == title
     lines = body_of(first).text.splitlines()
     assert len([line for line in lines if line.startswith("GPU memory")]) == 3
     assert lines[5:8] == [
         "5 more on the Capacity page.",
-        "Action: Restart the growing process in a quiet hour, then fix the leak.",
+        "Action: During off-peak hours, restart the process whose usage is growing. Then fix the leak.",
         "Owner: team-ml, team-shop",
     ]
     assert body_of(second).title == "[warning] Pod memory of shop/cart reaches its limit Wednesday at 09:00 UTC"
@@ -338,7 +338,7 @@ def test_services_of_a_namespace_share_a_message_by_kind_and_those_that_join_are
     ]
     assert hub.titles("5 15:00", first, joined, other) == []
     assert hub.titles("6 10:00", first, joined, other) == [
-        "[update] Open files of shop/cart reach their limit today at 20:00 UTC, 1 more follows"
+        "[update] Open files of shop/cart reach their limit today at 20:00 UTC (and 1 more)"
     ]
     assert hub.titles("6 11:00", joined, other) == []
     assert hub.titles("6 16:00", joined, other) == []
@@ -396,7 +396,7 @@ def test_a_silence_holds_back_a_member_of_an_update(hub: Hub) -> None:
     assert body_of(update).title == "[update] Pod memory of shop/search reaches its limit tomorrow at 11:00 UTC"
     assert "cart" not in body_of(update).text
     (moved,) = hub.plan("6 11:00", sooner, search)
-    assert "Forecast before: tomorrow at 10:00 UTC." in body_of(moved).text
+    assert "Previous forecast: tomorrow at 10:00 UTC." in body_of(moved).text
 
 
 def test_hubs_do_not_resolve_the_messages_of_each_other(hub: Hub) -> None:

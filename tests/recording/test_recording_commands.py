@@ -89,7 +89,7 @@ def test_a_hub_shows_the_end_of_a_recording(simulated: Path, tmp_path: Path) -> 
             headers={"Content-Type": "application/json"},
             trust_env=False,
         )
-        assert (refused.status_code, "takes nothing in" in refused.text) == (403, True)
+        assert (refused.status_code, "does not accept data" in refused.text) == (403, True)
         assert "retry-after" not in refused.headers
         assert hub.receiver.stats().refused == {"read_only": 1}
     assert not store.exists()
@@ -167,7 +167,7 @@ REFUSED: dict[str, tuple[Words, int, str]] = {
     "an export of nothing": (lambda d: ["recording", "export", d, "--openmetrics", d / "x"], 1, "is not a recording"),
     "a hub over nothing": (lambda d: ["serve", "--recording", d / "no"], 1, "there is no such folder"),
     "two sources": (
-        lambda d: ["serve", "--recording", d, "--prometheus-url", "http://p:9090"], 2, "a hub reads one of them",
+        lambda d: ["serve", "--recording", d, "--prometheus-url", "http://p:9090"], 2, "a hub reads only one of them",
     ),
     "a trace of nothing": (lambda d: ["trace", "show", "ab", "--from", d], 1, "it is not a recording"),
 }  # fmt: skip

@@ -60,9 +60,9 @@ def test_what_was_compared_and_what_stays_unknown_follow() -> None:
     times = {"baseline": {"start": AT - 7200, "end": AT - 900}, "analyzed": {"start": AT - 120, "end": AT + 600}}
     assert [*below(answer(signals=signals, missing=["calls", "changes"], **times))] == [
         f"Analyzed: {DAY} 08:40:00 UTC to {DAY} 08:52:00 UTC. Baseline: {DAY} 06:42:00 UTC to {DAY} 08:27:00 UTC.",
-        "Compared: 1,201 series of up to 14 services (latency 1,200, error rate 1).",
-        "No call graph: unknown which service is the root cause, and which services only call it.",
-        "No changes: unknown whether a deployment or another change preceded the incident.",
+        "Compared: 1,201 series from up to 14 services (latency 1,200, error rate 1).",
+        "No call graph data, so it is unknown which service is the root cause, and which services only call it.",
+        "No change data, so it is unknown whether a deployment or another change preceded the incident.",
     ]
     assert [*below(answer())] == []
 

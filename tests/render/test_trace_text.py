@@ -99,7 +99,7 @@ def test_the_share_that_a_span_waited_shows_its_quality(gpu: dict[str, object] |
     [
         ({"lanes_settled": False}, "GPU wait is not final: the last GPU samples are still arriving."),
         ({"lanes_error": "the store is away"}, "GPU wait unknown: the store is away"),
-        ({"lanes_left_out": 12}, "GPU samples of 12 minutes were not read."),
+        ({"lanes_left_out": 12}, "GPU samples for 12 minutes were not read."),
         ({}, "No span in this trace used a shared GPU."),
         ({"lanes_note": "no metrics"}, "GPU wait unknown: no metrics"),
         ({"sentence": "It waited."}, "It waited."),

@@ -17,7 +17,7 @@ from foreshock_dashboard.store.blocks.disk import Disk, file_id, remedy
         ((errno.ENOSPC, errno.EDQUOT), "free space"),
         ((errno.EMFILE, errno.ENFILE), "raise the limit of open files"),
         ((errno.EACCES, errno.EPERM, errno.EROFS), "make the folder writable"),
-        ((errno.EIO, errno.ENOENT), "look at the disk"),
+        ((errno.EIO, errno.ENOENT), "check the disk"),
     ],
 )
 def test_a_failed_operation_has_the_remedy_of_its_cause(codes: tuple[int, ...], advice: str) -> None:

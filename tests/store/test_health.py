@@ -27,7 +27,7 @@ def test_maintenance_that_fails_for_a_minute_ends_readiness_until_it_succeeds() 
     health.failed(OSError("second"))
     assert health.ready() == (True, "")
     clock.time += 1
-    reason = "store folder: maintenance failed: OSError: second; it is tried again. Free space and look at the disk"
+    reason = "store folder: maintenance failed: OSError: second; retrying. Free space and check the disk"
     assert health.ready() == (False, reason)
     health.recovered()
     assert (health.ready(), health.maintenance_error) == ((True, ""), "")

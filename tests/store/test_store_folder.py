@@ -83,7 +83,12 @@ def test_another_format_is_refused_with_a_sentence(bench: Bench, content: bytes)
 
 @pytest.mark.parametrize(
     ("number", "remedy"),
-    [(errno.ENOSPC, "free space"), (errno.EROFS, "writable"), (errno.EMFILE, "open files"), (errno.EIO, "look at")],
+    [
+        (errno.ENOSPC, "free space"),
+        (errno.EROFS, "writable"),
+        (errno.EMFILE, "open files"),
+        (errno.EIO, "check the disk"),
+    ],
 )
 @pytest.mark.parametrize("operation", ["write", "sync", "make_folder", "rename"])
 def test_a_new_store_on_a_failing_disk_is_refused_with_a_sentence(
@@ -131,7 +136,7 @@ def test_a_store_without_its_folder_refuses_and_is_not_ready(
         other.close()
         before = sorted(bench.path.rglob("*"))
 
-    with pytest.raises(StoreError, match=r"folder was removed, or another one is in its place; put it back"):
+    with pytest.raises(StoreError, match=r"folder was removed or replaced; put it back"):
         store.append_samples([scrape(1)])
     store.maintain()
     assert store.ready() == (False, store.stats().last_error)

@@ -139,7 +139,7 @@ def test_a_full_wal_refuses_all_of_a_request_and_takes_the_next_small_one(tmp_pa
     [
         ("SQLITE_READONLY_DBMOVED", "make the folder writable"),
         ("SQLITE_CANTOPEN", "make the folder writable"),
-        ("SQLITE_IOERR_WRITE", "look at the disk's health; nothing was kept of this request"),
+        ("SQLITE_IOERR_WRITE", "check the disk's health; nothing from this request was kept"),
     ],
 )
 def test_a_refused_append_names_the_remedy_and_the_next_one_opens_the_file_again(

@@ -260,7 +260,7 @@ def test_one_service_has_its_forecast_by_step(look: Caller) -> None:
     (row,) = look.get("/api/forecast?service=vllm-8b").json()["loads"]
     assert (row["points"]["start"], row["points"]["step"], len(row["points"]["p90"])) == (NOW, 600.0, 1008)
     refused = look.get("/api/forecast?service=absent")
-    assert (refused.status_code, "no forecast of this service" in refused.json()["error"]) == (404, True)
+    assert (refused.status_code, "no forecast for this service" in refused.json()["error"]) == (404, True)
 
 
 def test_the_csv_has_a_line_for_each_service(look: Caller) -> None:
@@ -414,10 +414,10 @@ def test_a_defect_is_no_bad_parameter(look: Caller, path: str, monkeypatch: pyte
         ("replicas=3", "no service moves"),
         ("move=embedder&move_to=batch", "the replicas, GPUs, or pool of embedder are unknown"),
         ("move=vllm-8b&move_to=chat", "is in pool chat already"),
-        ("move=missing&move_to=h100", "no forecast of this service"),
+        ("move=missing&move_to=h100", "no forecast for this service"),
         ("move=vllm-8b&move_to=nowhere", "unknown pool"),
         ("move=vllm-8b", "unknown pool"),
-        ("move_to=h100", "no forecast of this service"),
+        ("move_to=h100", "no forecast for this service"),
         ("move=vllm-8b&move_to=h100&replicas=0", "not an integer from 1"),
     ],
 )

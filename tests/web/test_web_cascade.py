@@ -310,10 +310,14 @@ def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one()
 @pytest.mark.parametrize(
     ("chart", "without", "words"),
     [
-        ("cascade-replicas", ("capacity",), "No data on replicas of vllm-70b: connect kube-state-metrics."),
-        ("cascade-replicas", ("capacity", "model_servers"), "No data on replicas: connect kube-state-metrics."),
-        ("cascade-load", ("model_servers",), "vllm-70b has no model server."),
-        ("cascade-load", ("capacity", "model_servers"), "No model servers: list the addresses of their metrics in"),
+        ("cascade-replicas", ("capacity",), "No replica data for vllm-70b: add kube-state-metrics as a scrape target."),
+        (
+            "cascade-replicas",
+            ("capacity", "model_servers"),
+            "No replica data: add kube-state-metrics as a scrape target.",
+        ),
+        ("cascade-load", ("model_servers",), "vllm-70b has no model servers."),
+        ("cascade-load", ("capacity", "model_servers"), "No model servers: add their metrics endpoints to"),
     ],
 )
 def test_a_chart_without_data_has_a_reason(chart: str, without: Sequence[str], words: str) -> None:
@@ -321,7 +325,7 @@ def test_a_chart_without_data_has_a_reason(chart: str, without: Sequence[str], w
     absent: dict[str, Any] = dict.fromkeys(without)
     world = replace(serving(contended()), pool=(), **absent)
     assert words in _reason(draw(PAGE, chart, snapshot(world)))
-    assert _reason(draw(PAGE, chart, snapshot(world), service="gone")) == "No data on this service in this time range."
+    assert _reason(draw(PAGE, chart, snapshot(world), service="gone")) == "No data for this service in this time range."
     assert _reason(draw(PAGE, chart, snapshot(None))) == "No data in this time range."
 
 

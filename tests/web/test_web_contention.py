@@ -283,7 +283,7 @@ def test_a_chart_without_data_has_a_reason() -> None:
     absent = {
         name: np.full_like(getattr(world, name), np.nan) for name in ("busy", "contended", "gpu_wait_by", "gpu_wait")
     }
-    for chart, words in (("pair-wait", "No data on GPU wait in"), ("pair-use", "No data on GPU use in")):
+    for chart, words in (("pair-wait", "No data for GPU wait in"), ("pair-use", "No data for GPU use in")):
         blind = draw(PAGE, chart, snapshot(replace(world, **absent)), victim="embedder", aggressor="train-llm")
         assert words in json.dumps(blind)
 

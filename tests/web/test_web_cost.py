@@ -81,14 +81,14 @@ def test_the_answer_says_what_is_unused_and_what_to_do() -> None:
 
     assert (body["state"], body["summary"]) == (
         "warning",
-        "1 unused GPU can be given back: USD 48.00 per day (25% of GPU cost).",
+        "Releasing 1 unused GPU would save USD 48.00 per day (25% of GPU cost).",
     )
     assert body["split"].startswith("96 GPU-hours in 24 h: 12% busy, 2.5% lost to neighbors, 35% idle, 25% unallocated")
     assert body["split"].endswith(", 25% unknown.")
     assert body["idle"] == ("70% of GPU time idle (1.4 of 2 GPUs): 1 unused, the rest idle between kernels.")
     assert [(item["text"], item["on"], item["action"], item["command"]) for item in body["unused"]] == [
         (
-            "ml/notebook holds 1 unused GPU: no kernel for 2 d.",
+            "ml/notebook holds 1 unused GPU: no kernel has run for 2 d.",
             ["host-1/gpu-1"],
             "Scale it to 0 replicas until it is needed.",
             "kubectl -n ml get deployment/notebook && kubectl -n ml scale deployment/notebook --replicas=0",
@@ -110,7 +110,7 @@ def test_what_is_not_known_to_be_safe_is_a_question_to_the_owner() -> None:
         "info",
         "100% of GPU time idle (1 of 1 GPU); 1 GPU unused for 30 min or longer.",
     )
-    assert body["notes"] == ["Whole 10 min steps with data: 2 h of 24 h."]
+    assert body["notes"] == ["Data covers 2 h of 24 h (whole 10 min steps only)."]
 
     earlier = get(f"/api/cost?at={NOW - 3600:.0f}", of=hub(ledger))["unused"]
     assert [(item["seconds"], item["at_least"]) for item in earlier] == [(3600, True)], "of the data until then"
@@ -160,7 +160,7 @@ def test_rows_can_be_grouped(by: str, names: dict[str, float]) -> None:
 def test_longer_and_earlier_time_ranges() -> None:
     """As far as there is data, of which a note says how much that is."""
     week = get("/api/cost?range=7d")
-    assert (week["hours"], week["notes"]) == (48, ["Whole 10 min steps with data: 2 d of 7 d."])
+    assert (week["hours"], week["notes"]) == (48, ["Data covers 2 d of 7 d (whole 10 min steps only)."])
     assert get(f"/api/cost?range=6h&at={NOW - 86_400:.0f}")["end"] == NOW - 86_400
 
 
@@ -178,8 +178,8 @@ def test_other_parameters_are_refused(query: str, problem: str) -> None:
 @pytest.mark.parametrize(
     ("ledger", "reason"),
     [
-        (CostLedger(), "No cost yet: GPU time is being read."),
-        (CostLedger(error="the source cannot be reached"), "No cost: the source cannot be reached"),
+        (CostLedger(), "No cost data yet: GPU time is still being read."),
+        (CostLedger(error="the source cannot be reached"), "No cost data: the source cannot be reached"),
         (CostLedger(NOW, NOW), "No GPUs in this time range. Scrape foreshock-exporter on GPU hosts."),
     ],
 )
@@ -195,9 +195,9 @@ def test_without_prices_there_is_no_money() -> None:
     """GPU-hours remain; missing prices are named."""
     unpriced, other = get(of=hub(prices=NO_PRICES)), get(of=hub(prices=Prices("EUR", {"A100": Price(1.0)})))
 
-    assert unpriced["summary"] == "1 unused GPU can be given back: 24 GPU-hours per day (25% of all)."
+    assert unpriced["summary"] == "Releasing 1 unused GPU would save 24 GPU-hours per day (25% of all)."
     assert (unpriced["total"]["cost"], unpriced["total"]["priced_ratio"]) == (None, 0)
-    assert unpriced["notes"] == ["To show money, set --prices to a file with prices per GPU-hour."]
+    assert unpriced["notes"] == ["To show costs, set --prices to a file with GPU-hour prices."]
     assert other["notes"] == ["No price for GPUs: NVIDIA H100 80GB HBM3. Add one to the --prices file."]
 
 
@@ -208,7 +208,7 @@ def test_costs_are_of_the_part_with_a_price() -> None:
 
     assert (body["total"]["cost"], body["total"]["priced_ratio"]) == (144, 0.75)
     assert body["notes"] == ["No spot price for GPUs: NVIDIA H100 80GB HBM3. Add one to the --prices file."]
-    assert body["summary"] == "1 unused GPU can be given back: 24 GPU-hours per day (25% of all)."
+    assert body["summary"] == "Releasing 1 unused GPU would save 24 GPU-hours per day (25% of all)."
 
 
 def test_the_page_and_csv_have_the_same_figures() -> None:

@@ -400,13 +400,13 @@ def test_errors_have_an_axis_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("chart", "gpu", "words"),
     [
-        ("gpu-use", "GPU-0-0", "No data on GPU time in this time range."),
-        ("gpu-throttling", "GPU-0-0", "No data on throttling and clock in this time range."),
-        ("gpu-errors", "GPU-0-0", "No data on hardware errors in this time range."),
-        ("gpu-memory", "GPU-0-0", "No data on memory in this time range."),
-        ("gpu-power", "GPU-0-0", "No data on power in this time range."),
-        ("gpu-temperature", "GPU-0-0", "No data on temperature in this time range."),
-        ("gpu-power", "gone", "No data on this GPU in this time range."),
+        ("gpu-use", "GPU-0-0", "No data for GPU time in this time range."),
+        ("gpu-throttling", "GPU-0-0", "No data for throttling and clock in this time range."),
+        ("gpu-errors", "GPU-0-0", "No data for hardware errors in this time range."),
+        ("gpu-memory", "GPU-0-0", "No data for memory in this time range."),
+        ("gpu-power", "GPU-0-0", "No data for power in this time range."),
+        ("gpu-temperature", "GPU-0-0", "No data for temperature in this time range."),
+        ("gpu-power", "gone", "No data for this GPU in this time range."),
     ],
 )
 def test_a_chart_of_a_gpu_without_data_names_what_is_missing(chart: str, gpu: str, words: str) -> None:

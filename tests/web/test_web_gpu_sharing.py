@@ -58,7 +58,7 @@ def test_mps_of_a_gpu_has_clients_and_limits_by_service(tmp_path: Path) -> None:
     assert mps
     assert (mps.state, mps.clients, mps.servers, mps.is_time_unknown) == ("running", 4, 1, False)
     assert mps.services == [MpsService("embedder", 1, None, None), MpsService("train-llm", 2, 0.4, 2.0**34)]
-    assert "1 client of no known service." in mps.text
+    assert "1 client could not be matched to a service." in mps.text
 
     body = gpu_detail(snapshot(world), "GPU-0-0", HardwareHealth(), sharing)
     assert [(row.service, row.mps and row.mps.clients) for row in body["services"]] == [
@@ -78,7 +78,7 @@ def test_mps_of_a_gpu_has_clients_and_limits_by_service(tmp_path: Path) -> None:
         ([*UP[:1], ("gpu_mps_control_daemon_up", THIS, 0.0)], "control_daemon_gone", "nvidia-cuda-mps-control -d"),
         (UP[:1], "unknown", "cannot see its control daemon"),
         ([], "unknown", "cannot see the MPS server"),
-        ([*UP, *UNKNOWN_TIME], "running", "GPU time by service is unknown"),
+        ([*UP, *UNKNOWN_TIME], "running", "GPU time per service is unknown"),
     ],
 )
 def test_the_state_of_mps_has_its_remedy(tmp_path: Path, series: Series, state: str, words: str) -> None:
@@ -100,10 +100,10 @@ def test_a_gpu_that_never_used_mps_has_none(tmp_path: Path) -> None:
     ("ratios", "sentence"),
     [
         ({"GPU-0-0": 0.5}, None),
-        ({"GPU-0-0": 0.12}, "embedder has 12% of its CPUs on the NUMA node of host-0/gpu-0 (limit 50%). Pin the"),
+        ({"GPU-0-0": 0.12}, "embedder has 12% of its CPUs on the NUMA node of host-0/gpu-0 (minimum 50%). Pin the"),
         (
             {"GPU-0-0": 0.3, "GPU-0-1": 0.0},
-            "embedder has 0% of its CPUs on the NUMA node of host-0/gpu-1 (limit 50%), as on 1 other GPU. Pin the",
+            "embedder has 0% of its CPUs on the NUMA node of host-0/gpu-1 (minimum 50%), as on 1 other GPU. Pin the",
         ),
         ({}, None),
     ],

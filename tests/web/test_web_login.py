@@ -253,7 +253,7 @@ def test_the_provider_is_the_one_of_the_option(
         assert answer.status_code == status
     assert [record.levelname for record in caplog.records].count("WARNING") == int(status == 503)
     if status == 503:
-        assert f"the provider calls itself {issuer!r}" in caplog.text
+        assert f"the provider's issuer is {issuer!r}" in caplog.text
         assert str(issuer) not in answer.text
 
 

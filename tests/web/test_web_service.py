@@ -382,7 +382,7 @@ DROPPED = HUB | {"receiver": {"refused_spans": {"bad_id": 7}}}
             "No data: no fresh samples from any GPU or service since 09:55:00",
         ),
         (snapshot(bare()), HUB, NOW + 3, "unknown", "No data: no samples from any GPU or service yet."),
-        (SCENES["stale"](), HUB, NOW + 3, "critical", "Stale: last update 10:00:00 UTC: prometheus"),
+        (SCENES["stale"](), HUB, NOW + 3, "critical", "Stale, last updated 10:00:00 UTC: prometheus"),
         (snapshot(healthy_world()), HUB, NOW + 200, "critical", "Lagging: the newest data is 200 s old."),
         (SCENES["error"](), HUB, NOW + 3, "critical", "Cannot read the source: prometheus"),
         (snapshot(None), HUB, NOW + 3, "empty", "Waiting for the first evaluation."),
@@ -470,10 +470,10 @@ def test_an_option_with_services_without_data_is_a_problem_with_the_most_similar
     assert (found["state"], found["problems"][0]) == ("warning", "7 spans refused")
     first = "gatway (did you mean gateway?)"
     assert found["problems"][1:] == [
-        f"--slo has 1 service without data: {first}. Correct the spelling, or ignore this until it starts",
+        f"--slo names 1 service without data: {first}. Fix the spelling, or ignore this until it starts",
         (
-            f"--tiers has 4 services without data: {first}, a, b and 1 more. "
-            "Correct the spelling, or ignore this until they start"
+            f"--tiers names 4 services without data: {first}, a, b and 1 more. "
+            "Fix the spelling, or ignore this until they start"
         ),
     ]
 
@@ -504,8 +504,8 @@ def test_a_long_problem_is_cut_in_the_headline_and_complete_below_it() -> None:
     """A phone has no room for more; a short one stays complete."""
     hub = HUB | {"unmatched": unmatched("tiers", gatway="gateway", a=None)}
     found = data_health(snapshot(healthy_world()), hub, (True, ""), NOW)
-    assert found["headline"] == "Degraded: --tiers has 2 services without data."
-    assert found["problems"][0].startswith("--tiers has 2 services without data: gatway (did you mean gateway?), a. ")
+    assert found["headline"] == "Degraded: --tiers names 2 services without data."
+    assert found["problems"][0].startswith("--tiers names 2 services without data: gatway (did you mean gateway?), a. ")
     assert data_health(snapshot(healthy_world()), DROPPED, (True, ""), NOW)["headline"] == "Degraded: 7 spans refused."
 
 

@@ -146,7 +146,7 @@ def test_a_source_out_of_reach_makes_blind_after_a_minute(late: float, state: st
     """One look that fails is no blindness; figures of the past are no healthy."""
     said = verdict(snapshot(healthy_world(), error=UNREACHABLE), NOW + late)
     assert said.state == state
-    assert f"Stale: last update 10:00:00 UTC: {UNREACHABLE}." in map(joined_text, said.notes)
+    assert f"Stale, last updated 10:00:00 UTC: {UNREACHABLE}." in map(joined_text, said.notes)
     if state == "unknown":
         assert joined_text(said.clauses) == "No data: no fresh samples from any target since 10:00:00 UTC."
 

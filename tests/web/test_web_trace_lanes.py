@@ -52,7 +52,7 @@ def test_a_span_shows_how_long_its_gpu_was_held_and_by_whom() -> None:
     assert all(wait["quality"] == "measured" and wait["gpus"] == ["host-0/gpu-0"] for wait in waits.values())
     assert body["gpu_wait_seconds"] == pytest.approx(0.357)
     assert body["sentence"] == (
-        f"{MOSTLY_OWN_WORK} GPU wait up to 357 ms of 1.00 s (36%) on host-0/gpu-0, used by train-llm."
+        f"{MOSTLY_OWN_WORK} GPU wait up to 357 ms of 1.00 s (36%) on host-0/gpu-0 while train-llm was running."
     )
     assert (body["lanes_settled"], body["lanes_left_out"], body["lanes_error"]) == (True, 0, "")
 

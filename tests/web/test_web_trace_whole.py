@@ -201,7 +201,7 @@ def test_a_trace_takes_as_long_as_its_root_whatever_its_hosts_clocks_say() -> No
         pytest.approx(9.95),
         pytest.approx(0.05),
     )
-    said = "Clock skew against h1: h2 9.95 s ahead. Offsets between hosts are not comparable."
+    said = "Clock skew relative to h1: h2 9.95 s ahead. Offsets between hosts are not comparable."
     assert body["clock_note"] == said
     text = trace_text(body)
     assert "UTC, 500 ms, 2 spans" in text

@@ -63,11 +63,11 @@ def test_a_view_is_what_the_address_says(given_: dict[str, str], expected: View)
     ("given_", "words"),
     [
         ({"from": "yesterday"}, "from='yesterday': is not a valid time; use"),
-        ({"to": "now-1h", "from": "now"}, "from='now' is less than a minute before to. Use a longer range"),
+        ({"to": "now-1h", "from": "now"}, "from='now' is less than a minute before the end time. Use a longer range"),
         ({"from": "now-3s"}, "Use a longer range"),
         ({"to": "now-1000000000000d"}, "is outside the years 1970 to 2200"),
         ({"to": "9" * 14}, "is outside the years 1970 to 2200"),
-        ({"from": "now-900d"}, "more than 360 days before to"),
+        ({"from": "now-900d"}, "more than 360 days before the end time"),
     ],
 )
 def test_what_cannot_be_shown_names_the_parameter_and_the_remedy(given_: dict[str, str], words: str) -> None:

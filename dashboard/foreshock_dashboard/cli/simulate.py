@@ -122,9 +122,7 @@ def scenarios(scenario: str | None, seed: int, form: str) -> None:
     """
     if scenario is not None:
         if form not in ("table", "yaml"):
-            raise click.UsageError(
-                f"--output: {form} is for the list; a scenario is printed as YAML. Leave out --output."
-            )
+            raise click.UsageError(f"--output: {form} is for the list; a scenario is printed as YAML. Omit --output.")
         try:
             text, size = source(scenario, seed)[1], default_size(scenario, seed)
         except ScenarioError as error:

@@ -100,7 +100,7 @@ class Front:
         def ready() -> Response:
             reason = ready_text(self._now(), self.shards.answers)
             if reason and access.required:
-                reason = "the page and the log have the reason"
+                reason = "see the page and the log for the reason"
             return PlainTextResponse(f"not ready: {reason}\n" if reason else "ready\n", 503 if reason else 200)
 
         add("/", now)

@@ -127,7 +127,7 @@ class AnalysisLoop:
         except Exception as error:  # outermost loop: the next evaluation tries again after any failure
             log.exception("evaluation failed")
             self.retry_seconds = 0.0  # the source did not ask to be left alone
-            self._fail(f"the last evaluation failed: {error}; the log has the details")
+            self._fail(f"the last evaluation failed: {error}; see the log for details")
         gc.collect(1)  # HTTP clients leave each response in a reference cycle, which is in generation 1 by now
         self._inputs.memory.has_room(0)  # else memory is made free
         self.evaluation_seconds = time.perf_counter() - begin
@@ -150,7 +150,7 @@ class AnalysisLoop:
             inputs.known_clusters.record(inputs.source.seen, now)
         if has_new_names:
             found = ", ".join(sorted(inputs.source.clusters))
-            log.warning("several clusters, with which names now begin: %s", found)
+            log.warning("several clusters found, so names now start with the cluster: %s", found)
             if inputs.identities:
                 inputs.identities.rename(self._state.incidents)
             self._state = State()

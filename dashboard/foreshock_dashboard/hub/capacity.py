@@ -70,7 +70,7 @@ class CapacityForecaster:
             return False
         except Exception as error:  # the forecast must not end its thread: the next attempt may succeed
             log.exception("the capacity forecast failed")
-            self._fail(f"the capacity forecast failed: {error}; the log has the details", now)
+            self._fail(f"the capacity forecast failed: {error}; see the log for details", now)
             return False
         return True
 

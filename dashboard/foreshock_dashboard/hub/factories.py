@@ -46,7 +46,7 @@ def scrape_target(option: TargetOption) -> ScrapeTarget:
 def remote_traces(settings: Settings) -> TempoTraces | JaegerTraces:
     """The traces of the configured Tempo or Jaeger. Raises HubError for both, or an option that cannot be used."""
     if settings.tempo_url and settings.jaeger_url:
-        raise HubError("--tempo-url, --jaeger-url: traces are read from one of them; leave one out")
+        raise HubError("--tempo-url, --jaeger-url: traces are read from only one of them; remove one")
     flag, source = ("--tempo-url", TempoTraces) if settings.tempo_url else ("--jaeger-url", JaegerTraces)
     with naming("--traces-config"), naming(flag, ValueError):
         return source(settings.tempo_url or settings.jaeger_url, config=http_config(settings.traces_config))

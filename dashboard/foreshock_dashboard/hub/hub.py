@@ -314,7 +314,7 @@ class Hub:
                 with self._memory.turn():
                     self.store.maintain(early=is_tight, merge=self._memory.has_room(0))
             except Exception:  # outermost loop: the next round tries again after any failure
-                log.exception("store maintenance failed; it is tried again in %g s", self._maintenance_seconds)
+                log.exception("store maintenance failed; retrying in %g s", self._maintenance_seconds)
             if is_tight:
                 trim_malloc()
                 # If relief did not help, the next round comes later: cutting a block takes memory, too.

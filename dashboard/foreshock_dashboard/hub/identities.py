@@ -215,7 +215,7 @@ class Identities:
                     self._journal.append("identity", incident.resolved or incident.opened, BY, identity.data())
                     self._known[incident.id] = identity
         except SourceError as error:
-            self._writing.update(f"incidents open now may get another ID after a restart: {error}")
+            self._writing.update(f"incidents that are open now may get a different ID after a restart: {error}")
         else:
             self._writing.update("")
 
@@ -231,7 +231,7 @@ class Identities:
         try:
             entries = self._journal.read("identity", self._seq)
         except SourceError as error:
-            self._reading.update(f"incidents that are open may get another ID: {error}")
+            self._reading.update(f"open incidents may get a different ID: {error}")
             return False
         self._reading.update("")
         for entry in entries:

@@ -118,11 +118,11 @@ class Intake:
 
 
 def _refuse(_: Sequence[Span]) -> None:
-    raise RefusedError(Refusal.READ_ONLY, "this hub stands at a past time and takes nothing in")
+    raise RefusedError(Refusal.READ_ONLY, "this hub shows a past time and does not accept data")
 
 
 def _refuse_metrics(_: object) -> NoReturn:
-    raise RefusedError(Refusal.READ_ONLY, "this hub reads its metrics from another place; send metrics there")
+    raise RefusedError(Refusal.READ_ONLY, "this hub reads its metrics from another source; send metrics there")
 
 
 def _refuse_for_now(_: Sequence[Span]) -> None:

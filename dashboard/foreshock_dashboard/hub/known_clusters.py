@@ -38,14 +38,14 @@ class KnownClusters:
         try:
             entries = self._journal.read("cluster")
         except SourceError as error:
-            log.warning("clusters that send nothing now are not known: %s", error)
+            log.warning("clusters that are not sending data now are unknown: %s", error)
             return frozenset()
         own = [entry for entry in entries if entry.data.get("labels") == self._labels]
         self._seen = {str(entry.data["cluster"]): entry.at for entry in own if "cluster" in entry.data}
         known = {cluster: at for cluster, at in sorted(self._seen.items()) if now - at <= KNOWN_SECONDS}
         if len(known) > 1:
             found = ", ".join(f"{cluster} (last seen {utc_timestamp(at)})" for cluster, at in known.items())
-            log.info("several clusters, with which names begin: %s", found)
+            log.info("several clusters found, so names start with the cluster: %s", found)
         return frozenset(known)
 
     def record(self, seen: Iterable[str], now: float) -> None:

@@ -87,7 +87,7 @@ class Memory:
         self.tight = threading.Event()
         self._turn = threading.Lock()
         self._warning = ""
-        self._log = LogOnChange(log, recovered="there is room in memory again: OTLP requests of all sizes are accepted")
+        self._log = LogOnChange(log, recovered="memory is available again: OTLP requests of all sizes are accepted")
 
     def store_limits(self) -> StoreLimits:
         """Limits of the embedded store."""

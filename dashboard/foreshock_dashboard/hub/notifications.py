@@ -48,7 +48,7 @@ def notifier(settings: Settings, clock: Clock, messages: Callable[[], Messages],
     if settings.at is not None or not (settings.alertmanager_url or settings.notify_file):
         return None
     if not settings.external_url and not is_loopback(settings.host):
-        log.warning("links in notifications lead to %s; set --external-url", hooks.base)
+        log.warning("links in notifications point to %s; set --external-url", hooks.base)
     with ExitStack() as opened:
         peers = [opened.enter_context(closing(item)) for item in alertmanagers(settings)]
         outbox = opened.enter_context(closing(Outbox(messages())))

@@ -137,7 +137,8 @@ class Tools:
     ) -> Annotated[CallToolResult, LimitList]:
         """Query services that lose time at the limit of DRAM, PCIe, NVLink, power, CPU, storage, or host memory.
 
-        Each has a first step. The largest losses of the last two minutes come first. With a service: only its losses.
+        Each row suggests a first step. The largest losses of the last two minutes come first. With a service: only its
+        losses.
         """
         answer = await self._get("/api/contention", at=at, cluster=cluster)
         known = await self._get("/api/services", at=at, cluster=cluster) if service.strip() else {"services": ()}
@@ -173,15 +174,17 @@ class Tools:
     async def forecast_capacity(
         self,
         service: Service = "",
-        traffic: Annotated[float, Field(ge=1, le=3, description="what if: all traffic times this factor")] = 1.0,
+        traffic: Annotated[float, Field(ge=1, le=3, description="what if: multiply all traffic by this factor")] = 1.0,
         lost: Annotated[str, Field(description="what if: this host is lost")] = "",
         move: Annotated[str, Field(description="what if: this service moves to the pool `move_to`")] = "",
-        move_to: Annotated[str, Field(description="what if: pool to which it moves")] = "",
-        replicas: Annotated[int | None, Field(ge=1, description="what if: replicas that move; default all")] = None,
+        move_to: Annotated[str, Field(description="what if: pool to move it to")] = "",
+        replicas: Annotated[
+            int | None, Field(ge=1, description="what if: number of replicas to move; default all")
+        ] = None,
     ) -> Annotated[CallToolResult, CapacityAnswer]:
         """Forecast capacity for 7 days: when services and GPU pools run short, what to add, and by when.
 
-        Also lists resources that run out, such as memory. The forecast starts now. A past time has no forecast.
+        Also lists resources that will run out, such as memory. The forecast starts now. A past time has no forecast.
         """
         case = {"lost": lost, "move": move, "move_to": move_to, "replicas": "" if replicas is None else str(replicas)}
         case |= {} if traffic == 1 else {"traffic": f"{traffic:g}"}

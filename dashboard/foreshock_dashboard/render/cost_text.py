@@ -50,9 +50,9 @@ def no_cost(report: CostReport, ledger: CostLedger) -> str:
     if report.rows:
         return ""
     if ledger.error:
-        return f"No cost: {ledger.error}"
+        return f"No cost data: {ledger.error}"
     if math.isnan(ledger.computed_at) or report.unread:
-        return "No cost yet: GPU time is being read."
+        return "No cost data yet: GPU time is still being read."
     return "No GPUs in this time range. Scrape foreshock-exporter on GPU hosts."
 
 
@@ -62,7 +62,7 @@ def is_use_unknown(report: CostReport) -> bool:
 
 
 def headline(report: CostReport) -> Text:
-    """`2 unused GPUs can be given back: USD 142 per day (37% of GPU cost).`; what is known so far before a day."""
+    """`Releasing 2 unused GPUs would save USD 142 per day (37% of GPU cost).`; what is known so far before a day."""
     lasting = [item for item in report.idle if item.is_lasting]
     if not lasting:
         if report.idle:
@@ -79,7 +79,7 @@ def headline(report: CostReport) -> Text:
         total = sum(row.allocated for row in report.rows) / 3600 / days
         amount, of = gpu_hours(saved), "all"
     share = f" ({percent(saved / total)} of {of})" if total >= saved else ""
-    return text(f"{_unused(lasting)} can be given back: {amount} per day{share}.")
+    return text(f"Releasing {_unused(lasting)} would save {amount} per day{share}.")
 
 
 def split_text(report: CostReport) -> str:
@@ -102,9 +102,9 @@ def idle_text(report: CostReport) -> str:
     if not idle:
         return ""
     if not report.idle:
-        return f"{idle}, between kernels: no GPU is {UNUSED_TEXT}."
+        return f"{idle}, all of it between kernels: no GPU was {UNUSED_TEXT}."
     if not any(item.is_lasting for item in report.idle):  # the headline has the share
-        return "The remainder is time when a GPU was in use but idle between kernels."
+        return "The rest is idle time between kernels on GPUs that were in use."
     return f"{idle}: {figure(_gpus(report.idle))} unused, the rest idle between kernels."
 
 
@@ -128,9 +128,9 @@ def _unused(holdings: Sequence[IdleHolding]) -> str:
 
 
 def unused_text(item: IdleHolding) -> Text:
-    """`ml/notebook holds 2 unused GPUs: no kernel for 9 h.`."""
+    """`ml/notebook holds 2 unused GPUs: no kernel has run for 9 h.`."""
     who = item.key.service or "A service"
-    return text(who, f" holds {_unused([item])}: no kernel for {elapsed(item.seconds)}.")
+    return text(who, f" holds {_unused([item])}: no kernel has run for {elapsed(item.seconds)}.")
 
 
 def unused_action(item: IdleHolding, owner: str = "") -> str:
@@ -158,9 +158,9 @@ def quality_notes(report: CostReport, ledger: CostLedger, prices: Prices, second
     if report.unread:
         notes.append("Older hours of this time range are still being read.")
     elif seconds - report.seconds > HOUR_SECONDS:
-        notes.append(f"Whole 10 min steps with data: {range_text(report.seconds)} of {range_text(seconds)}.")
+        notes.append(f"Data covers {range_text(report.seconds)} of {range_text(seconds)} (whole 10 min steps only).")
     if not report.currency:
-        notes.append("To show money, set --prices to a file with prices per GPU-hour.")
+        notes.append("To show costs, set --prices to a file with GPU-hour prices.")
     unpriced = [row.key for row in report.rows if math.isnan(row.hourly)] if report.currency else []
     for is_spot, kind in ((False, "price"), (True, "spot price")):
         models = sorted({key.model or "of unknown model" for key in unpriced if _is_spot(prices, key.pool) == is_spot})

@@ -32,10 +32,10 @@ def below(answer: Json) -> Iterator[str]:
         services = counted(max(row["services"] for row in signals), "service")
         times = [utc_timestamp(answer[part][end]) for part in ("analyzed", "baseline") for end in ("start", "end")]
         yield "Analyzed: {} to {}. Baseline: {} to {}.".format(*times)
-        yield f"Compared: {counted(series, 'series', 'series')} of up to {services} ({kinds})."
+        yield f"Compared: {counted(series, 'series', 'series')} from up to {services} ({kinds})."
     if changes := answer.get("changes"):
         shown = "; ".join(f"{row['text']} at {utc_timestamp(row['at'])}" for row in changes[:MAX_CHANGES])
         more = f"; +{len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
         yield f"Changes in the 30 min before: {shown}{more}."
     for kind in answer["missing"]:
-        yield f"No {SIGNAL_KINDS[kind]}: unknown {UNKNOWN_WITHOUT[kind]}."
+        yield f"No {SIGNAL_KINDS[kind]} data, so it is unknown {UNKNOWN_WITHOUT[kind]}."

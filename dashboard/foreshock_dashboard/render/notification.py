@@ -161,12 +161,12 @@ def slow_burns_message(
     ]
     kind = "update" if is_update else "warning"
     said = joined_text(slow_burn_text(first, now, with_interval=False))
-    others = f", {len(burns) - 1} more follow{'s' if len(burns) == 2 else ''}" if len(burns) > 1 else ""
+    others = f" (and {len(burns) - 1} more)" if len(burns) > 1 else ""
     return MessageText(_safe(f"[{kind}] {said.removesuffix('.')}{others}"), "\n".join(map(_safe, filter(None, lines))))
 
 
 def _slow_burn_line(burn: SlowBurn, now: float, before: float | None) -> str:
-    was = f" Forecast before: {joined_text(text(moment(before, now, BURN_GRAIN_SECONDS)))}." if before else ""
+    was = f" Previous forecast: {joined_text(text(moment(before, now, BURN_GRAIN_SECONDS)))}." if before else ""
     figures = slow_burn_figures(burn)
     return f"{joined_text(slow_burn_text(burn, now))}{was}{f' {figures}.' if figures else ''}"
 

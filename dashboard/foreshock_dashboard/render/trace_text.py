@@ -150,7 +150,7 @@ def _end(trace: Json) -> Iterator[str]:
     if trace["lanes_error"]:
         yield printable(f"GPU wait unknown: {trace['lanes_error']}")
     if trace["lanes_left_out"]:
-        yield f"GPU samples of {counted(trace['lanes_left_out'], 'minute')} were not read."
+        yield f"GPU samples for {counted(trace['lanes_left_out'], 'minute')} were not read."
     if not trace["lanes_settled"]:
         yield "GPU wait is not final: the last GPU samples are still arriving."
     if note := trace["lanes_note"]:

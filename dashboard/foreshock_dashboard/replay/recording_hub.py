@@ -33,7 +33,7 @@ def open_recording(settings: Settings) -> Iterator[tuple[Settings, Recording | N
         yield settings, None
         return
     if others := [name for name in OTHER_SOURCES if getattr(settings, name)]:
-        raise SettingsError(f"recording, {', '.join(others)}: a hub reads one of them. Leave out the others.")
+        raise SettingsError(f"recording, {', '.join(others)}: a hub reads only one of them. Remove the others.")
     with (
         Recording(settings.recording) as recording,
         tempfile.TemporaryDirectory(prefix="foreshock-recording-") as folder,

@@ -87,7 +87,7 @@ class Settings:
     github_webhook_secret_file: Path | None = _authentication(
         Path,
         None,
-        "secret of GitHub webhooks sent to /api/webhooks/github; their signatures replace other credentials",
+        "secret for GitHub webhooks sent to /api/webhooks/github; signed requests need no other credentials",
         "FILE",
     )
     auth_basic_file: Path | None = _authentication(Path, None, "htpasswd file with bcrypt hashes (htpasswd -B)", "FILE")
@@ -112,10 +112,10 @@ class Settings:
         types.parse_role, "viewer", "role for authenticated users and tokens not listed in --roles", "ROLE"
     )
     rate_limit: int = _authentication(
-        types.parse_count, str(REQUESTS_PER_MINUTE), "maximum requests per minute for each user or token", "NUMBER"
+        types.parse_count, str(REQUESTS_PER_MINUTE), "maximum number of requests per minute per user or token", "NUMBER"
     )
     audit_log: Path | None = _authentication(
-        Path, None, "audit log file, rotated at 10 MiB; - for standard output", "FILE", shown="hub log"
+        Path, None, 'audit log file, rotated at 10 MiB; use "-" for standard output', "FILE", shown="hub log"
     )
     allow_unauthenticated: bool = _authentication(
         types.parse_bool, "false", "allow non-loopback bind addresses without authentication"
@@ -157,7 +157,7 @@ class Settings:
     scrape_interval: float = _source(
         parse_duration,
         "10s",
-        "scrape interval of targets; with --prometheus-url, scrape interval of that Prometheus",
+        "how often to scrape targets; with --prometheus-url, the scrape interval of that Prometheus",
         "DURATION",
     )
     prometheus_url: str = _source(
@@ -175,7 +175,7 @@ class Settings:
     cluster_labels: tuple[str, ...] = _source(
         types.parse_label_names,
         "k8s_cluster_name,cluster",
-        "comma-separated labels for the cluster of a series, the first present one counts; empty: one cluster",
+        "comma-separated labels that name the cluster of a series, in order of precedence; empty for a single cluster",
         "LABEL,...",
     )
     shard: tuple[int, int] | None = _source(
@@ -242,7 +242,7 @@ class Settings:
     span_metrics_max_series: int = _store(
         types.parse_count,
         "100000",
-        "maximum number of span metric series; each service, operation, and status uses 34",
+        "maximum number of span metric series; each combination of service, operation, and status uses 34",
         "NUMBER",
     )
     memory_limit: int = _limits(
@@ -295,7 +295,7 @@ class Settings:
         Path, None, "like --prometheus-config, but for Alertmanager", "FILE"
     )
     alertmanager_early_warnings: bool = _notifications(
-        types.parse_bool, "false", "post early warnings to Alertmanager as well, two to seven a day for each service"
+        types.parse_bool, "false", "also post early warnings to Alertmanager, two to seven a day per service"
     )
     notify_file: Path | None = _notifications(
         Path,
@@ -306,7 +306,7 @@ class Settings:
     working_hours: WorkingHours = _notifications(
         WorkingHours.parse,
         DEFAULT,
-        "working hours, in which messages about shortages and slow burns are sent; optionally with a time zone, "
+        "working hours during which messages about shortages and slow burns are sent; may include a time zone, "
         "such as Europe/Berlin",
         "HOURS",
     )

@@ -105,8 +105,8 @@ class GroupCommit:
         if self._wal.in_place():
             return True
         self._health.append_error = (
-            f"store {self._path}: the folder was removed, or another one is in its place; "
-            "put it back, or restart to begin with what is there"
+            f"store {self._path}: the folder was removed or replaced; "
+            "put it back, or restart to continue with the current contents"
         )
         return False
 

@@ -25,7 +25,7 @@ class Health:
     def failed(self, error: Exception) -> None:
         """Record a failure of maintenance. The same failure is logged once."""
         problem = f"maintenance failed: {error_text(error)}"
-        message = f"store {self._path}: {problem}; it is tried again. Free space and look at the disk"
+        message = f"store {self._path}: {problem}; retrying. Free space and check the disk"
         if message != self.maintenance_error:
             log.error("%s", message, exc_info=error)
         self.maintenance_error = message

@@ -140,7 +140,7 @@ class Journal:
                 self._connection.execute("commit")
             except (sqlite3.Error, OverflowError) as error:
                 self._roll_back()
-                self._error = f"journal {self._path}: cannot keep an entry: {error}; free space and look at the disk"
+                self._error = f"journal {self._path}: cannot keep an entry: {error}; free space and check the disk"
                 raise StoreError(self._error) from error
             self._usage[kind], self._error = usage, ""
             self._expired += expired
@@ -165,7 +165,7 @@ class Journal:
             try:
                 rows = self._connection.execute(sql, (*values, after)).fetchall()
             except sqlite3.Error as error:
-                raise StoreError(f"journal {self._path}: cannot be read: {error}; look at the disk") from error
+                raise StoreError(f"journal {self._path}: cannot be read: {error}; check the disk") from error
         return [
             Entry(seq, kind_, at / 1e6, by, orjson.loads(body))
             for seq, kind_, at, by, body, crc in rows

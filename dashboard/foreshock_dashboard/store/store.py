@@ -194,7 +194,7 @@ class Store(MetricSource):
             try:
                 rows = [sample_rows(group, self._index) for group in _record_groups(batches)]
             except ValueError as error:
-                raise StoreError(f"store {self.path}: {error}; nothing of this request was kept") from error
+                raise StoreError(f"store {self.path}: {error}; nothing from this request was kept") from error
             self._commits.append(_SAMPLES, [batch for batch, _ in rows], [payload for _, payload in rows])
 
     def refused_series(self, series: Iterable[tuple[str, Labels]]) -> frozenset[tuple[str, Labels]]:

@@ -174,7 +174,7 @@ def payload_of(checked: bytes) -> bytes | None:
 def _remedy(error: Exception) -> str:
     code = getattr(error, "sqlite_errorname", "")
     if code == "SQLITE_FULL":
-        return "free space on that disk or lower the store's retention; nothing was kept of this request"
+        return "free space on that disk or lower the store's retention; nothing from this request was kept"
     if code.startswith("SQLITE_READONLY") or code == "SQLITE_CANTOPEN":
         return "make the folder writable"
-    return "look at the disk's health; nothing was kept of this request"
+    return "check the disk's health; nothing from this request was kept"

@@ -118,7 +118,7 @@ def test_a_note_names_the_offsets() -> None:
     assert clock_note(skew(CLIENT)) == ""
     ahead = [SpanRow(n, 1, "server", f"h{n}", -1.0 + n, 0.4) for n in range(2, 8)]
     assert clock_note(skew(CLIENT, ahead[0])) == (
-        "Clock skew against h1: h2 1.95 s ahead. Offsets between hosts are not comparable."
+        "Clock skew relative to h1: h2 1.95 s ahead. Offsets between hosts are not comparable."
     )
     assert "h4 3.95 s ahead and 3 more hosts. " in clock_note(skew(CLIENT, *ahead))
     behind, unknown = SpanRow(2, 1, "server", "h2", -3.0, 0.5), SpanRow(3, 1, "server", "h3", 9.0, 2.0)

@@ -288,30 +288,34 @@ COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN
     ("known", "spans", "sentence"),
     [
         ([], [span()], ""),
-        (ALTERNATING, [span()], "GPU wait 490 ms of 1.00 s (49%) on host-2/gpu-3, used mostly by ml/train-llm."),
+        (
+            ALTERNATING,
+            [span()],
+            "GPU wait 490 ms of 1.00 s (49%) on host-2/gpu-3, mostly while ml/train-llm was running.",
+        ),
         (
             ALTERNATING,
             [span(-200, 1100, service=Service("", "gateway"), host__id="id-1"), span(parent="0")],
-            "GPU wait 490 ms of 1.30 s (38%) on host-2/gpu-3, used mostly by ml/train-llm.",
+            "GPU wait 490 ms of 1.30 s (38%) on host-2/gpu-3, mostly while ml/train-llm was running.",
         ),
         (
             COARSE,
             [span()],
-            "GPU wait up to 500 ms of 1.00 s (50%) on host-2/gpu-3, used by ml/train-llm (resolution 1.00 s).",
+            "GPU wait up to 500 ms of 1.00 s (50%) on host-2/gpu-3 while ml/train-llm was running (resolution 1.00 s).",
         ),
         (
             ALTERNATING,
             [renamed({"host.id": HOST})],
             (
                 "GPU wait up to 490 ms of 1.00 s (49%) on host-2/gpu-3, "
-                "used mostly by ml/train-llm (inferred by service)."
+                "mostly while ml/train-llm was running (inferred by service)."
             ),
         ),
         (
             inferred_intervals(GPU3, HOST, {CHAT: 0.25, TRAIN: 0.75}, T0 / 1e9 - 30, T0 / 1e9 + 29),
             [span(0, 4000)],
             (
-                "GPU wait up to 3.00 s of 4.00 s (75%) on host-2/gpu-3, used by ml/train-llm "
+                "GPU wait up to 3.00 s of 4.00 s (75%) on host-2/gpu-3 while ml/train-llm was running "
                 "(inferred from counters, resolution 59.0 s)."
             ),
         ),
@@ -334,12 +338,12 @@ COARSE = [interval(CHAT, 0, 1000, 0.5, resolution=1, words=MINE), interval(TRAIN
         (
             [interval(CHAT, 0, 40_000, 0.5, words=MINE), interval(TRAIN, 0, 40_000, 0.5)],
             [span(0, 40_000)],
-            "GPU wait up to 20.0 s of 40.0 s (50%) on host-2/gpu-3, used by ml/train-llm.",
+            "GPU wait up to 20.0 s of 40.0 s (50%) on host-2/gpu-3 while ml/train-llm was running.",
         ),
         (
             ALTERNATING,
             [span(-200, -100, service=Service("", "gateway"), host__id="id-1"), span(parent="0")],
-            "GPU wait 490 ms of 1.00 s of GPU work (49%) on host-2/gpu-3, used mostly by ml/train-llm.",
+            "GPU wait 490 ms of 1.00 s of GPU work (49%) on host-2/gpu-3, mostly while ml/train-llm was running.",
         ),
     ],
 )

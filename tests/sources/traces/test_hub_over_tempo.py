@@ -84,7 +84,7 @@ def test_it_does_not_start_with_files_that_cannot_be_used(tmp_path: Path, given:
 
 def test_traces_are_read_from_one_place(tmp_path: Path) -> None:
     """Two are refused."""
-    with pytest.raises(HubError, match="--tempo-url, --jaeger-url: traces are read from one of them"):
+    with pytest.raises(HubError, match="--tempo-url, --jaeger-url: traces are read from only one of them"):
         Hub(settings(tmp_path, tempo_url="http://t", jaeger_url="http://j"), Clock())
 
 

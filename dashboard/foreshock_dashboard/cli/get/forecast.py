@@ -71,11 +71,11 @@ FORECAST_FIELDS = (
 @reads_source
 @output_option(*FORMATS)
 @click.option("--service", metavar="NAME", default="", help="service to include, with its forecast for each time step")
-@click.option("--traffic", metavar="FACTOR", help="what if: all traffic times this factor, 1 to 3")
+@click.option("--traffic", metavar="FACTOR", help="what if: multiply all traffic by this factor, 1 to 3")
 @click.option("--lost", metavar="HOST", help="what if: this host is lost")
 @click.option("--move", metavar="NAME", help="what if: replicas of this service move to the pool --move-to")
-@click.option("--move-to", metavar="POOL", help="what if: pool to which the replicas move")
-@click.option("--replicas", metavar="COUNT", help="what if: number of replicas that move (default: all ready replicas)")
+@click.option("--move-to", metavar="POOL", help="what if: pool to move the replicas to")
+@click.option("--replicas", metavar="COUNT", help="what if: number of replicas to move (default: all ready replicas)")
 def forecast(
     source: Source,
     form: str,

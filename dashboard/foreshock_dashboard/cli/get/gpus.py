@@ -98,8 +98,8 @@ def gpus(source: Source, at: str | None, form: str) -> None:
 def limits(source: Source, at: str | None, form: str) -> None:
     """List services that lose time at the limit of DRAM, PCIe, NVLink, power, CPU, storage, or host memory.
 
-    Each has a first step. Lost time is an upper bound. Losses of at least 5% of the last two minutes are listed, the
-    largest first.
+    Each row suggests a first step. Lost time is an upper bound. Losses of at least 5% of the last two minutes are
+    listed, largest first.
 
     \b
     Examples:

@@ -62,7 +62,7 @@ def list_(source: Source, form: str) -> None:
 
 @click.command(cls=GroupedCommand)
 @reads("hub URL", has_cluster=False, no_recording="is read-only")
-@click.option("--service", metavar="SERVICE", help="affected service, whose incidents then send no notifications")
+@click.option("--service", metavar="SERVICE", help="affected service whose incidents send no notifications")
 @click.option(
     "--noisy-neighbor", metavar="SERVICE", help="silence only incidents with this noisy neighbor; requires --service"
 )

@@ -62,7 +62,7 @@ def _parse_scenario(text: str) -> str:
     "--speed",
     type=Parsed("speed", _parse_speed),
     metavar="NUMBER",
-    help="simulation speed relative to wall-clock time, up to 60 (default: 1; daily-peak plays in steps instead)",
+    help="simulation speed relative to wall-clock time, up to 60 (default: 1; daily-peak advances in steps instead)",
 )
 @click.option("--seed", type=int, default=1, metavar="NUMBER", help="random seed (default: 1)")
 @click.option(

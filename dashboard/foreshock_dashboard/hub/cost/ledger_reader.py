@@ -59,7 +59,7 @@ class CostLedgerReader:
             self._fail(str(error))
             return False
         except Exception as error:  # must not end the thread: the next attempt may succeed
-            problem = f"reading GPU time failed: {error}; the log has the details"
+            problem = f"reading GPU time failed: {error}; see the log for details"
             if problem != self.ledger.error:
                 log.exception("reading GPU time failed")
             self._fail(problem)

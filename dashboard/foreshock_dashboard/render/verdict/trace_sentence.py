@@ -49,10 +49,10 @@ def wait_sentence(lanes: TraceLanes) -> str:
     is_exact = worst.quality == "measured" and split.exact
     amount = f"{'' if is_exact else 'up to '}{duration(split.waited)} of {_total_text(total, lanes)}"
     service, most = next(iter(split.others.items()))
-    mostly = "" if most >= SOLE_RATIO * split.waited else " mostly"
+    mostly = "" if most >= SOLE_RATIO * split.waited else ", mostly"
     notes = f" ({', '.join(notes)})" if (notes := _notes(worst)) else ""
-    used = f"used{mostly} by {in_words(service)}{notes}"
-    return f"GPU wait {amount} ({percent(split.waited / total)}) on {_where(worst)}, {used}."
+    busy = f"{mostly} while {in_words(service)} was running{notes}"
+    return f"GPU wait {amount} ({percent(split.waited / total)}) on {_where(worst)}{busy}."
 
 
 def _total(worst: Wait, lanes: TraceLanes) -> float:
@@ -95,7 +95,7 @@ def clock_note(skew: ClockSkew) -> str:
         return ""
     named = list(map(_offset, skew.hosts[:MAX_HOSTS]))
     more = f" and {len(skew.hosts) - MAX_HOSTS} more hosts" if len(skew.hosts) > MAX_HOSTS else ""
-    return f"Clock skew against {skew.host}: {', '.join(named)}{more}. Offsets between hosts are not comparable."
+    return f"Clock skew relative to {skew.host}: {', '.join(named)}{more}. Offsets between hosts are not comparable."
 
 
 def _offset(host: ClockOffset) -> str:

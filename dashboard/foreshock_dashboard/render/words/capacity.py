@@ -49,7 +49,7 @@ SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
 SLOW_BURN_USE = "Used"
 SLOW_BURN_USES: Mapping[SlowBurnKind, str] = {SlowBurnKind.ERROR_BUDGET: "Spent", SlowBurnKind.QUEUE: "Waiting"}
 """What the value of a slow burn is, where it is not `SLOW_BURN_USE`."""
-_RESTART = "Restart the growing process in a quiet hour, then fix the leak."
+_RESTART = "During off-peak hours, restart the process whose usage is growing. Then fix the leak."
 SLOW_BURN_ACTIONS: Mapping[SlowBurnKind, str] = {
     SlowBurnKind.HOST_MEMORY: _RESTART,
     SlowBurnKind.GPU_MEMORY: _RESTART,
@@ -57,11 +57,13 @@ SLOW_BURN_ACTIONS: Mapping[SlowBurnKind, str] = {
     SlowBurnKind.FILE_DESCRIPTORS: _RESTART,
     SlowBurnKind.DISK: "Delete or move old data, or enlarge the volume.",
     SlowBurnKind.HOST_DISK: "Delete or move old data, or enlarge the disk.",
-    SlowBurnKind.KV_CACHE: "Restart the model servers in a quiet hour, then update or roll back the server.",
+    SlowBurnKind.KV_CACHE: (
+        "Restart the model servers during off-peak hours, then upgrade or roll back the server software."
+    ),
     SlowBurnKind.QUOTA: "Delete unused objects, or raise the quota.",
     SlowBurnKind.ERROR_BUDGET: "Fix or roll back the change that violates the SLO.",
     SlowBurnKind.QUEUE: "Add consumers or replicas, or limit incoming requests.",
-    SlowBurnKind.CERTIFICATE: "Find out why the certificate was not renewed, and renew it.",
+    SlowBurnKind.CERTIFICATE: "Find out why the certificate has not been renewed, and renew it.",
 }
 """First step against each kind, as in the runbook."""
 SLOW_BURN_RUNBOOK = "ForeshockResourceFillingUp"

@@ -57,7 +57,7 @@ PAIR_TEXTS: Mapping[str, str] = {
 }
 """The state of a service that waits on another one on the same GPU."""
 HARDWARE_TEXTS: Mapping[str, str] = {
-    "lost": "lost, GPU has fallen off the bus",
+    "lost": "lost (the GPU has fallen off the bus)",
     "remap_failed": "row remapping failed (replace the GPU)",
     "remap_pending": "row remapping pending (needs a GPU reset)",
     "fault": "Hardware fault: {faults}.",
@@ -65,6 +65,6 @@ HARDWARE_TEXTS: Mapping[str, str] = {
     "unknown": "Hardware health unknown: no data on errors or throttling.",
     "healthy": "Hardware healthy: no errors, no throttling.",
     "idle_sms": "{gpu} is busy {busy} of the time, but only {active} of its SMs have work.",
-    "far_cpus": "{service} has {share} of its CPUs on the NUMA node of {gpu} (limit {limit}){more}.",
+    "far_cpus": "{service} has {share} of its CPUs on the NUMA node of {gpu} (minimum {limit}){more}.",
 }
 """The state of a GPU and of the host of its services."""

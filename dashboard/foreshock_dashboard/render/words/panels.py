@@ -32,10 +32,10 @@ PLATFORM_TEXTS: Mapping[str, str] = {
 """States of a platform without an incident."""
 EMPTY: Mapping[str, str] = {
     "services": (
-        "No services: the hub received no spans and sees no GPU process. Send spans or run foreshock-exporter."
+        "No services: the hub has received no spans and sees no GPU processes. Send spans or run foreshock-exporter."
     ),
     "requests": (
-        "No services with requests: the hub received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP)."
+        "No services with requests: the hub has received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP)."
     ),
     "gpus": "No GPUs: no target exports gpu_info. Run foreshock-exporter on the GPU hosts and list them in --targets.",
     "own_gpus": "No GPUs found for this service.",
@@ -43,7 +43,7 @@ EMPTY: Mapping[str, str] = {
     "pairs": "No services share a GPU.",
     "gpu_wait": "No data on GPU wait.",
     "calls": (
-        "No calls: the hub received no client or server spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP)."
+        "No calls: the hub has received no client or server spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP)."
     ),
     "callers": "No callers observed.",
     "dependencies": "No calls to other services observed.",
@@ -66,22 +66,22 @@ EMPTY: Mapping[str, str] = {
     "service_traces": "No traces of {service} in this time range.",
     "shared_traces": "None of the {count} slowest traces of {service} ran on a shared GPU.",
     "targets": "No scrape targets. Set --targets or --targets-file, or --prometheus-url for an existing Prometheus.",
-    "store": "No data on the store.",
+    "store": "No store data.",
     "matches": "No matches.",
     "silences": "No silences or maintenance windows.",
     "chart": "No data in this time range.",
-    "service_chart": "No data on this service in this time range.",
-    "gpu_chart": "No data on this GPU in this time range.",
-    "signal": "No data on {signal} in this time range.",
+    "service_chart": "No data for this service in this time range.",
+    "gpu_chart": "No data for this GPU in this time range.",
+    "signal": "No data for {signal} in this time range.",
     "traffic": "No requests in this time range.",
     "service_traffic": "No requests to {service} in this time range.",
-    "service_gpus": "{service} runs on no known GPU.",
-    "model_servers": "{service} has no model server.",
+    "service_gpus": "{service} is not running on any known GPU.",
+    "model_servers": "{service} has no model servers.",
     "not_reported": "Not reported by {service} in this time range.",
-    "no_model_servers": "No model servers: list the addresses of their metrics in --targets.",
-    "server_load": "Load of {service} unknown: too few samples of its model servers.",
-    "no_replicas": "No data on replicas: connect kube-state-metrics.",
-    "service_replicas": "No data on replicas of {service}: connect kube-state-metrics.",
+    "no_model_servers": "No model servers: add their metrics endpoints to --targets.",
+    "server_load": "Load of {service} unknown: too few samples from its model servers.",
+    "no_replicas": "No replica data: add kube-state-metrics as a scrape target.",
+    "service_replicas": "No replica data for {service}: add kube-state-metrics as a scrape target.",
     "unknown_service": "Unknown service {service}.",
     "no_page": "No page at this address.",
 }
@@ -142,14 +142,14 @@ RESOURCES: Mapping[str, ResourceWords] = {
 """Resources besides SM time, by the name in the API."""
 MPS_TEXTS: Mapping[str, str] = {
     "running": (
-        "The server and the control daemon are running. GPU wait does not apply, because clients run at the same time."
+        "The server and the control daemon are running. GPU wait does not apply because clients run concurrently."
     ),
     "server_ended": (
-        "The server ended, by a crash or on request. A crash ends the work of the server's clients. "
-        "Restart the services that make no progress: their new clients start a server."
+        "The server has exited, because it either crashed or was stopped. A crash also kills its clients' work. "
+        "Restart the services that make no progress: their new clients start a new server."
     ),
     "control_daemon_gone": (
-        "The control daemon is gone. Clients continue, but no new client can connect. "
+        "The control daemon is gone. Existing clients keep running, but new ones cannot connect. "
         "Start it with nvidia-cuda-mps-control -d, then restart the services on this GPU one by one."
     ),
     "unseen": (
@@ -159,9 +159,9 @@ MPS_TEXTS: Mapping[str, str] = {
         "The server is running, but the exporter cannot see its control daemon. Run the exporter as root "
         "with hostPID: true."
     ),
-    "time_unknown": "GPU time by service is unknown, because the driver does not divide it among MPS clients.",
-    "unnamed": "{clients} of no known service.",
-    "pin": "Pin the service to the CPUs of that node (Kubernetes: Topology Manager policy single-numa-node).",
+    "time_unknown": "GPU time per service is unknown because the driver does not split it between MPS clients.",
+    "unnamed": "{clients} could not be matched to a service.",
+    "pin": "Pin the service to that node's CPUs (in Kubernetes: Topology Manager policy single-numa-node).",
 }
 """States after `MPS: `, with their remedies, and that of a service with CPUs far from its GPU."""
 HISTORY_BEING_READ = DATA_STATES["preview"]
@@ -184,12 +184,12 @@ TIMELINE_TEXTS: Mapping[str, str] = {
 GRID_TEXTS: Mapping[str, str] = {
     "wait": "GPU wait",
     "waits": "Share of time that each service waits for this GPU (upper bound)",
-    "waiting": "with GPU wait of at least 10%",
+    "waiting": "with at least 10% GPU wait",
     "in_incident": "in an open incident",
     "all_in_incident": "all of them in an open incident",
     "some_in_incident": "{gpus} of them in an open incident",
     "keys": "GPUs by host. Use the arrow keys to move between GPUs, and Enter to open one.",
-    "no_waits": "no data on GPU wait",
+    "no_waits": "no GPU wait data",
 }
 """Texts of the GPU grid."""
 TILE_TEXTS: Mapping[str, str] = {

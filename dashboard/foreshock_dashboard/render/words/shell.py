@@ -27,7 +27,7 @@ CONNECTION_TEXTS: Mapping[str, str] = {
     "try_again": "No response from the hub. Try again.",
     "reload": "No response from the hub. Check that it is running, then reload the page.",
     "timed_out": "The list timed out. Choose a shorter time range.",
-    "script_lost": "The script of this page could not be loaded. Reload the page.",
+    "script_lost": "This page's script could not be loaded. Reload the page.",
     "see_above": "No data: see the message above.",
     "unreadable": "Cannot read the source: {error}",
 }
@@ -35,16 +35,16 @@ RESPONSE_TEXTS: Mapping[str, str] = {
     "acknowledged": "Acknowledged.",
     "not_acknowledged": "Not acknowledged",
     "saved": "Saved.",
-    "read_only": "Past times are read-only: go back to live to respond.",
-    "needs_role": "You can read this incident. Responding needs the role responder.",
-    "silencing": "Silencing needs the role responder, and a live hub.",
-    "silence": "Incidents of a service, or only those caused by a noisy neighbor on its GPUs.",
+    "read_only": "Past times are read-only. Go back to live to respond.",
+    "needs_role": "You can view this incident. Responding requires the responder role.",
+    "silencing": "Silencing requires the responder role and a live hub.",
+    "silence": "Silences all incidents of a service, or only those caused by a noisy neighbor on its GPUs.",
 }
 SHELL_TEXTS: Mapping[str, str] = {
     "copied": "Copied.",
-    "first_rows": "The first {shown} of {count}.",
-    "shorter_range": "The first {shown} of {count}; a shorter time range shows more.",
-    "default": "{name}={value} {reason}. The default is shown. ",
+    "first_rows": "Showing the first {shown} of {count}.",
+    "shorter_range": "Showing the first {shown} of {count}. Choose a shorter time range to see more.",
+    "default": "{name}={value} {reason}. The default is used instead. ",
     "unknown_parameter": "Unknown parameter {names} (allowed: {known}). ",
     "dash": "A dash (–) means no data. Missing data is never shown as zero.",
 }
@@ -55,8 +55,8 @@ QUALITY_MEANINGS: Mapping[str, str] = {
 }
 RANGE_FAULTS: Mapping[str, str] = {
     "time": "is not a valid time. Use now-6h, now/d, 2026-11-26T03:00:00Z, or Unix milliseconds",
-    "short": "is less than a minute before to. Use a longer range",
-    "long": "is more than 360 days before to. Use a shorter range",
+    "short": "is less than a minute before the end time. Use a longer range",
+    "long": "is more than 360 days before the end time. Use a shorter range",
     "interval": "is not a valid interval. Use 5s, 1m, or off",
 }
 """Why a time range or a refresh interval of an address is not used, after its value."""

@@ -33,7 +33,7 @@ SIGNAL_KINDS: Mapping[MissingKind, str] = {
     "resource": "resource usage",
     "calls": "call graph",
     "other": "other",
-    "changes": "changes",
+    "changes": "change",
 }
 """Kinds of signals that an explanation compares, and changes."""
 WORLD_METRICS: Mapping[str, str] = {
@@ -68,7 +68,7 @@ WORLD_METRICS: Mapping[str, str] = {
 UNKNOWN_WITHOUT: Mapping[MissingKind, str] = {
     "latency": "which service is slow",
     "errors": "which service fails",
-    "traffic": "whether load grew, or traffic was lost",
+    "traffic": "whether load grew or traffic was lost",
     "availability": "whether a service is down or has no traffic",
     "resource": "which resource is exhausted (CPU, memory, disk, connections)",
     "calls": "which service is the root cause, and which services only call it",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 _BUILDING, _READING = "Building baseline: {progress}", "Reading the history"
 _UNTIL_THEN = "Incidents are not detected until then."
 DATA_STATES: Mapping[str, str] = {
-    "stale": "Stale: last update {time}: {error}.",
+    "stale": "Stale, last updated {time}: {error}.",
     "no_samples": "No data: no samples from any {kind} yet.",
     "no_fresh": "No data: no fresh samples from any {kind}.",
     "no_fresh_samples": "No data: no fresh samples from any {kind} since {time}.",
@@ -35,20 +35,20 @@ PROBLEMS: Mapping[str, str] = {
     "dropped_spans": "{spans} dropped: invalid times",
     "notifications": "notifications to {name} failing: {error}",
     "corrupt": "{blocks} quarantined",
-    "shared": "{problem}. Until then, this hub notifies beside others, and takes no acknowledgments",
-    "shard": "shard {part} has no clusters. Assign one with --shard-clusters, or start fewer hubs",
+    "shared": "{problem}. Until then, this hub notifies alongside the others and accepts no acknowledgments",
+    "shard": "shard {part} has no clusters. Assign one with --shard-clusters, or run fewer hubs",
     "uncounted": "{spans} stored but not counted in span metrics",
     "no_cluster": "{count} of {objects} without a cluster: {names}. {remedy}",
     "set_attribute": "Set the resource attribute k8s.cluster.name",
     "set_label": "Set external_labels: cluster",
-    "unmatched": "--{option} has {services} without data: {names}. Correct the spelling, or ignore this until {start}",
+    "unmatched": "--{option} names {services} without data: {names}. Fix the spelling, or ignore this until {start}",
 }
 """Problems of the data and of the hub, each with its remedy after a full stop."""
 JOIN_REMEDIES: Mapping[str, str] = {
     "candidates": "Possibly part of {names}. Set the labels service_name and service_namespace on its target.",
     "none": (
         "Set the labels service_name and service_namespace on its target{option}. "
-        "Spans join it by server.address and server.port, or by k8s.pod.name."
+        "Spans are matched by server.address and server.port, or by k8s.pod.name."
     ),
 }
 """How a model server joins its service."""
@@ -62,24 +62,26 @@ STATUS_TEXTS: Mapping[str, str] = {
     "degraded": "Degraded: {problem}.",
     "no_notifications": "Notifications are off: no alerts are sent. Set --alertmanager-url or --notify-file.",
     "no_sign_in": (
-        "Access needs no sign-in. Set --auth-basic-file, --auth-token-file, --auth-header, or --oidc-issuer."
+        "Sign-in is not required. To require it, set --auth-basic-file, --auth-token-file, --auth-header, or "
+        "--oidc-issuer."
     ),
     "simulated": "The data is simulated.",
     "past": "Targets and signals are shown as of the selected time. Ingestion and storage show current values.",
     "unjoined": (
-        "These model servers belong to no service with requests, so their queue is shown apart from its latency."
+        "These model servers do not belong to any service with requests, so their queues are shown separately from "
+        "request latency."
     ),
-    "no_samples": "No samples of {metrics}: {names}.",
+    "no_samples": "No samples for {metrics}: {names}.",
     "no_targets": "none configured",
     "replayed": "replayed from a recording",
 }
 TARGET_STATES: Mapping[str, str] = {"up": "up", "down": "down", "stale": "stale"}
 CONNECT_NOTES: Mapping[str, str] = {
-    "exporter": "Then list them: foreshock serve --targets HOST,HOST, or let Prometheus scrape port 10877.",
-    "otlp": "Any OpenTelemetry SDK or Collector; gRPC on port {port}.",
-    "prometheus": "Read metrics from Prometheus instead of the embedded store.",
-    "traces": "Or --jaeger-url http://jaeger:16686.",
-    "rules": "Rules that read this hub's /metrics and link to its pages.",
+    "exporter": "Then list the hosts: foreshock serve --targets HOST,HOST. Or let Prometheus scrape port 10877.",
+    "otlp": "Works with any OpenTelemetry SDK or Collector. gRPC uses port {port}.",
+    "prometheus": "Reads metrics from Prometheus instead of the embedded store.",
+    "traces": "For Jaeger, use --jaeger-url http://jaeger:16686.",
+    "rules": "Generates rules that read this hub's /metrics and link to its pages.",
 }
 """What a command that connects something does."""
 SPAN_COUNTS: Mapping[str, str] = {

@@ -141,7 +141,7 @@ class GrpcListener:
         except RefusedError as refused:
             await _abort(context, refused)
         except asyncio.CancelledError:
-            message = f"its sender hung up, or its message has more than {self._max_bytes} bytes"
+            message = f"the sender disconnected, or its message has more than {self._max_bytes} bytes"
             self._receiver.record_refusal(RefusedError(Refusal.CANCELLED, message))
             raise
 

@@ -147,7 +147,7 @@ def _check_host(host: str) -> None:
     name, bracket, _ = host.partition("]") if host.startswith("[") else (host.partition(":")[0], "", "")
     name = name.removeprefix("[") if bracket else name.lower()
     if name != "localhost." and not is_loopback(name):
-        message = f"this door listens on loopback and does not answer to Host {host[:MAX_QUOTED]!r}; send to localhost"
+        message = f"this receiver listens on loopback and does not accept Host {host[:MAX_QUOTED]!r}; send to localhost"
         raise RefusedError(Refusal.MISDIRECTED, message)
 
 

@@ -212,7 +212,7 @@ class PrometheusSource(MetricSource):
                     pending.extend(pool.submit(fetch, part) for part in islice(waiting, 1))
                     yield from found
             finally:
-                batch.fail(SourceError(f"{self.name}: the answers are not wanted any more"))
+                batch.fail(SourceError(f"{self.name}: the responses are no longer needed"))
                 pool.shutdown(cancel_futures=True)
 
     def _fetch(

@@ -87,7 +87,7 @@ class BlockDir:
         if file_id(self.folder) != self._folder_id:
             raise StoreError(
                 f"store {self.root}: {self.folder} was removed, or another folder is in its place; "
-                "put it back, or restart to begin with what is there"
+                "put it back, or restart to continue with the current contents"
             )
 
     def _is_damage(self, error: OSError) -> bool:

@@ -115,4 +115,4 @@ def remedy(error: OSError) -> str:
         return "raise the limit of open files (LimitNOFILE, ulimit -n)"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "make the folder writable, or choose another (FORESHOCK_STORE_PATH)"
-    return "look at the disk, or choose another folder (FORESHOCK_STORE_PATH)"
+    return "check the disk, or choose another folder (FORESHOCK_STORE_PATH)"

@@ -42,7 +42,7 @@ def add_analysis_routes(context: RouteContext) -> None:
     @get(
         api,
         "/explain",
-        "Likely root causes of an anomaly at a time, ranked, and what was compared; takes seconds",
+        "Likely root causes of an anomaly at a point in time, ranked, and what was compared; takes seconds",
         Explained,
     )
     def explain(request: Request, query: Annotated[ExplainParameters, Query()]) -> Response:
@@ -54,7 +54,7 @@ def add_analysis_routes(context: RouteContext) -> None:
     @get(
         api,
         "/compare",
-        "Services, calls, GPUs, and pairs in two time ranges, the largest changes first; takes seconds",
+        "Services, calls, GPUs, and pairs compared between two time ranges, largest changes first; takes seconds",
         Comparison,
     )
     def compare(request: Request, query: Annotated[CompareParameters, Query()]) -> Response:
@@ -71,7 +71,7 @@ def add_load_balancing_routes(context: RouteContext) -> None:
     @get(
         api,
         "/headroom",
-        "Pools and replicas by the load that they can still take, bursts included",
+        "Remaining headroom of pools and replicas, with room for bursts",
         load_balancing.Headroom,
     )
     def headroom(request: Request, query: Annotated[HeadroomParameters, Query()]) -> Response:
@@ -82,7 +82,7 @@ def add_load_balancing_routes(context: RouteContext) -> None:
     @get(
         api,
         "/health/{service:path}",
-        "How a service is for those who call it: ok, degraded or shed, and when to come again",
+        "Health of a service for its callers: ok, degraded, or shed, and when to retry",
         load_balancing.Health,
     )
     def health(request: Request, service: str, _: Annotated[NoParameters, Query()]) -> Response:

@@ -37,7 +37,9 @@ _UNSIGNED = "X-Hub-Signature-256: missing or wrong. Sign with the secret of --gi
 class EnvironmentParameters(Parameters):
     """Of events that name an environment."""
 
-    environment: str = Field("", max_length=MAX_TEXT_CHARS, description="only its deployments; default those of all")
+    environment: str = Field(
+        "", max_length=MAX_TEXT_CHARS, description="only deployments to this environment; default all"
+    )
 
 
 class ReportedChange(TypedDict):
@@ -62,7 +64,7 @@ def add_change_routes(context: RouteContext) -> None:
     audit, secret = context.access.audit, context.access.webhook_secret
     log = ChangeLog(hub.journal)
 
-    @get_snapshot(api, responder, "/changes", "Changes of the last hours, the newest first", Changes)
+    @get_snapshot(api, responder, "/changes", "Changes of the last hours, newest first", Changes)
     def changes(snapshot: Snapshot, past: bool, _query: AsOf) -> Payload:
         world = snapshot.world
         now = responder.time_of(snapshot, past)

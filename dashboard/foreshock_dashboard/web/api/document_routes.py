@@ -26,7 +26,7 @@ def add_document_routes(context: RouteContext) -> None:
     @get(
         api,
         "/runbooks",
-        "Every alert rule that comes along, with what it means and the address of its runbook",
+        "All bundled alert rules, each with its meaning and the URL of its runbook",
         Runbooks,
     )
     def runbooks(request: Request, _: Annotated[NoParameters, Query()]) -> Response:

@@ -23,7 +23,12 @@ def add_forecast_routes(context: RouteContext) -> None:
     """Register the routes on `api`."""
     api, hub, responder = context.api, context.hub, context.responder
 
-    @get(api, "/forecast", "Load in hours and days against safe limits: shortages, and what fills up", Forecast)
+    @get(
+        api,
+        "/forecast",
+        "Forecast load of the next hours and days against safe limits: shortages, and resources that will fill up",
+        Forecast,
+    )
     def forecast_(request: Request, query: Annotated[ForecastParameters, Query()]) -> Response:
         world = hub.snapshot.world
         case = _case(hub.capacity, world, query)
@@ -53,5 +58,5 @@ def _case(found: CapacityForecast, world: World | None, query: CaseParameters) -
 
 def _service(text: str, known: set[Service | None]) -> Service:
     """The service with a name that has a forecast."""
-    problem = f"{text}: no forecast of this service. /api/forecast lists all"
+    problem = f"{text}: no forecast for this service. /api/forecast lists all"
     return known_service(text, [service for service in known if service], lambda: problem)

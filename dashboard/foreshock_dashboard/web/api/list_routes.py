@@ -51,21 +51,21 @@ def add_list_routes(context: RouteContext) -> None:
         lambda snapshot: lists.gpus(snapshot, context.sharing.by_gpu(snapshot)),
         f"Every GPU: {gpus}",
     )
-    waits = "Which service waits for which, on which GPUs, for which share of time"
+    waits = "Which service waits on which, on which GPUs, and for what share of the time"
     add(
         "contention",
         WaitList,
         lambda snapshot: {**lists.contention(snapshot), "limits": context.limits.listed(snapshot)},
         f"{waits}; and other resources at whose limit services lose time",
     )
-    tiers = "Which GPUs tiers share, and the fewest GPUs that carry each tier, bursts included"
+    tiers = "GPUs shared by tiers, and the minimum number of GPUs that each tier needs to absorb bursts"
     add("pools", lists.Pools, lambda snapshot: lists.pools(snapshot.world), tiers)
 
     @get_snapshot(
         api,
         responder,
         "/incidents",
-        "Open incidents, the worst first, then resolved ones",
+        "Open incidents, worst first, then resolved ones",
         lists.Incidents,
         parameters=IncidentsParameters,
     )

@@ -115,7 +115,7 @@ def advice(snapshot: Snapshot, service: Service) -> Advice:
         reason = f"load {load_percent(over[0].ratio)} (safe limit {percent(over[0].safe)})"
         return Advice("degraded", soon, reason)
     if not _has_figures(world, service):
-        return Advice("ok", None, "no data on its requests, GPU time, or queue", known=False)
+        return Advice("ok", None, "no data for its requests, GPU time, or queue", known=False)
     return Advice("ok", None, "")
 
 

@@ -110,7 +110,7 @@ def _add_incident_pages(context: RouteContext, histories: HistoryCache) -> None:
 
     @page(
         "/pages/cascade",
-        "All values of the Cascade page: lanes, early signs, time to breaches, how it spread",
+        "All values of the Cascade page: lanes, early signs, times to SLO breaches, and propagation",
         cascade_page.Cascade,
         WithResponses,
         WithTopology,
@@ -159,7 +159,7 @@ def _add_gpu_pages(context: RouteContext) -> None:
 
     @page(
         "/pages/fleet",
-        "All values of the Fleet page: one byte a GPU, rows of the inventory, the GPU that is open",
+        "All values of the Fleet page: one byte per GPU, inventory rows, and the open GPU",
         fleet_page.Fleet,
         OpenGpu,
         parameters=FleetParameters,

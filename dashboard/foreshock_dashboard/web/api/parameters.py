@@ -37,13 +37,13 @@ class CaseParameters(Parameters):
     """A case of the capacity forecast."""
 
     traffic: Annotated[float, BeforeValidator(decimal(1.0, MAX_TRAFFIC_FACTOR))] = Field(
-        1.0, description=f"what if: all traffic times this factor, 1 to {MAX_TRAFFIC_FACTOR:g}"
+        1.0, description=f"what if: multiply all traffic by this factor, 1 to {MAX_TRAFFIC_FACTOR:g}"
     )
     lost: str = Field("", description="what if: this host is lost")
     move: str = Field("", description=f"what if: replicas of this service move to the pool `move_to`: {SERVICE}")
-    move_to: str = Field("", description="what if: pool to which the replicas move")
+    move_to: str = Field("", description="what if: pool to move the replicas to")
     replicas: Annotated[float, BeforeValidator(whole(1, MAX_MOVED_REPLICAS))] = Field(
-        math.inf, description="what if: number of replicas that move (default: all ready replicas)"
+        math.inf, description="what if: number of replicas to move (default: all ready replicas)"
     )
 
 

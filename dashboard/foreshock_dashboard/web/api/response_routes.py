@@ -183,7 +183,7 @@ class _Journal:
         start, end = body.times(now)
         opened = sum(item.end > now for item in self.reader.current().silences)
         if opened >= MAX_OPEN_SILENCES:
-            raise HTTPException(409, f"{opened} silences are active or to come (limit {MAX_OPEN_SILENCES}). End some")
+            raise HTTPException(409, f"{opened} silences are active or upcoming (limit {MAX_OPEN_SILENCES}). End some")
         number = self.append(request, body, entries.silence(start, end, comment=body.comment, **target))
         return next(silence_row(item) for item in self.reader.current().silences if item.id == number)
 
@@ -215,13 +215,13 @@ def _add_incident_routes(context: RouteContext, journal: _Journal) -> None:
 
     add(
         "acknowledge",
-        "Take care of an incident, or withdraw that",
+        "Acknowledge an incident, or withdraw the acknowledgment",
         Acknowledge,
         lambda _, item, body: entries.acknowledge(item.id, acknowledged=body.acknowledged),
     )
     add(
         "assign",
-        "Name the person responsible for an incident",
+        "Assign an incident to a person",
         Assign,
         lambda request, item, body: entries.assign(
             item.id, (sender(request) or body.by) if body.assignee is None else body.assignee
@@ -246,7 +246,7 @@ def _add_silence_routes(context: RouteContext, journal: _Journal) -> None:
     """Silences and maintenance windows."""
     api, hub, responder, reader = context.api, context.hub, context.responder, context.responses
 
-    @get(api, "/silences", "Silences and maintenance windows, active or to come", Silences, name="silences")
+    @get(api, "/silences", "Active and upcoming silences and maintenance windows", Silences, name="silences")
     def listed(request: Request, _: Annotated[NoParameters, Query()]) -> Response:
         incidents = {item.id for item in hub.snapshot.incidents}
 
@@ -269,7 +269,7 @@ def _add_silence_routes(context: RouteContext, journal: _Journal) -> None:
         row = journal.silence(request, body, **target)
         return responder.json_response(request, hub.snapshot, {"silence": row})
 
-    @post(api, hub, "/maintenance", "Plan a maintenance window of a service, or of all", ChangedSilence)
+    @post(api, hub, "/maintenance", "Plan a maintenance window for one service or for all services", ChangedSilence)
     def maintenance(request: Request, body: Maintenance) -> Response:
         row = journal.silence(request, body, service=body.service, maintenance=True)
         return responder.json_response(request, hub.snapshot, {"silence": row})

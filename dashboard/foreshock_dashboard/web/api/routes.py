@@ -132,7 +132,7 @@ def _add_operations(app: FastAPI, hub: HubView, *, shows_reason: bool) -> None:
         is_ready, reason = hub.ready()
         readiness.update("" if is_ready else f"not ready: {reason}")
         if not is_ready and not shows_reason:
-            reason = "the Status page and the log have the reason"
+            reason = "see the Status page and the log for the reason"
         return PlainTextResponse("ready\n" if is_ready else f"not ready: {reason}\n", 200 if is_ready else 503)
 
 

@@ -24,7 +24,7 @@ def add_trace_routes(context: RouteContext) -> None:
     @get(
         api,
         "/traces/{trace_id}",
-        "All spans of one trace, what ran on its GPUs meanwhile, and how long it waited for them",
+        "All spans of a trace, what was running on its GPUs, and how long it waited for them",
         Trace,
     )
     async def trace(request: Request, trace_id: str, page: Annotated[SpanPage, Query()]) -> Response:

@@ -104,14 +104,17 @@ export const VERDICTS = /** @type {const} */ ({
 });
 
 export const EMPTY = /** @type {const} */ ({
-  services: "No services: the hub received no spans and sees no GPU process. Send spans or run foreshock-exporter.",
-  requests: "No services with requests: the hub received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
+  services:
+    "No services: the hub has received no spans and sees no GPU processes. Send spans or run foreshock-exporter.",
+  requests:
+    "No services with requests: the hub has received no spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
   gpus: "No GPUs: no target exports gpu_info. Run foreshock-exporter on the GPU hosts and list them in --targets.",
   own_gpus: "No GPUs found for this service.",
   neighbors: "No other service uses the GPUs of this service.",
   pairs: "No services share a GPU.",
   gpu_wait: "No data on GPU wait.",
-  calls: "No calls: the hub received no client or server spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
+  calls:
+    "No calls: the hub has received no client or server spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
   callers: "No callers observed.",
   dependencies: "No calls to other services observed.",
   replicas: "No recent data for the replicas of this service.",
@@ -132,22 +135,22 @@ export const EMPTY = /** @type {const} */ ({
   service_traces: "No traces of {service} in this time range.",
   shared_traces: "None of the {count} slowest traces of {service} ran on a shared GPU.",
   targets: "No scrape targets. Set --targets or --targets-file, or --prometheus-url for an existing Prometheus.",
-  store: "No data on the store.",
+  store: "No store data.",
   matches: "No matches.",
   silences: "No silences or maintenance windows.",
   chart: "No data in this time range.",
-  service_chart: "No data on this service in this time range.",
-  gpu_chart: "No data on this GPU in this time range.",
-  signal: "No data on {signal} in this time range.",
+  service_chart: "No data for this service in this time range.",
+  gpu_chart: "No data for this GPU in this time range.",
+  signal: "No data for {signal} in this time range.",
   traffic: "No requests in this time range.",
   service_traffic: "No requests to {service} in this time range.",
-  service_gpus: "{service} runs on no known GPU.",
-  model_servers: "{service} has no model server.",
+  service_gpus: "{service} is not running on any known GPU.",
+  model_servers: "{service} has no model servers.",
   not_reported: "Not reported by {service} in this time range.",
-  no_model_servers: "No model servers: list the addresses of their metrics in --targets.",
-  server_load: "Load of {service} unknown: too few samples of its model servers.",
-  no_replicas: "No data on replicas: connect kube-state-metrics.",
-  service_replicas: "No data on replicas of {service}: connect kube-state-metrics.",
+  no_model_servers: "No model servers: add their metrics endpoints to --targets.",
+  server_load: "Load of {service} unknown: too few samples from its model servers.",
+  no_replicas: "No replica data: add kube-state-metrics as a scrape target.",
+  service_replicas: "No replica data for {service}: add kube-state-metrics as a scrape target.",
   unknown_service: "Unknown service {service}.",
   no_page: "No page at this address.",
 });
@@ -263,12 +266,12 @@ export const SIGNAL_MEANINGS = /** @type {const} */ ({
 export const GRID_TEXTS = /** @type {const} */ ({
   wait: "GPU wait",
   waits: "Share of time that each service waits for this GPU (upper bound)",
-  waiting: "with GPU wait of at least 10%",
+  waiting: "with at least 10% GPU wait",
   in_incident: "in an open incident",
   all_in_incident: "all of them in an open incident",
   some_in_incident: "{gpus} of them in an open incident",
   keys: "GPUs by host. Use the arrow keys to move between GPUs, and Enter to open one.",
-  no_waits: "no data on GPU wait",
+  no_waits: "no GPU wait data",
 });
 
 export const TIMELINE_TEXTS = /** @type {const} */ ({
@@ -494,17 +497,17 @@ export const CONNECTION_TEXTS = /** @type {const} */ ({
   try_again: "No response from the hub. Try again.",
   reload: "No response from the hub. Check that it is running, then reload the page.",
   timed_out: "The list timed out. Choose a shorter time range.",
-  script_lost: "The script of this page could not be loaded. Reload the page.",
+  script_lost: "This page's script could not be loaded. Reload the page.",
   see_above: "No data: see the message above.",
   unreadable: "Cannot read the source: {error}",
 });
 
 export const CONNECT_NOTES = /** @type {const} */ ({
-  exporter: "Then list them: foreshock serve --targets HOST,HOST, or let Prometheus scrape port 10877.",
-  otlp: "Any OpenTelemetry SDK or Collector; gRPC on port {port}.",
-  prometheus: "Read metrics from Prometheus instead of the embedded store.",
-  traces: "Or --jaeger-url http://jaeger:16686.",
-  rules: "Rules that read this hub's /metrics and link to its pages.",
+  exporter: "Then list the hosts: foreshock serve --targets HOST,HOST. Or let Prometheus scrape port 10877.",
+  otlp: "Works with any OpenTelemetry SDK or Collector. gRPC uses port {port}.",
+  prometheus: "Reads metrics from Prometheus instead of the embedded store.",
+  traces: "For Jaeger, use --jaeger-url http://jaeger:16686.",
+  rules: "Generates rules that read this hub's /metrics and link to its pages.",
 });
 
 export const GPU_COUNTS = /** @type {const} */ ({
@@ -561,8 +564,8 @@ export const QUALITY_MEANINGS = /** @type {const} */ ({
 
 export const RANGE_FAULTS = /** @type {const} */ ({
   time: "is not a valid time. Use now-6h, now/d, 2026-11-26T03:00:00Z, or Unix milliseconds",
-  short: "is less than a minute before to. Use a longer range",
-  long: "is more than 360 days before to. Use a shorter range",
+  short: "is less than a minute before the end time. Use a longer range",
+  long: "is more than 360 days before the end time. Use a shorter range",
   interval: "is not a valid interval. Use 5s, 1m, or off",
 });
 
@@ -570,10 +573,10 @@ export const RESPONSE_TEXTS = /** @type {const} */ ({
   acknowledged: "Acknowledged.",
   not_acknowledged: "Not acknowledged",
   saved: "Saved.",
-  read_only: "Past times are read-only: go back to live to respond.",
-  needs_role: "You can read this incident. Responding needs the role responder.",
-  silencing: "Silencing needs the role responder, and a live hub.",
-  silence: "Incidents of a service, or only those caused by a noisy neighbor on its GPUs.",
+  read_only: "Past times are read-only. Go back to live to respond.",
+  needs_role: "You can view this incident. Responding requires the responder role.",
+  silencing: "Silencing requires the responder role and a live hub.",
+  silence: "Silences all incidents of a service, or only those caused by a noisy neighbor on its GPUs.",
 });
 
 export const SERVICE_HINTS = /** @type {const} */ ({
@@ -585,9 +588,9 @@ export const SERVICE_HINTS = /** @type {const} */ ({
 
 export const SHELL_TEXTS = /** @type {const} */ ({
   copied: "Copied.",
-  first_rows: "The first {shown} of {count}.",
-  shorter_range: "The first {shown} of {count}; a shorter time range shows more.",
-  default: "{name}={value} {reason}. The default is shown. ",
+  first_rows: "Showing the first {shown} of {count}.",
+  shorter_range: "Showing the first {shown} of {count}. Choose a shorter time range to see more.",
+  default: "{name}={value} {reason}. The default is used instead. ",
   unknown_parameter: "Unknown parameter {names} (allowed: {known}). ",
   dash: "A dash (–) means no data. Missing data is never shown as zero.",
 });
@@ -610,11 +613,13 @@ export const SPAN_COUNTS = /** @type {const} */ ({
 export const STATUS_TEXTS = /** @type {const} */ ({
   degraded: "Degraded: {problem}.",
   no_notifications: "Notifications are off: no alerts are sent. Set --alertmanager-url or --notify-file.",
-  no_sign_in: "Access needs no sign-in. Set --auth-basic-file, --auth-token-file, --auth-header, or --oidc-issuer.",
+  no_sign_in:
+    "Sign-in is not required. To require it, set --auth-basic-file, --auth-token-file, --auth-header, or --oidc-issuer.",
   simulated: "The data is simulated.",
   past: "Targets and signals are shown as of the selected time. Ingestion and storage show current values.",
-  unjoined: "These model servers belong to no service with requests, so their queue is shown apart from its latency.",
-  no_samples: "No samples of {metrics}: {names}.",
+  unjoined:
+    "These model servers do not belong to any service with requests, so their queues are shown separately from request latency.",
+  no_samples: "No samples for {metrics}: {names}.",
   no_targets: "none configured",
   replayed: "replayed from a recording",
 });
@@ -627,23 +632,23 @@ export const TARGET_STATES = /** @type {const} */ ({
 
 export const TRACE_TEXTS = /** @type {const} */ ({
   in_service: "{activity} in {service}",
-  not_read: "GPU wait is known {seconds} s after the end of a trace.",
+  not_read: "GPU wait becomes available {seconds} s after a trace ends.",
   wait_unknown: "GPU wait unknown: {reason}.",
   not_final: "GPU wait is not final: the last GPU samples are still arriving.",
   no_shared_gpu: "No span ran on a shared GPU.",
-  outlasting: "GPU work continued after the client had an answer or timed out.",
-  outlasting_counts: "GPU work that outlasts the client's duration counts as wait, too.",
-  slowest_only: "GPU wait computed for the {count} slowest traces only. Choose a shorter time range.",
-  examined: "From the {count} slowest traces.",
-  samples_not_read: "GPU samples of {minutes} not read (limit reached).",
+  outlasting: "GPU work continued after the client received a response or timed out.",
+  outlasting_counts: "GPU wait also includes GPU work that continued after the client span ended.",
+  slowest_only: "GPU wait is computed only for the {count} slowest traces. Choose a shorter time range.",
+  examined: "Selected from the {count} slowest traces.",
+  samples_not_read: "GPU samples for {minutes} were not read (limit reached).",
   bar_height: "Bar height: share of the GPU.",
-  inferred: "Hatched: inferred from counters, a mean over their scrape interval.",
-  unplaced: "GPU wait (its time within the span is unknown)",
+  inferred: "Hatched: inferred from counters, averaged over their scrape interval.",
+  unplaced: "GPU wait (position within the span unknown)",
   wait_of: "GPU wait up to {wait} of {total} of GPU work",
-  unsearchable: "this source cannot search for {attribute}",
+  unsearchable: "this source cannot search by {attribute}",
   root_missing: "root span missing",
   parent_missing: "parent span missing",
   clamped: "end before start (clock error): shown as 0 s",
   clear_filters: "Clear the filters, or choose a longer time range.",
-  send_spans: "Choose a longer time range, or send spans by OTLP.",
+  send_spans: "Choose a longer time range, or send spans over OTLP.",
 });

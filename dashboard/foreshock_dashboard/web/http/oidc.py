@@ -158,7 +158,7 @@ class Oidc:
             return claims
         more = await self._client.userinfo(token=token)
         if more.get("sub") != claims["sub"]:
-            raise ValueError("the userinfo endpoint answered for another user")
+            raise ValueError("the userinfo endpoint returned a different user")
         return {**more, **claims}
 
     async def _logout(self, request: Request) -> Response:
@@ -171,7 +171,7 @@ class Oidc:
         """The issuer. Raises ValueError if it is not that of the option (OpenID Connect Discovery 1.0, section 4.3)."""
         issuer = (await self._client.load_server_metadata()).get("issuer")
         if str(issuer).rstrip("/") != self._options.issuer.rstrip("/"):
-            raise ValueError(f"the provider calls itself {issuer!r}, and --oidc-issuer is {self._options.issuer!r}")
+            raise ValueError(f"the provider's issuer is {issuer!r}, but --oidc-issuer is {self._options.issuer!r}")
         return str(issuer)
 
     def _failed(self, request: Request, error: Exception, status: int) -> Response:
@@ -180,7 +180,7 @@ class Oidc:
             self._logged_at[kind] = now
             _log.warning("login at %s failed: %s: %s", self._options.issuer, kind, str(error)[:MAX_ERROR_CHARACTERS])
         self._audit.record_request("sign_in_failed", request.scope, Principal("", "oidc"), status=status)
-        return _page("Login failed", "The login failed. The log of the hub has the reason.", status)
+        return _page("Login failed", "The login failed. See the hub's log for the reason.", status)
 
 
 class SessionCookie(SessionMiddleware):

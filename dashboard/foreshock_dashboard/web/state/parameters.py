@@ -227,9 +227,13 @@ def view(given: Mapping[str, str], now: float) -> View:
     if end > now:
         end = now
     if end - start < MIN_RANGE_SECONDS:
-        raise BadParameterError(f"from={given.get('from', '')!r} is less than a minute before to. Use a longer range")
+        raise BadParameterError(
+            f"from={given.get('from', '')!r} is less than a minute before the end time. Use a longer range"
+        )
     if end - start > MAX_RANGE_SECONDS:
-        raise BadParameterError(f"from={given.get('from', '')!r} is more than 360 days before to. Use a shorter range")
+        raise BadParameterError(
+            f"from={given.get('from', '')!r} is more than 360 days before the end time. Use a shorter range"
+        )
     rest = _own(given)
     return View(start, end, given.get("to", "now").strip() in ("", "now"), rest)
 

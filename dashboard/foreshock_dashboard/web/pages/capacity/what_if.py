@@ -55,7 +55,7 @@ class WhatIf(NamedTuple):
         except ValueError as error:
             raise BadParameterError(f"move={move!r}: {error}") from None
         if service not in ready:
-            raise BadParameterError(f"move={move!r}: no forecast of this service. Name one of /api/forecast")
+            raise BadParameterError(f"move={move!r}: no forecast for this service. Name one of /api/forecast")
         if to not in pools:
             raise BadParameterError(f"move_to={to!r}: unknown pool. Pools: {', '.join(pools) or 'none'}")
         return cls(traffic, lost, Move(service, to, math.inf if replicas >= ready[service] else replicas))

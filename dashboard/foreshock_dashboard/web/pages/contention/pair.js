@@ -186,7 +186,7 @@ const drawTraces = (traces, examined, { victim, aggressor }) => {
       {
         key: "duration_seconds",
         name: "Duration",
-        hint: "Until the client had an answer or timed out",
+        hint: "Until the client received a response or timed out",
         cell: durationCell,
       },
     ],

@@ -23,7 +23,7 @@ def layout() -> Component:
                     panel(
                         "gpu-time",
                         "GPU time",
-                        "GPU-hours in the time range; shared GPUs count in equal parts",
+                        "GPU-hours in the time range, with shared GPUs split equally",
                         wide=True,
                         csv="/api/csv/cost",
                     ),
