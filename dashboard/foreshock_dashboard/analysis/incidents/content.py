@@ -139,8 +139,9 @@ def updated_incident(
 
 
 def _is_ranking_due(incident: Incident, point: EvaluationPoint) -> bool:
-    """Whether another `RANKING_SECONDS` of an incident ended since the last evaluation; in the first, until one names a
-    cause.
+    """Whether another `RANKING_SECONDS` of an incident ended since the last evaluation.
+
+    In the first, each evaluation ranks until a service is suspected.
 
     By its own age, so that incidents that open at different times are ranked in different evaluations.
     """
