@@ -16,6 +16,7 @@ from foreshock_dashboard.analysis.forecast.exhaustion import ACCUMULATING_RESOUR
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
 from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
 from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
+from foreshock_dashboard.analysis.incidents.paging import EARLY_WARNING_SCORE, PAGE_SCORE
 from foreshock_dashboard.analysis.incidents.triage import incident_candidates
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.world_sections import Resources
@@ -121,20 +122,24 @@ def test_a_forecast_of_memory_is_no_sooner_than_the_line_through_it() -> None:
     [
         (5.0, step(0.5, 3.0), True),
         (5.0, lambda i: 0.5 if i < 244 else 3.0, True),
-        (5.0, lambda i: 0.5 if i < 243 else np.nan if i == 245 else 3.0, True),
-        (5.0, lambda i: 0.5 if i < 245 else 3.0, False),
+        (5.0, lambda i: 0.5 if i < 245 else 3.0, True),
+        (5.0, lambda i: 0.5 if i < 243 else np.nan if i == 245 else 3.0, False),
         (0.6, step(0.5, 3.0), False),
         (5.0, 3.0, False),
         (5.0, step(0.5, 0.6), False),
+        (5.0, lambda i: 3.0 if i > 240 or i % 60 < 5 else 0.5, True),
+        (5.0, lambda i: 3.0 if i > 240 or i % 60 < 20 else 0.5, False),
     ],
     ids=[
         "some are slow",
         "at two points",
-        "but none is known now",
         "at one point",
+        "they are not known now",
         "one or two are slow",
         "as many always were",
         "they are within the SLO",
+        "as many were in a twelfth of the past",
+        "as many were in a third of the past",
     ],
 )
 def test_a_few_requests_slower_than_the_slo_are_an_early_warning(
@@ -159,10 +164,55 @@ def test_the_risk_does_not_fall_while_more_and_more_requests_are_slower_than_the
 
 def test_a_p95_exactly_at_the_slo_is_no_breach() -> None:
     """As many requests are slower as may be."""
-    point, _ = risk_at(Platform(services={"front": Served(p95=0.4, p99=step(0.5, 3.0))}))
+    point, _ = risk_at(Platform(services={"front": Served(p95=step(0.2, 0.4), p99=step(0.25, 3.0))}))
     risk = service_risks(point, {FRONT: Slo(0.4, 0.01)})[FRONT]
     assert not risk.breached
-    assert risk.score == pytest.approx(0.9)
+    assert risk.score >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("rate", "failed", "is_forecast"),
+    [
+        (10.0, step(0.0, 0.01), True),
+        (10.0, lambda i: 0.0 if i < 245 else 0.01, True),
+        (10.0, 0.01, False),
+        (0.6, step(0.0, 0.05), False),
+        (50.0, step(0.0, 0.002), False),
+    ],
+    ids=["some fail", "at one point", "as many always did", "one or two fail", "the SLO allows far more"],
+)
+def test_a_few_more_failed_requests_than_chance_explains_are_an_early_warning(
+    rate: float, failed: float | Callable[[int], float], *, is_forecast: bool
+) -> None:
+    """Before as many fail as the SLO allows."""
+    point, risk = risk_at(Platform(services={"front": Served(rate, failed=failed)}))
+    found = incident_candidates(point, {FRONT: risk}, (), {})
+    assert not risk.breached
+    assert [(item.origin, item.page) for item in found] == ([(FRONT, False)] if is_forecast else [])
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.0, 15.0, 30.0, 60.0, 300.0])
+def test_a_few_slow_requests_are_an_early_warning_at_the_first_point_of_any_evaluation_interval(seconds: float) -> None:
+    began = max(60, round(3600 / seconds))
+    served = Served(5.0, p99=lambda i: 3.0 if i >= began else 0.5)
+    platform = Platform(services={"front": served}, points=began + 1, at=began)
+    scores = [risk_at(platform, later=later, seconds=seconds)[1].score for later in (-1, 0)]
+    assert scores[0] == 0.0
+    assert scores[1] > 0.3
+
+
+def test_slow_requests_are_worth_no_page_until_they_last() -> None:
+    """Whatever their number is: shorter trouble ends by itself."""
+    served = Served(5.0, p99=step(0.5, 3.0))
+    scores = [risk_at(Platform(services={"front": served}), later=later)[1].score for later in range(3)]
+    assert EARLY_WARNING_SCORE < scores[0] < PAGE_SCORE < scores[2]
+
+
+def test_slow_requests_are_no_early_warning_after_a_short_history() -> None:
+    """Five windows do not show how many are normal."""
+    served = Served(1.0, p99=lambda i: 3.0 if i >= 48 else 0.5)
+    _, risk = risk_at(Platform(services={"front": served}, points=49, at=48), later=0)
+    assert risk.score == 0.0
 
 
 def test_a_service_that_uses_up_a_resource_is_suspected_itself() -> None:

@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foreshock_dashboard.analysis.baseline.counts import MIN_REQUESTS, count_seconds
-from foreshock_dashboard.analysis.baseline.levels import baseline_columns
 from foreshock_dashboard.analysis.baseline.operations import MIN_OPERATION_Z
 from foreshock_dashboard.analysis.baseline.outages import is_outage_observed
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothing_points
 from foreshock_dashboard.analysis.baseline.slos import Slo, operation_slos
+from foreshock_dashboard.analysis.forecast.bad_requests import bad_requests
 from foreshock_dashboard.analysis.forecast.breach import (
     MIN_TREND_Z,
     NEVER,
     NOW,
     Breach,
     forecast,
-    likely,
     trend_window,
     worst,
 )
 from foreshock_dashboard.analysis.forecast.exhaustion import exhaustion
 from foreshock_dashboard.analysis.saturation.safe_limits import is_overloading
-from foreshock_dashboard.model.capacity.slow_burn import LATE_RATIO
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Bools, Floats
 from foreshock_dashboard.model.world import Operation, Red
-from foreshock_dashboard.stats.late_share import late_share
-from foreshock_dashboard.stats.robust import median
 
 MIN_FAILED_REQUESTS = 5.0
 """Failed requests per minute, or per step if longer, from which an error rate counts."""
@@ -48,16 +44,9 @@ MAX_SLOWER_SHARE = 0.8
 within the noise of its few requests."""
 MIN_KNOWN_SHARE = 0.999
 """Share of a service's requests that are of known operations, from which the others are an error of rounding."""
-MAX_SLOW_SCORE = 0.9
-"""Largest score of a breach by slow requests: until more are slow, there is none."""
-MIN_SLOW_REQUESTS = 3.0
-"""Slow requests a minute from which they are more than chance."""
-ANOMALOUS_TAIL_RATIO = 1.5
-"""p99 over the `NORMAL_TAIL_QUANTILE` of its history from which the slowest requests are anomalous."""
 WHOLE_SERVICE_SHARE = 0.9
 """Share of a service's requests from which an operation stands for all of them: the SLO of the service holds, and a
 second, learned one beside it would contradict it."""
-NORMAL_TAIL_QUANTILE = 0.98
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +188,7 @@ def _breaches(
         shifted = np.flatnonzero(trending & shown & (p50.z >= MIN_SHIFT_Z))
     window = trend_window(point)
     shift = np.fmax(red.p50[shifted, window].astype(np.float64) - p50.level[shifted, None], 0.0)
-    breaches: dict[int, Breach] = dict(_slow_requests(point, red, limit, requests, p95.value))
+    breaches = dict(bad_requests(point, red, limit, max_failed))
     for rows, seconds in (
         (slower, red.p95[slower, window].astype(np.float64)),
         (shifted, p95.level[shifted, None] + shift),
@@ -208,24 +197,3 @@ def _breaches(
         for row, breach in zip(rows.tolist(), forecast(logs, np.log(limit[rows]), point.world.step), strict=True):
             breaches[row] = worst(breach, breaches.get(row, NEVER))
     return breaches | dict.fromkeys(breached.tolist(), NOW)
-
-
-def _slow_requests(
-    point: EvaluationPoint, red: Red, limit: Floats, requests: Floats, p95: Floats
-) -> Iterator[tuple[int, Breach]]:
-    """Rows of which some requests are slower than the SLO, but fewer than it allows; the more, the likelier a breach.
-
-    p95 shows nothing while fewer than 5% of requests wait for a lock, a lost packet, or a timeout, and then jumps.
-    Their share is read off between p95 and p99, linear in the logarithms of both. p99 is a median of grid points as p95
-    is: neither one point nor a lost scrape decides, and there is no gap between this and the breach.
-    """
-    recent = point.window(point.world.step * smoothing_points(point.world))
-    p99 = median(red.p99[:, recent].astype(np.float64))
-    share = late_share(limit, p95 / 2, p95, p99)
-    with np.errstate(invalid="ignore"):
-        rows = np.flatnonzero((p95 <= limit) & (p99 > limit) & (share * requests >= MIN_SLOW_REQUESTS))
-    for row in rows.tolist():
-        past = red.p99[row, baseline_columns(point.world, point.column)].astype(np.float64)
-        known = past[np.isfinite(past)]
-        if len(known) and p99[row] > ANOMALOUS_TAIL_RATIO * np.quantile(known, NORMAL_TAIL_QUANTILE):
-            yield row, likely(min(MAX_SLOW_SCORE, float(share[row]) / LATE_RATIO))

@@ -1,0 +1,74 @@
+"""More slow or failed requests than chance explains: the first sign of a breach.
+
+p95 shows nothing while fewer than 5% of requests wait for a lock, a lost packet, or a timeout, and then jumps. Their
+number does. The newest grid point decides on an early warning alone: its rate window is a count with a known error, so
+a median of grid points would only be later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foreshock_dashboard.analysis.baseline.counts import COUNT_SECONDS, count_seconds
+from foreshock_dashboard.analysis.baseline.levels import baseline_columns
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothing_points
+from foreshock_dashboard.analysis.forecast.breach import Breach, likely, worst
+from foreshock_dashboard.model.capacity.slow_burn import LATE_RATIO
+from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.world import Red
+from foreshock_dashboard.stats.late_share import late_share
+from foreshock_dashboard.stats.poisson import ordinary_ratio, poisson_tail
+from foreshock_dashboard.stats.robust import median
+
+MIN_BAD_REQUESTS = 3
+"""Slow, or failed, requests of a rate window from which they may be more than chance."""
+MAX_CHANCE = 0.0001
+"""Largest probability of as many by chance: a service has 1,440 windows a day."""
+MAX_NEWEST_SCORE = 0.5
+"""Largest score of a breach by the newest grid point alone: an early warning, but no page."""
+MAX_SLOW_SCORE = 0.9
+"""Largest score by the median of grid points: until more requests are slow or fail, there is no breach."""
+ShareOf = Callable[[NDArray[np.intp], slice], Floats]
+"""Share of bad requests of some rows at some grid points, shape (rows, points)."""
+
+
+def bad_requests(point: EvaluationPoint, red: Red, limit: Floats, max_failed: Floats) -> Iterator[tuple[int, Breach]]:
+    """Rows with more slow or failed requests than chance explains; the more of what the SLO allows, the likelier.
+
+    red: requests by row. limit, max_failed: p95 in seconds and error rate that the SLO allows, by row. The share of
+    slow requests is read off between p50, p95, and p99.
+    """
+
+    def slow(rows: NDArray[np.intp], columns: slice) -> Floats:
+        quantiles = (values[rows, columns].astype(np.float64) for values in (red.p50, red.p95, red.p99))
+        return late_share(limit[rows, None], *quantiles)
+
+    def failed(rows: NDArray[np.intp], columns: slice) -> Floats:
+        return red.error_rate[rows, columns].astype(np.float64)
+
+    found = dict(_beyond_chance(point, red, slow, np.full(len(limit), LATE_RATIO)))
+    for row, breach in _beyond_chance(point, red, failed, max_failed):
+        found[row] = worst(breach, found[row]) if row in found else breach
+    yield from found.items()
+
+
+def _beyond_chance(
+    point: EvaluationPoint, red: Red, share_of: ShareOf, allowed: Floats
+) -> Iterator[tuple[int, Breach]]:
+    """Rows whose newest number of bad requests is beyond chance. allowed: share that the SLO allows, by row."""
+    recent = share_of(np.arange(len(allowed)), point.window(point.world.step * smoothing_points(point.world)))
+    share, lasting = recent[:, -1], median(recent)
+    requests = red.rate[:, point.column].astype(np.float64) * count_seconds(point)
+    with np.errstate(invalid="ignore"):
+        bad = np.rint(share * requests)
+        rows = np.flatnonzero((bad >= MIN_BAD_REQUESTS) & np.isfinite(allowed))
+    past = baseline_columns(point.world, point.column)
+    counts = red.rate[rows, past].astype(np.float64) * max(COUNT_SECONDS, point.world.step)
+    expected = ordinary_ratio(share_of(rows, past) * counts, counts) * requests[rows]
+    for row, mean in zip(rows.tolist(), expected.tolist(), strict=True):
+        if poisson_tail(int(bad[row]), mean) <= MAX_CHANCE:
+            newest = min(MAX_NEWEST_SCORE, float(share[row] / allowed[row]))
+            yield row, likely(max(newest, min(MAX_SLOW_SCORE, float(lasting[row] / allowed[row]))))
