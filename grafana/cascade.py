@@ -80,7 +80,7 @@ FORECAST = Row(
     (
         Panel(
             "SLO breach probability",
-            "Probability of an SLO breach within 10 minutes, by the hub.",
+            "The hub's estimate of the probability of an SLO breach within 10 minutes.",
             (Query(named(f"sort_desc(max by ({BY_SERVICE}) (foreshock_slo_breach_probability{{{SERVICE}}}))"),
                    "{{service}}"),),
             "percentunit", "bargauge", 8, 8, ((0.2, "orange"), (0.5, "red")), 1, SERVICE_LINKS,
@@ -101,7 +101,7 @@ FORECAST = Row(
         ),
         Panel(
             "Load over safe limit",
-            "Load of a service over its safe limit. Above 100%, the next burst queues.",
+            "Load of a service divided by its safe limit. Above 100%, the next burst queues.",
             (
                 Query(
                     named(
@@ -115,7 +115,8 @@ FORECAST = Row(
         ),
         Panel(
             "Forecast load over hourly safe limit, next 24 h",
-            "Highest hourly load within 24 h over the hourly safe limit, median. Above 100%, capacity is short.",
+            "Median forecast of the highest hourly load within 24 h, divided by the hourly safe limit. "
+            "Above 100%, capacity is short.",
             (
                 Query(
                     named(
@@ -130,7 +131,8 @@ FORECAST = Row(
         ),
         Panel(
             "Time to capacity shortage",
-            "When load exceeds its hourly safe limit, by the median or by the last 7 days. No line without a shortage.",
+            "When load is forecast to exceed its hourly safe limit, from the median forecast or "
+            "the last 7 days. No line means no shortage.",
             (
                 Query(
                     named(
@@ -150,7 +152,7 @@ CALLS = Row(
     (
         Panel(
             "Retry amplification",
-            "Requests per logical call; 1 without retries.",
+            "Requests per logical call; 1 means no retries.",
             (Query(called(of_edges("client_server:request_amplification:ratio_rate5m{}")), EDGE),),
             "none", width=8,
         ),
@@ -184,7 +186,7 @@ CALLS = Row(
         ),
         Panel(
             "Transit time of calls",
-            "Mean time of a call that the callee did not see: network, queues before it, and abandoned attempts.",
+            "Mean time that calls spend outside the callee: network, queues in front of it, and abandoned attempts.",
             (
                 Query(called(f"clamp_min({mean('client')} - {mean('server')}, 0)"), EDGE),
             ),
@@ -197,7 +199,7 @@ CAPACITY = Row(
     (
         Panel(
             "Replicas requested and ready",
-            "Replicas that the autoscaler requests, and ready ones. The difference is pending.",
+            "Replicas requested by the autoscaler, and ready replicas. The difference is pending.",
             (
                 Query(
                     "max by (namespace, horizontalpodautoscaler) "
@@ -214,7 +216,7 @@ CAPACITY = Row(
         ),
         Panel(
             "Pending pods",
-            "Pods without a node, by namespace, such as those that need a free GPU.",
+            "Pods not assigned to a node, by namespace, such as those waiting for a free GPU.",
             (Query('sum by (namespace) (kube_pod_status_phase{phase="Pending"})', "{{namespace}}"),),
             "short", width=8,
         ),

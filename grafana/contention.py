@@ -35,7 +35,7 @@ GPU_WAIT = Row(
     (
         Panel(
             "GPU wait by service pair",
-            "Share of time that a service waits on a neighbor, by the hub: upper bound, mean over their shared GPUs.",
+            "Share of time that a service waits on a neighbor (upper bound by the hub, averaged over shared GPUs).",
             (Query(pairs(f"sort_desc(max by ({PAIRS}, pool) (foreshock_gpu_wait_ratio{{{SERVICE},{BY}}}))")),),
             "percentunit", "table", 8, 9,
             links=(OF_ROW,),
@@ -43,7 +43,7 @@ GPU_WAIT = Row(
         ),
         Panel(
             "GPU wait on the worst GPU",
-            "Share of time that a service waits on a neighbor, on the GPU where it is worst. An upper bound.",
+            "Share of time that a service waits on a neighbor, on its worst GPU (upper bound).",
             (
                 Query(
                     pairs(
@@ -57,7 +57,7 @@ GPU_WAIT = Row(
         ),
         Panel(
             "p95 latency over baseline",
-            "Ratio of p95 to its median of the hour before; 1 is normal.",
+            "Ratio of p95 to its median over the previous hour; 1 is normal.",
             (Query(named(f"service:request_duration_slowdown:ratio_rate5m{{{SERVICE}}}"), "{{service}}"),),
             "none", width=8, height=9, links=SERVICE_LINKS,
         ),
@@ -128,7 +128,7 @@ LIMITS = Row(
         ),
         Panel(
             "Time lost by service",
-            "Share of time lost to other services at the limit of a resource, on the worst GPU. An upper bound.",
+            "Share of time lost to other services at the limit of a resource, on the worst GPU (upper bound).",
             (
                 Query(
                     named(
@@ -145,7 +145,8 @@ LIMITS = Row(
         pressure("Host memory pressure by service", "gpu_service_host_memory_waiting_seconds_total", "host memory"),
         Panel(
             "Page cache refaults by service",
-            "Pages per second read again after eviction from the page cache. With storage pressure, it is too small.",
+            "Pages per second read again after eviction from the page cache. "
+            "If storage pressure is high, the page cache is too small.",
             (
                 Query(
                     named(f"max by ({BY_SERVICE}) ({rate('gpu_service_page_cache_refaults_total', HOST, SERVICE)})"),

@@ -12,8 +12,8 @@ OF_A_HOST = Link("GPU page", "${hub:raw}/fleet?gpu=${__data.fields.Host}/gpu-${_
 INCIDENT = Link("Incident page", "${hub:raw}/cascade?incident=${__data.fields.Incident:percentencode}&" + TIME)
 INCIDENTS = Panel(
     "Incidents",
-    "Open incidents of the hub with severity, state, and suspected cause; at low confidence, candidates. An empty "
-    "table means that there are none, provided that the hub is up.",
+    "Open incidents of the hub with severity, state, and suspected cause, or candidates at low confidence. An empty "
+    "table means that no incidents are open, if the hub is up.",
     (Query(named("max without (instance, job) (foreshock_incident_info)")),),
     "none", "table", 24, 6,
     links=(INCIDENT,),
@@ -44,7 +44,7 @@ NOW = Row(
     (
         Panel(
             "Open incidents",
-            "Open incidents of the hub, early warnings included. No data: no hub is up.",
+            "Open incidents of the hub, including early warnings. No data means that no hub is up.",
             (Query("sum(max without (instance, job) (foreshock_incidents))"),),
             "short", "stat", 4, 4, BAD,
         ),
@@ -86,7 +86,7 @@ GPUS = Row(
     (
         Panel(
             "GPUs",
-            "Utilization and contention over the last minutes, current values of the rest.",
+            "Utilization and contention over the last minutes; current values for everything else.",
             (
                 Query(placed(rate("gpu_busy_seconds_total", HOST)), name="busy", unit="percentunit"),
                 Query(placed(rate("gpu_contended_seconds_total", HOST)), name="contended", unit="percentunit"),
@@ -228,7 +228,7 @@ COST = Row(
         ),
         Panel(
             "Idle",
-            "Share of GPU time that services held, neither busy nor waiting.",
+            "Share of GPU time that services held while neither busy nor waiting.",
             (Query(_ratio("idle_gpu_seconds")),),
             "percentunit", "stat", 4, 4,
         ),
@@ -246,19 +246,19 @@ COST = Row(
         ),
         Panel(
             "Unused GPUs",
-            "GPUs that services hold now without any kernel.",
+            "GPUs that services currently hold without running any kernel.",
             (Query(f"sum({_cost('unused_gpus')}) or 0 * sum({_cost('allocated_gpu_seconds')})"),),
             "short", "stat", 4, 4, ((1, "orange"),),
         ),
         Panel(
             "Price",
-            "Price of all GPU time, in the currency of --prices. No data without prices.",
+            "Cost of all GPU time, in the currency of --prices. No data if no prices are set.",
             (Query(f"sum({_cost('gpu_money')})"),),
             "short", "stat", 4, 4,
         ),
         Panel(
             "GPU time by service",
-            "Hours of a GPU that each service held, and what it did with them. Cost explains the figures.",
+            "GPU-hours that each service held, and how it used them. The Cost page explains the figures.",
             (
                 *(
                     Query(named(f"{_cost(f'{figure}_gpu_seconds')} / 3600"), name=figure)
@@ -289,7 +289,7 @@ HEALTH = Row(
         ),
         Panel(
             "Baseline history",
-            "History of the baselines as a share of what they require. Below 100%, alerting of the hub is off.",
+            "Baseline history as a share of the history required. Below 100%, the hub does not alert.",
             (Query("foreshock_baseline_history_seconds / (foreshock_baseline_required_seconds > 0)", "{{instance}}"),),
             "percentunit", width=8,
         ),

@@ -84,7 +84,7 @@ def _dashboard(board: Dashboard) -> dashboard.Dashboard:
     made.with_variable(
         dashboard.TextBoxVariable("hub")
         .label("Hub")
-        .description("Address of the hub's pages, as your browser reaches them.")
+        .description("URL of the hub's pages, as seen by your browser.")
         .default_value(HUB)
         .current(model.VariableOption(text=HUB, value=HUB))
     )

@@ -237,7 +237,7 @@ class Options:
     mock: str | None = _debug(
         _parse_mock,
         None,
-        "device script to simulate instead of real GPUs: contended, healthy, sick, a file, or - for standard input",
+        'device script to simulate instead of real GPUs: contended, healthy, sick, a file, or "-" for standard input',
         "SCRIPT",
         flag="--mock",
         bare=DEFAULT_MOCK_SCRIPT,
