@@ -232,3 +232,17 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
     expect(further.locator("code").first).to_be_hidden()
     further.locator("summary").first.click()
     expect(further.locator("code").first).to_be_visible()
+
+
+def test_the_reason_of_a_service_at_risk_wraps_on_a_phone(visit: Open, site: Site) -> None:
+    """Beside its interval it may be longer than the screen is wide."""
+    callee = "chat-completions-with-retrieval-and-tools"
+    world = contended({"rag-api": callee})
+    first = contention_incident(world)
+    risk = AtRisk(service("gateway"), 60.0, 120.0, 400.0, 40.0, 600.0)
+    affected = (first.service, next(name for name in world.services if name.name == callee))
+    site.hub.snapshot = snapshot(world, replace(first, affected=affected, at_risk=(risk,)), seq=9)
+    page = visit(width=390).page
+    reason = page.locator("#verdict .at-risk .reference")
+    expect(reason).to_contain_text(f"80% interval: 40 s to 10 min; calls {callee}")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
