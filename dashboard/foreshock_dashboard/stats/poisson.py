@@ -7,12 +7,16 @@ import math
 import numpy as np
 
 from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.stats.robust import quantile
 
 ORDINARY_SHARE = 0.9
 """Share of the past windows, those with the fewest events, that are ordinary: others may be of earlier incidents."""
 UNSEEN_EVENTS = 3.0
 """Events that are added to those of the past: where none of n was one, the ratio is below 3 / n with a confidence of
 95% (the rule of three, Hanley and Lippman-Hand, JAMA 1983)."""
+
+PEAK_QUANTILE = 0.98
+"""Quantile of the ratios of past windows that is normal as well: rare events come in bursts."""
 
 
 def poisson_tail(count: int, mean: float) -> float:
@@ -37,7 +41,7 @@ def poisson_tail(count: int, mean: float) -> float:
 def ordinary_ratio(events: Floats, counts: Floats) -> Floats:
     """Upper bound of the normal ratio of events, by row, of `events` among `counts` in past windows (rows, windows).
 
-    Windows where either is unknown do not count. NaN without any.
+    At least that of the window at `PEAK_QUANTILE`. Windows where either is unknown do not count. NaN without any.
     """
     known = np.isfinite(events) & np.isfinite(counts)
     ordered = np.argsort(np.where(known, events, np.inf), axis=1, kind="stable")
@@ -47,4 +51,5 @@ def ordinary_ratio(events: Floats, counts: Floats) -> Floats:
         for values in (events, counts)
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(of > 0, (seen + UNSEEN_EVENTS) / of, np.nan)
+        peak = quantile(events / counts, PEAK_QUANTILE)
+        return np.where(of > 0, np.fmax((seen + UNSEEN_EVENTS) / of, peak), np.nan)

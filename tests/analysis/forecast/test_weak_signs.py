@@ -127,7 +127,7 @@ def test_a_forecast_of_memory_is_no_sooner_than_the_line_through_it() -> None:
         (0.6, step(0.5, 3.0), False),
         (5.0, 3.0, False),
         (5.0, step(0.5, 0.6), False),
-        (5.0, lambda i: 3.0 if i > 240 or i % 60 < 5 else 0.5, True),
+        (5.0, lambda i: 3.0 if i > 240 or i % 240 < 4 else 0.5, True),
         (5.0, lambda i: 3.0 if i > 240 or i % 60 < 20 else 0.5, False),
     ],
     ids=[
@@ -138,7 +138,7 @@ def test_a_forecast_of_memory_is_no_sooner_than_the_line_through_it() -> None:
         "one or two are slow",
         "as many always were",
         "they are within the SLO",
-        "as many were in a twelfth of the past",
+        "as many were in a sixtieth of the past",
         "as many were in a third of the past",
     ],
 )

@@ -27,6 +27,8 @@ MIN_BAD_REQUESTS = 3
 """Slow, or failed, requests of a rate window from which they may be more than chance."""
 MAX_CHANCE = 0.0001
 """Largest probability of as many by chance: a service has 1,440 windows a day."""
+MIN_ALLOWED_RATIO = 0.5
+"""Least share of bad requests over what the SLO allows: bursts of load slow down a few more than ever before."""
 MAX_NEWEST_SCORE = 0.5
 """Largest score of a breach by the newest grid point alone: an early warning, but no page."""
 MAX_SLOW_SCORE = 0.9
@@ -64,7 +66,7 @@ def _beyond_chance(
     requests = red.rate[:, point.column].astype(np.float64) * count_seconds(point)
     with np.errstate(invalid="ignore"):
         bad = np.rint(share * requests)
-        rows = np.flatnonzero((bad >= MIN_BAD_REQUESTS) & np.isfinite(allowed))
+        rows = np.flatnonzero((bad >= MIN_BAD_REQUESTS) & (share >= MIN_ALLOWED_RATIO * allowed))
     past = baseline_columns(point.world, point.column)
     counts = red.rate[rows, past].astype(np.float64) * max(COUNT_SECONDS, point.world.step)
     expected = ordinary_ratio(share_of(rows, past) * counts, counts) * requests[rows]
