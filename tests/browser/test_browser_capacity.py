@@ -28,7 +28,9 @@ def test_the_week_of_a_service_is_read_by_keys(visit: Open, site: Site) -> None:
     expect(page.locator("#chosen-service")).to_have_value("1")
     assert_accessible_and_fits(page)
     row = page.locator("#replicas tbody tr").first
-    expect(row).to_have_text("vllm-70b35 (room for 4)6 (room for 4)8 (room for 4)1 more in chat")
+    expect(row.locator("td")).to_have_text(
+        ["3", "+2 (5 in all, 1 short)", "+3 (6 in all, 2 short)", "+5 (8 in all, 4 short)", "1 more in chat"]
+    )
 
 
 def test_unused_gpus_are_listed_with_the_command_to_release_them(visit: Open, site: Site) -> None:

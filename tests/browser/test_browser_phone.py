@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 from tests.browser.site import WIDTHS, Open, Site, at_each_width
+from tests.web.forecasts import FORECAST
 from tests.web.worlds import NOW, contended, contention_incident, service, snapshot
 
 from foreshock_dashboard.model.action import Action, Effect
@@ -94,6 +95,19 @@ def test_what_a_pair_shares_fits(visit: Open) -> None:
     table = page.locator("#pair-gpus .scroll")
     expect(table.locator("tbody tr").first).to_be_visible()
     assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+
+
+def test_all_that_is_known_of_replicas_is_in_sight(visit: Open, site: Site) -> None:
+    """What is ready and what the pool has room for is below the name, beside what to add in each case."""
+    site.hub.capacity = FORECAST
+    page = visit("/capacity", width=390).page
+    table = page.locator("#replicas .scroll")
+    row = table.locator("tbody tr").first
+    expect(row.get_by_text("3 ready, pool has room for 1")).to_be_visible()
+    for more in ("+2", "+3", "+5"):
+        expect(row.get_by_text(more, exact=True)).to_be_visible()
+    assert table.evaluate("box => box.scrollWidth <= box.clientWidth")
+    assert page.locator("#replicas-table").evaluate(OVERPRINTED) == []
 
 
 BEFORE_COMMAND = """action => {

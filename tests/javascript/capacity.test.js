@@ -71,7 +71,8 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   const data = { ready: true, state: "learning", clauses: [], slow_burns: [] };
   const draw = (/** @type {object[]} */ current, more = {}) =>
     /** @type {any} */ (capacity).update({ ...data, current, ...more });
-  const need = { peak: 5, more_traffic: 6, host_lost: 7, is_lower_bound: false };
+  const more = (/** @type {number} */ added) => ({ needed: 4 + added, added, short: Math.max(0, added - 2) });
+  const need = { peak: more(1), more_traffic: more(0), host_lost: more(3), is_lower_bound: false };
   const row = { basis: "capacity", status: "warning", spark: [0.5, 0.8], pool: "chat", ready: 4, room: 2, need };
   const headroom = () => document.getElementById("headroom")?.textContent ?? "";
   draw([
@@ -87,15 +88,25 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   assert.equal(main.querySelectorAll("#headroom .spark .limit").length, 2);
   assert.doesNotMatch(main.textContent ?? "", /Nothing fills up/);
   const replicas = () => document.querySelector("#replicas tbody")?.textContent ?? "";
-  assert.match(replicas(), /^ml\/chat4567 \(room for 6\)2 more in chat/);
-  const unknown = { peak: null, more_traffic: null, host_lost: null, is_lower_bound: false };
-  draw([{ ...row, service: "ml/rank", load: null, safe: null, headroom: null, spark: [], room: null, need: unknown }]);
+  assert.match(
+    replicas(),
+    /^ml\/chat4 ready, pool has room for 24\+1 \(5 in all\)enough\+3 \(7 in all, 1 short\)2 more in chat/,
+  );
+  const none = { needed: null, added: null, short: null };
+  const unknown = { peak: none, more_traffic: none, host_lost: none, is_lower_bound: false };
+  const rank = { ...row, service: "ml/rank", load: null, safe: null, headroom: null, spark: [], room: null };
+  draw([{ ...rank, need: unknown, unlearned: "No samples yet." }]);
   assert.match(headroom(), /ranklimit not learned––$/);
-  assert.equal(replicas(), "ml/rank4limit not learned––unknown");
+  assert.match(replicas(), /^ml\/rank4 ready, pool has room for unknown4(limit not learned){3}unknown$/);
+  assert.equal(document.querySelector("#replicas .note")?.textContent, "Limit not learned: ml/rank. No samples yet.");
   draw([{ ...row, service: "ml/chat", load: 0.81, safe: 0.76, need: { ...need, is_lower_bound: true } }], {
     peak_seconds: 2760,
+    is_since_start: true,
   });
-  assert.match(document.getElementById("replicas")?.textContent ?? "", /Needed at peak of 46 min.*≥ 5≥ 6/);
+  assert.match(
+    document.getElementById("replicas")?.textContent ?? "",
+    /Needed at peak since start of data \(46 min\).*≥ \+1 \(≥ 5 in all\)/,
+  );
   draw([]);
   assert.deepEqual(shown(), []);
   draw([], { unlimited: ["ml/batch"] });

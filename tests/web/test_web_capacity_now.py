@@ -13,10 +13,13 @@ from tests.web.forecasts import FORECAST, NONE_SHORT, YOUNG
 from tests.web.worlds import NOW, POINTS, healthy_world, service, snapshot
 
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
+from foreshock_dashboard.model.capacity.replicas import ReplicaNeed, ReplicaState
 from foreshock_dashboard.model.forecast import BatchingLaw, Forecast, Load
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica
+from foreshock_dashboard.render.capacity_text import need_text
+from foreshock_dashboard.web.pages.capacity.current import AddedRow
 from foreshock_dashboard.web.pages.capacity.data import capacity
 
 LLM, EMBEDDER = service("vllm-70b"), service("embedder")
@@ -68,23 +71,25 @@ def test_ready_and_needed_replicas_are_named_before_there_is_a_forecast() -> Non
     found = page(seen(sequences(30)))
     assert words(found["clauses"]) == "vllm-70b has the least headroom, 43%: load 43% (safe limit 76%)."
     assert words(found["action"]) == (
-        "Replicas: 2 ready. Needed: 3 at the peak of the last 15 min, 4 at traffic x 1.3, 5 with one host lost. "
-        "Pool chat has room for 2 more."
+        "Add 1 replica (2 → 3) for the peak of the last 15 min: pool chat has room for 2. "
+        "At traffic x 1.3: add 2. With one host lost at the peak: add 3 (pool is 1 short)."
     )
     assert words(found["notes"][0]) == (
         "No forecast yet: 5 h of history, 24 h needed. It is expected tomorrow at 05:00 UTC."
     )
     row = found["current"][0]
     assert (row.service, row.pool, row.ready, row.room) == ("vllm-70b", "chat", 2.0, 2.0)
-    assert (row.need.peak, row.need.more_traffic, row.need.host_lost, row.need.is_lower_bound) == (3.0, 4.0, 5.0, False)
+    assert (row.need.peak, row.need.host_lost) == (AddedRow(3.0, 1.0, 0.0), AddedRow(5.0, 3.0, 1.0))
+    assert (row.need.more_traffic.added, row.need.is_lower_bound, row.unlearned) == (2.0, False, "")
 
 
 def test_a_service_without_a_learned_limit_is_listed_with_its_replicas_alone() -> None:
-    """Its need is unknown, not zero."""
+    """Its need is unknown, not zero; which metrics are missing is named."""
     found = page(seen(sequences(0)))
     row = found["current"][1]
     assert (row.service, row.load, row.safe, row.headroom, row.ready) == ("embedder", None, None, None, 4.0)
-    assert (row.need.peak, row.need.more_traffic, row.need.host_lost) == (None, None, None)
+    assert row.need.peak == row.need.more_traffic == row.need.host_lost == AddedRow(None, None, None)
+    assert row.unlearned == "Missing from the model servers: running requests, time per output token, KV cache usage."
     assert not {"vllm-70b", "embedder"} & set(found["unlimited"])
     assert "gateway" in found["unlimited"]
 
@@ -95,32 +100,74 @@ def test_a_service_without_a_learned_limit_is_listed_with_its_replicas_alone() -
 )
 def test_a_burst_of_seconds_is_no_peak_but_the_load_of_now_is(running: Floats, load: float, needed: float) -> None:
     """The safe limit is of the mean of two minutes; no peak is below the load beside it."""
-    assert page(seen(running, load=load))["current"][0].need.peak == needed
+    assert page(seen(running, load=load))["current"][0].need.peak.needed == needed
 
 
 def test_beyond_capacity_the_need_is_a_lower_bound() -> None:
     """Queues exaggerate the load, so it counts as that of full replicas."""
     found = page(seen(sequences(30), waiting=400.0))
     assert found["current"][0].need.is_lower_bound
-    assert "Needed: ≥ 3 at the peak of the last 15 min, ≥ 4 at traffic x 1.3" in words(found["action"])
+    assert words(found["action"]).startswith("Add at least 1 replica (2 → 3) for the peak of the last 15 min: pool")
+    assert "At traffic x 1.3: add at least 2." in words(found["action"])
 
 
 @pytest.mark.parametrize(
-    ("free", "room"), [(3.0, "Pool chat has no room."), (math.nan, "Room in pool chat is unknown.")]
+    ("free", "busy", "said"),
+    [
+        (3.0, 0, "2 ready replicas are enough for the peak of the last 15 min. Pool chat has no room. At"),
+        (math.nan, 0, "2 ready replicas are enough for the peak of the last 15 min. Room in pool chat is unknown. At"),
+        (3.0, 30, "Add 1 replica (2 → 3) for the peak of the last 15 min: pool chat has no room. At"),
+        (math.nan, 30, "Add 1 replica (2 → 3) for the peak of the last 15 min: room in pool chat is unknown. At"),
+    ],
 )
-def test_the_room_of_the_pool_is_named(free: float, room: str) -> None:
+def test_the_room_of_the_pool_is_named(free: float, busy: int, said: str) -> None:
     """A replica has four GPUs."""
-    assert words(page(seen(sequences(0), free=free))["action"]).endswith(room)
+    assert words(page(seen(sequences(busy), free=free))["action"]).startswith(said)
+
+
+def test_above_the_safe_limit_the_order_is_for_now_in_the_color_of_a_warning() -> None:
+    """As on Services: red is above the capacity alone, also in a critical incident."""
+    found = page(seen(sequences(0), load=0.9))
+    assert words(found["action"]).startswith("Add 1 replica now (2 → 3) for the peak of the last 15 min: pool chat has")
+    assert (found["state"], found["current"][0].status) == ("warning", "warning")
+    assert page(seen(sequences(0), load=1.1))["state"] == "critical"
+
+
+def test_data_that_begins_after_the_world_is_named_as_the_reason_for_a_short_peak() -> None:
+    """The peak covers what there is."""
+    running = sequences(30)
+    running[:30] = math.nan
+    found = page(seen(running))
+    assert found["is_since_start"]
+    assert "for the peak since the start of data (10 min): pool" in words(found["action"])
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [
+        (3.0, "Add 1 replica (2 → 3) for this peak: pool chat has room for 4. At traffic x 1.3: 2 are enough."),
+        (
+            2.0,
+            "Raise its autoscaler's maximum from 2 to 3 replicas for this peak: pool chat has room for 4. At traffic",
+        ),
+    ],
+)
+def test_replicas_beyond_the_maximum_of_an_autoscaler_need_a_higher_one(most: float, said: str) -> None:
+    """It undoes those that are added beyond it. A need that is unknown is left out."""
+    state = ReplicaState("chat", 2.0, 4.0, max_replicas=most)
+    text = need_text(state, ReplicaNeed(3.0, 2.0), "this peak")
+    assert "".join(clause.text for clause in text).startswith(said)
+    assert "host" not in text[-1].text
 
 
 def test_with_a_forecast_every_service_has_its_need_too() -> None:
     """That of a shortage is the number that its sentence says; a pool has none."""
     rows = {row.service: row for row in page(seen(sequences(0)), FORECAST)["rows"]}
     short = FORECAST.shortages[0]
-    assert rows["vllm-70b"].need.peak == short.ready + short.replicas
-    assert rows["vllm-70b"].need.host_lost == short.ready + short.replicas + short.ready
-    assert rows["vllm-8b"].need.peak == 3.0  # 4 replicas at a peak of 9 with a limit of 15
-    assert rows[None].need.peak is None
+    assert rows["vllm-70b"].need.peak == AddedRow(short.ready + short.replicas, short.replicas, 1.0)
+    assert rows["vllm-70b"].need.host_lost.needed == short.ready + short.replicas + short.ready
+    assert rows["vllm-8b"].need.peak.needed == 3.0  # 4 replicas at a peak of 9 with a limit of 15
+    assert rows[None].need.peak.needed is None
     assert words(page(seen(sequences(0)), NONE_SHORT)["action"]).startswith(
-        "embedder comes closest: peak 90% of its hourly safe limit, today at 14:00 UTC. Replicas: 4 ready. Needed: 4 at"
+        "embedder comes closest: peak 90% of its hourly safe limit, today at 14:00 UTC. 4 ready replicas are"
     )

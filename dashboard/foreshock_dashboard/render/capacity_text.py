@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
@@ -12,12 +13,13 @@ from foreshock_dashboard.model.capacity.replicas import MORE_TRAFFIC_FACTOR, Rep
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
-from foreshock_dashboard.render.clause import Clause, Text, in_words, place, text
+from foreshock_dashboard.render.clause import Clause, Text, filled_text, in_words, place, text
 from foreshock_dashboard.render.incident_summary import OVERLOADED
 from foreshock_dashboard.render.units import counted, elapsed, estimate, headroom_ratio, load_percent, percent
 from foreshock_dashboard.render.words.capacity import (
     BURN_UNITS,
     CAPACITY_TEXTS,
+    LIMIT_METRICS,
     SAFE_LIMITS,
     SLOW_BURN_USE,
     SLOW_BURN_USES,
@@ -189,26 +191,70 @@ def closest_text(service: Service, kind: LoadKind, share: float, at: float, now:
     return text(service, f" comes closest: peak {share:.0%} of its {SAFE_LIMITS[kind]}, ", moment(at, now), ".")
 
 
-def need_text(state: ReplicaState, need: ReplicaNeed, peak: str) -> Text:
-    """`Replicas: 4 ready. Needed: 5 at this peak, 6 at traffic x 1.3, 7 with one host lost. Pool chat has no room.`
+def measured_peak(seconds: float, *, is_since_start: bool) -> str:
+    """What a measured peak is of. seconds: that it covers. is_since_start: the data is no longer than that."""
+    if is_since_start:
+        return f"the peak since the start of data ({elapsed(seconds)})"
+    return f"the peak of the last {elapsed(seconds)}"
 
-    An unknown need is left out. peak: what the need is of.
+
+def unlearned_text(reported: Sequence[bool]) -> str:
+    """Why a safe limit is not learned, in words. reported: whether each of `LIMIT_METRICS` has samples."""
+    missing = [name for name, known in zip(LIMIT_METRICS, reported, strict=True) if not known]
+    if missing:
+        return filled_text(CAPACITY_TEXTS["no_limit_metrics"], metrics=", ".join(missing))
+    return CAPACITY_TEXTS["no_load_range"]
+
+
+def need_text(state: ReplicaState, need: ReplicaNeed, peak: str, *, is_over: bool = False) -> Text:
+    """`Add 1 replica now (4 → 5) for this peak: pool chat has room for 1. At traffic x 1.3: add 2 (pool is 1 short). …`
+
+    Where nothing is to add, that the ready ones are enough; an unknown need is left out. peak: what the need is of.
+    is_over: the load of now is above the safe limit.
     """
-    least = "≥ " if need.is_lower_bound else ""
-    needed = (
-        (need.peak, f"at {peak}"),
-        (need.more_traffic, f"at traffic x {MORE_TRAFFIC_FACTOR:g}"),
-        (need.host_lost, "with one host lost"),
+    here = state.added_for(need.peak)
+    if math.isnan(here.added):
+        ready = f"{state.ready:.0f} ready" if math.isfinite(state.ready) else CAPACITY_TEXTS["unknown"]
+        needed = f" Needed for {peak}: {need.peak:.0f}." if math.isfinite(need.peak) else ""
+        return text(f"Replicas: {ready}.{needed} ", _room(state, is_start=True), ".")
+    if here.added:
+        said = text(_order(state, need, is_over=is_over), f" for {peak}: ", _room(state, only=here.short > 0), ".")
+    else:
+        are = "replica is" if state.ready == 1 else "replicas are"
+        said = text(f"{state.ready:.0f} ready {are} enough for {peak}. ", _room(state, is_start=True), ".")
+    cases = (
+        (f"At traffic x {MORE_TRAFFIC_FACTOR:g}", state.added_for(need.more_traffic)),
+        ("With one host lost at the peak", state.added_for(need.host_lost)),
     )
-    known = ", ".join(f"{least}{count:.0f} {when}" for count, when in needed if math.isfinite(count))
-    ready = f"{state.ready:.0f} ready" if math.isfinite(state.ready) else CAPACITY_TEXTS["unknown"]
-    pool = text("pool ", place(state.pool)) if state.pool else text("its pool")
-    room = f"has room for {state.room:.0f} more." if state.room > 0 else "has no room."
-    return text(
-        f"Replicas: {ready}.",
-        f" Needed: {known}." if known else "",
-        *(text(" Pool ", place(state.pool), " ", room) if state.room >= 0 else text(" Room in ", pool, " is unknown.")),
-    )
+    least = "at least " if need.is_lower_bound else ""
+    for case, more in cases:
+        if more.added > 0:
+            short = f" (pool is {more.short:.0f} short)" if more.short > 0 else ""
+            said = text(said, f" {case}: add {least}{more.added:.0f}{short}.")
+        elif math.isfinite(more.added):
+            said = text(said, f" {case}: {state.ready:.0f} are enough.")
+    return said
+
+
+def _order(state: ReplicaState, need: ReplicaNeed, *, is_over: bool) -> str:
+    """`Add at least 1 replica now (4 → 5)`; that an autoscaler's maximum is raised, below which it undoes replicas."""
+    now = f" {CAPACITY_TEXTS['now']}" if is_over else ""
+    least = "at least " if need.is_lower_bound else ""
+    if state.max_replicas < need.peak:
+        return f"Raise its autoscaler's maximum from {state.max_replicas:g} to {least}{need.peak:g} replicas{now}"
+    added = counted(round(need.peak - state.ready), "replica")
+    return f"Add {least}{added}{now} ({state.ready:.0f} → {need.peak:.0f})"
+
+
+def _room(state: ReplicaState, *, only: bool = False, is_start: bool = False) -> Text:
+    """`pool chat has room for only 1`, `Pool chat has no room`. only: it is less than what is to add."""
+    first = str.capitalize if is_start else str
+    if math.isnan(state.room):
+        pool = text("pool ", place(state.pool)) if state.pool else text("its pool")
+        return text(f"{first('room')} in ", pool, " is unknown")
+    pool = text(first("pool "), place(state.pool)) if state.pool else text(first("its pool"))
+    count = f"for {'only ' if only else ''}{state.room:.0f}{' more' if is_start else ''}"
+    return text(pool, f" has room {count}" if state.room > 0 else " has no room")
 
 
 def case_text(traffic: float, lost: str, move: Move | None = None) -> str:

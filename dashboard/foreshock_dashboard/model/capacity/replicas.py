@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MORE_TRAFFIC_FACTOR = 1.3
 """Factor on traffic for which a service is planned."""
+
+
+class AddedReplicas(NamedTuple):
+    """A needed number of replicas, how many to add for it, and how many of these the pool cannot run.
+
+    NaN where unknown; `short` is without a known room.
+    """
+
+    needed: float
+    added: float
+    short: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,12 @@ class ReplicaState:
     provisioning_seconds: float = math.nan
     gpus_per_replica: float = math.nan
     host_ratio: float = math.nan
+
+    def added_for(self, needed: float) -> AddedReplicas:
+        """What a need asks for beyond the ready replicas."""
+        added = max(0.0, needed - self.ready) if math.isfinite(needed - self.ready) else math.nan
+        short = max(0.0, added - self.room) if math.isfinite(added - self.room) else math.nan
+        return AddedReplicas(needed, added, short)
 
     @property
     def on_one_host(self) -> float:

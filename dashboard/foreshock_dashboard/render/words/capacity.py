@@ -46,6 +46,8 @@ SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
     SlowBurnKind.CERTIFICATE: ("Certificate", "expires"),
 }
 """What fills up or runs out, and what happens to it."""
+LIMIT_METRICS = ("running requests", "time per output token", "KV cache usage")
+"""Metrics of model servers from which a safe limit is learned."""
 SLOW_BURN_USE = "Used"
 SLOW_BURN_USES: Mapping[SlowBurnKind, str] = {SlowBurnKind.ERROR_BUDGET: "Spent", SlowBurnKind.QUEUE: "Waiting"}
 """What the value of a slow burn is, where it is not `SLOW_BURN_USE`."""
@@ -94,15 +96,24 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "no_limit": "no hourly safe limit known",
     "not_listed": "Not listed, because capacity is learned from model servers: {services} without one ({names}).",
     "not_learned": "limit not learned",
-    "not_learned_hint": "needs running requests, time per output token, and KV cache usage of its model servers",
+    "not_learned_of": "Limit not learned: {services}. {why}",
+    "no_limit_metrics": "Missing from the model servers: {metrics}.",
+    "no_load_range": "Not enough samples under varying load yet.",
     "ready": "Ready",
-    "room_for": "room for {most}",
+    "ready_narrow": "{ready} ready",
+    "room_narrow": "pool has room for {room}",
+    "enough": "enough",
+    "in_all": "{needed} in all",
+    "in_all_short": "{needed} in all, {short} short",
     "needed_peak": "Needed at peak of {time}",
-    "needed_peak_hint": "replicas that keep the load within the safe limit; on the day of the first shortage, if any",
-    "more_traffic": "Needed at traffic x 1.3",
-    "more_traffic_hint": "replicas needed if that peak is 1.3 times as high",
-    "host_lost": "Needed with one host lost",
-    "host_lost_hint": "replicas needed at the peak to lose the host that runs most of them",
+    "needed_peak_start": "Needed at peak since start of data ({time})",
+    "needed_peak_hint": (
+        "replicas to add to keep the load within the safe limit at the peak, or on the day of the first shortage"
+    ),
+    "more_traffic": "Traffic x 1.3",
+    "more_traffic_hint": "replicas to add if that peak is 1.3 times as high",
+    "host_lost": "One host lost at peak",
+    "host_lost_hint": "replicas to add to lose, at the peak, the host that runs most of them",
     "room": "Pool has room for",
     "room_hint": "further replicas for which the pool has free GPUs",
     "at_limit": "at the limit",

@@ -144,11 +144,10 @@ const drawHeadroom = ({ rows = [] }) => {
 };
 
 /** @param {CurrentRow} row */
-const loadLine = ({ service, spark, safe: limit, status }) => {
+const loadLine = ({ service, spark, safe: limit }) => {
   const most = `up to ${formatLoad(Math.max(...spark.filter(isNumber)))}; safe limit ${formatPercent(limit)}`;
   return sparkline(spark, {
     limit,
-    kind: status,
     label: `Load of ${inWords(service)}, last 30 min, ${most}`,
     title: most,
   });
@@ -166,9 +165,9 @@ const CURRENT_COLUMNS = [
     key: "load",
     name: "Load, % of capacity",
     hint: CAPACITY_TEXTS.safe_limit,
-    cell: ({ load, safe, basis }) => {
+    cell: ({ load, safe, basis, unlearned }) => {
       if (!isNumber(safe)) {
-        return h("small", { class: "reference", title: CAPACITY_TEXTS.not_learned_hint }, CAPACITY_TEXTS.not_learned);
+        return h("small", { class: "reference", title: unlearned || null }, CAPACITY_TEXTS.not_learned);
       }
       const why = SAFE_LIMIT_NOTES[basis] ? `, ${SAFE_LIMIT_NOTES[basis]}` : "";
       return [formatLoad(load), h("small", { class: "reference" }, ` (safe limit ${formatPercent(safe)}${why})`)];
@@ -219,7 +218,7 @@ const drawWithoutForecast = (data) => {
       rows: current,
       note: notes,
     });
-    drawReplicas(current, seconds);
+    drawReplicas(current, seconds, { isSinceStart: data.is_since_start ?? false });
   } else put(byId("headroom"), notes);
   setPanel("headroom", "ready");
   setPanel("replicas", "ready");
@@ -406,7 +405,7 @@ export const capacity = {
     drawReplicas(
       data.rows.filter(({ service }) => service),
       FORECAST_SECONDS,
-      data.case,
+      { whatIf: data.case },
     );
     for (const name of ["strips", "replicas", "headroom"]) setPanel(name, "ready");
   },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,11 +20,11 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import SafeLimitBasis
 from foreshock_dashboard.model.verdict.reading import Status
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.capacity_text import need_text
+from foreshock_dashboard.render.capacity_text import measured_peak, need_text, unlearned_text
 from foreshock_dashboard.render.clause import Text
-from foreshock_dashboard.render.units import elapsed, headroom_ratio
+from foreshock_dashboard.render.units import headroom_ratio
+from foreshock_dashboard.web.panels.limits import reading
 from foreshock_dashboard.web.panels.vitals import load_ratios, sparkline
-from foreshock_dashboard.web.state.conditions import incident_status, open_incidents
 from foreshock_dashboard.web.state.numbers import Row, number
 
 NO_STATE, NO_NEED = ReplicaState(), ReplicaNeed()
@@ -32,12 +32,20 @@ PEAK_SECONDS = LOAD_WINDOWS_SECONDS[SHOWN_LIMIT]
 """Averaging window of a peak: that of the load to which the safe limit applies."""
 
 
+class AddedRow(Row):
+    """Needed replicas, those to add, and those of them that the pool cannot run, as `AddedReplicas`."""
+
+    needed: float | None
+    added: float | None
+    short: float | None
+
+
 class NeedRow(Row):
     """Replicas that a service needs, as `ReplicaNeed`; None where unknown."""
 
-    peak: float | None
-    more_traffic: float | None
-    host_lost: float | None
+    peak: AddedRow
+    more_traffic: AddedRow
+    host_lost: AddedRow
     is_lower_bound: bool
 
 
@@ -45,7 +53,7 @@ class CurrentRow(Row):
     """The load of a service now and its safe limit, as shares of capacity, None where the limit is not learned.
 
     basis: of the safe limit. headroom: of the safe limit, negative above it. spark: load of the last 30 minutes.
-    ready, room: replicas, as in `ReplicaState`. need: at the measured peak.
+    ready, room: replicas, as in `ReplicaState`. need: at the measured peak. unlearned: why there is no limit.
     """
 
     service: str
@@ -59,24 +67,28 @@ class CurrentRow(Row):
     ready: float | None
     room: float | None
     need: NeedRow
+    unlearned: str
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What is measured of the replicas of each service with model servers.
 
-    seconds: that the peaks of `needs` cover; 0 where no load is known.
+    unlearned: why a service has no safe limit. seconds: that the peaks of `needs` cover; 0 where no load is known.
+    is_since_start: they cover all data, which begins after the World does.
     """
 
     states: Mapping[Service, ReplicaState] = field(default_factory=dict)
     needs: Mapping[Service, ReplicaNeed] = field(default_factory=dict)
     sparks: Mapping[Service, list[float | None]] = field(default_factory=dict)
+    unlearned: Mapping[Service, str] = field(default_factory=dict)
     seconds: float = 0.0
+    is_since_start: bool = False
 
-    def text(self, service: Service) -> Text:
-        """Ready and needed replicas of a service, and the room of its pool, as a sentence."""
-        peak = f"the peak of the last {elapsed(self.seconds)}"
-        return need_text(self.states.get(service, NO_STATE), self.needs.get(service, NO_NEED), peak)
+    def text(self, service: Service, *, is_over: bool) -> Text:
+        """What replicas to add for a service, and the room of its pool. is_over: load is above the safe limit."""
+        state, need = self.states.get(service, NO_STATE), self.needs.get(service, NO_NEED)
+        return need_text(state, need, measured_peak(self.seconds, is_since_start=self.is_since_start), is_over=is_over)
 
 
 def measured(snapshot: Snapshot) -> Measured:
@@ -101,15 +113,17 @@ def measured(snapshot: Snapshot) -> Measured:
         safe = limits.get(service, math.nan)
         needs[service] = current_need(float(full[at]), safe, on_one_host, is_saturated=bool(mean[at] > 1))
     sparks = {service: sparkline(world, row) for service, row in zip(servers.services, ratios, strict=True)}
-    return Measured(states, needs, sparks, (len(world.times) - first) * world.step)
+    learnable = np.isfinite(servers.running), np.isfinite(servers.per_token), np.isfinite(servers.cache)
+    reported = np.stack([known.any(axis=1) for known in learnable], axis=1)
+    unlearned = {service: unlearned_text(row) for service, row in zip(servers.services, reported.tolist(), strict=True)}
+    return Measured(states, needs, sparks, unlearned, (len(world.times) - first) * world.step, is_since_start=first > 0)
 
 
 def current_rows(snapshot: Snapshot, found: Measured) -> Sequence[CurrentRow]:
     """The services with model servers or a known load, the least headroom first, then those without a safe limit."""
     loads = {load.service: load for load in snapshot.forecast.loads if load.safe > 0}
     servers = model_servers(snapshot.world).services if snapshot.world else ()
-    critical = in_critical_incident(snapshot)
-    rows = [_row(service, loads.get(service), found, critical) for service in dict.fromkeys((*loads, *servers))]
+    rows = [_row(service, loads.get(service), found) for service in dict.fromkeys((*loads, *servers))]
     return sorted(rows, key=lambda row: (row.headroom is None, row.headroom or 0.0, row.service))
 
 
@@ -119,24 +133,19 @@ def unlisted(world: World | None, rows: Sequence[CurrentRow]) -> list[str]:
     return [str(service) for service in sorted(world.services if world else ()) if str(service) not in known]
 
 
-def need_row(need: ReplicaNeed) -> NeedRow:
-    """Needed replicas as JSON."""
-    return NeedRow(number(need.peak), number(need.more_traffic), number(need.host_lost), need.is_lower_bound)
+def need_row(state: ReplicaState, need: ReplicaNeed) -> NeedRow:
+    """Needed replicas, beside those of a service, as JSON."""
+    found = (state.added_for(needed) for needed in (need.peak, need.more_traffic, need.host_lost))
+    peak, more, lost = (AddedRow(number(one.needed), number(one.added), number(one.short)) for one in found)
+    return NeedRow(peak, more, lost, need.is_lower_bound)
 
 
-def in_critical_incident(snapshot: Snapshot) -> Set[Service]:
-    """Services of critical open incidents."""
-    return {item.service for item in open_incidents(snapshot) if incident_status(item) == "critical"}
+def load_status(load: Load) -> Status:
+    """The state of a load, as on *Services* and *Now*: critical only above the capacity."""
+    return reading(load.service, "load", load.ratio, load.safe, "ratio", True).status
 
 
-def load_status(load: Load, critical: Set[Service]) -> Status:
-    """The color of a load, that of the incident which the banner of the page names. critical: services in one."""
-    if not load.ratio > load.safe:
-        return "ok"
-    return "critical" if load.ratio > 1 or load.service in critical else "warning"
-
-
-def _row(service: Service, load: Load | None, found: Measured, critical: Set[Service]) -> CurrentRow:
+def _row(service: Service, load: Load | None, found: Measured) -> CurrentRow:
     state = found.states.get(service, NO_STATE)
     return CurrentRow(
         str(service),
@@ -144,10 +153,11 @@ def _row(service: Service, load: Load | None, found: Measured, critical: Set[Ser
         number(load.safe) if load else None,
         basis=safe_limit_basis(load.law.load, load.law.peak) if load and load.law else "capacity",
         headroom=number(headroom_ratio(load.ratio, load.safe)) if load else None,
-        status=load_status(load, critical) if load else "unknown",
+        status=load_status(load) if load else "unknown",
         spark=found.sparks.get(service, []),
         pool=state.pool,
         ready=number(state.ready),
         room=number(state.room),
-        need=need_row(found.needs.get(service, NO_NEED)),
+        need=need_row(state, found.needs.get(service, NO_NEED)),
+        unlearned="" if load else found.unlearned.get(service, ""),
     )

@@ -38,7 +38,6 @@ from foreshock_dashboard.web.pages.capacity.current import (
     Measured,
     NeedRow,
     current_rows,
-    in_critical_incident,
     load_status,
     measured,
     need_row,
@@ -95,13 +94,14 @@ class MovableRow(Row):
 
 class CapacityPage(TypedDict, total=False):
     """The payload of the page; where there is no forecast, `ready`, `state`, `clauses`, `notes`, `current`,
-    `hidden`, `unlimited`, `peak_seconds`, and `slow_burns`.
+    `hidden`, `unlimited`, `peak_seconds`, `is_since_start`, and `slow_burns`.
 
     state: of the headline. action: when to act, or the first slow burn where there
     is no shortage. start: Unix seconds of the first hour of the strips. hidden: rows that
     do not fit. hosts: those that may be lost. movable: services whose replicas may move. pools: where to. case: which
     what-if case the values are of, in words; "" for none. current: the least headroom first. unlimited: the services
     without a model server. peak_seconds: that the measured peaks cover.
+    is_since_start: these are all data.
     """
 
     ready: Required[bool]
@@ -120,6 +120,7 @@ class CapacityPage(TypedDict, total=False):
     current: list[CurrentRow]
     unlimited: list[str]
     peak_seconds: float
+    is_since_start: bool
 
 
 def capacity(
@@ -168,10 +169,10 @@ def _without_forecast(snapshot: Snapshot, why: Text, *, past: bool = False) -> C
     if not loads:
         return {**page, "state": quiet, "clauses": clauses(why)}
     first = max(loads, key=lambda load: load.ratio / load.safe)
-    status = load_status(first, in_critical_incident(snapshot))
+    status = load_status(first)
     state = quiet if status == "ok" else status
     said = clauses(headroom_text(first.service, first.ratio, first.safe))
-    action = clauses(found.text(first.service))
+    action = clauses(found.text(first.service, is_over=first.ratio > first.safe))
     return {**page, "state": state, "clauses": said, "action": action, "notes": [clauses(why)]}
 
 
@@ -184,6 +185,7 @@ def _current(snapshot: Snapshot, found: Measured) -> CapacityPage:
         "hidden": max(0, len(rows) - MAX_ROWS),
         "unlimited": unlisted(snapshot.world, rows),
         "peak_seconds": found.seconds,
+        "is_since_start": found.is_since_start,
     }
 
 
@@ -201,8 +203,7 @@ def _closest(
         load, service = row.load, row.subject.service
         if service and load.safe > 0 and row.peak.p50 >= 0:
             said.append(closest_text(service, load.kind, row.peak.p50 / load.safe, row.peak.at, now))
-            state = ReplicaState(row.subject.pool, load.ready, load.room)
-            said.append(need_text(state, forecast_need(row, _on_one_host(row, states)), "this peak"))
+            said.append(need_text(_state(row), forecast_need(row, _on_one_host(row, states)), "this peak"))
             break
     if forecast.slow_burns:
         said.append(slow_burn_text(forecast.slow_burns[0], now, with_interval=False))
@@ -217,6 +218,11 @@ def _movable(forecast: CapacityForecast) -> list[MovableRow]:
         for (service, pool), load in known.items()
         if load.ready > 0 and load.gpus_per_replica > 0
     ]
+
+
+def _state(row: Headroom) -> ReplicaState:
+    """The replicas of a service when the forecast was computed."""
+    return ReplicaState(row.subject.pool, row.load.ready, row.load.room)
 
 
 def _on_one_host(row: Headroom, states: Mapping[Service, ReplicaState]) -> float:
@@ -246,7 +252,7 @@ def _row(row: Headroom, states: Mapping[Service, ReplicaState]) -> StripRow:
         replicas=short.replicas if short else None,
         max_replicas=number(short.max_replicas) if short and short.is_autoscaler_limited else None,
         room=number(load.room),
-        need=need_row(forecast_need(row, _on_one_host(row, states)) if row.subject.service else NO_NEED),
+        need=need_row(_state(row), forecast_need(row, _on_one_host(row, states)) if row.subject.service else NO_NEED),
     )
 
 

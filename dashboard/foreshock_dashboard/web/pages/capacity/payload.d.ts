@@ -1,14 +1,21 @@
 // The values of the Capacity page, as the hub's JSON has them.
 import type { Clause, LivePayload } from "#web/assets/payload.d.ts";
 
+/** Needed replicas, those to add, and those of them that the pool cannot run. */
+export interface Added {
+  needed: number | null;
+  added: number | null;
+  short: number | null;
+}
+
 /** Replicas that a service needs to stay within its safe limit. */
 export interface Need {
   /** At its peak. */
-  peak: number | null;
+  peak: Added;
   /** At 1.3 times the peak. */
-  more_traffic: number | null;
+  more_traffic: Added;
   /** At the peak, also after the loss of the host with most of its replicas. */
-  host_lost: number | null;
+  host_lost: Added;
   is_lower_bound: boolean;
 }
 
@@ -76,6 +83,8 @@ export interface CurrentRow {
   ready: number | null;
   room: number | null;
   need: Need;
+  /** Why the limit is not learned; "" if it is. */
+  unlearned: string;
 }
 
 export interface CapacityData extends LivePayload {
@@ -94,6 +103,8 @@ export interface CapacityData extends LivePayload {
   unlimited?: string[];
   /** Time that the measured peaks cover. */
   peak_seconds?: number;
+  /** These are all data. */
+  is_since_start?: boolean;
   hosts?: string[];
   /** Services whose replicas may move to another of the pools. */
   movable?: { service: string; pool: string; ready: number }[];

@@ -15,38 +15,57 @@ import { CAPACITY_TEXTS } from "#web/assets/words.js";
  * @property {number | null} [max_replicas] of the autoscaler, if it is too low
  * @property {number | null} room for further replicas
  * @property {import("#web/pages/capacity/payload.d.ts").Need} need
+ * @property {string} [unlearned] why the need is unknown
  */
 
 /**
- * A needed number of replicas: "≥ 6", amber where more than are ready, with the most that the pool has room for.
+ * The replicas to add: "+2 (6 in all, 1 short)" in amber, "enough", or why the need is unknown.
  * @param {Replicas} row
- * @param {number | null} needed
+ * @param {import("#web/pages/capacity/payload.d.ts").Added} more
  */
-const neededCell = ({ ready, room, need }, needed) => {
-  if (!isNumber(needed)) return null;
-  const most = isNumber(ready) && isNumber(room) ? ready + room : Infinity;
-  const isShort = isNumber(ready) && needed > ready;
-  return [
-    h("span", { class: isShort ? "poor" : "" }, `${need.is_lower_bound ? "≥ " : ""}${needed}`),
-    needed > most ? h("small", { class: "reference" }, ` (${filled(CAPACITY_TEXTS.room_for, { most })})`) : null,
-  ];
+const neededCell = ({ need, unlearned }, { needed, added, short }) => {
+  if (!isNumber(needed)) {
+    return h("small", { class: "reference", title: unlearned || null }, CAPACITY_TEXTS.not_learned);
+  }
+  const least = need.is_lower_bound ? "≥ " : "";
+  const all = filled(short ? CAPACITY_TEXTS.in_all_short : CAPACITY_TEXTS.in_all, {
+    needed: least + needed,
+    short: least + short,
+  });
+  if (!isNumber(added)) return all;
+  if (!added) return CAPACITY_TEXTS.enough;
+  return [h("span", { class: "poor" }, `${least}+${added}`), h("small", { class: "reference" }, ` (${all})`)];
 };
 
 /**
- * @param {number} seconds that the peaks cover
+ * Ready replicas, and the room of the pool, which have no columns on a phone.
+ * @param {Replicas} row
+ */
+const narrowState = ({ ready, room }) => {
+  const state = [
+    filled(CAPACITY_TEXTS.ready_narrow, { ready: ready ?? CAPACITY_TEXTS.unknown }),
+    filled(CAPACITY_TEXTS.room_narrow, { room: room ?? CAPACITY_TEXTS.unknown }),
+  ];
+  return h("small", { class: "reference narrow-only" }, state.join(", "));
+};
+
+/**
+ * @param {string} peak the name of the column of the need at the peak
  * @param {string | undefined} whatIf the case, which has its own traffic and hosts
  * @returns {import("#web/assets/widgets/table.js").Column<Replicas>[]}
  */
-const columns = (seconds, whatIf) => [
+const columns = (peak, whatIf) => [
   {
     key: "service",
     name: "Service",
     text: true,
-    cell: ({ service }) => (service ? link(serviceHref(service), breakable(inWords(service))) : null),
+    cell: (row) =>
+      row.service ? [link(serviceHref(row.service), breakable(inWords(row.service))), narrowState(row)] : null,
   },
   {
     key: "ready",
     name: CAPACITY_TEXTS.ready,
+    minor: true,
     cell: ({ ready, max_replicas: most }) => {
       if (!isNumber(ready)) return CAPACITY_TEXTS.unknown;
       const limit = isNumber(most) ? h("small", { class: "reference" }, ` (autoscaler's maximum ${most})`) : null;
@@ -55,12 +74,10 @@ const columns = (seconds, whatIf) => [
   },
   {
     key: "needed",
-    name: filled(CAPACITY_TEXTS.needed_peak, { time: formatDuration(seconds) }),
+    name: peak,
     hint: CAPACITY_TEXTS.needed_peak_hint,
-    value: ({ need }) => need.peak,
-    cell: (row) =>
-      neededCell(row, row.need.peak) ??
-      h("small", { class: "reference", title: CAPACITY_TEXTS.not_learned_hint }, CAPACITY_TEXTS.not_learned),
+    value: ({ need }) => need.peak.added,
+    cell: (row) => neededCell(row, row.need.peak),
   },
   ...(whatIf
     ? []
@@ -69,14 +86,14 @@ const columns = (seconds, whatIf) => [
           key: "more_traffic",
           name: CAPACITY_TEXTS.more_traffic,
           hint: CAPACITY_TEXTS.more_traffic_hint,
-          value: (/** @type {Replicas} */ { need }) => need.more_traffic,
+          value: (/** @type {Replicas} */ { need }) => need.more_traffic.added,
           cell: (/** @type {Replicas} */ row) => neededCell(row, row.need.more_traffic),
         },
         {
           key: "host_lost",
           name: CAPACITY_TEXTS.host_lost,
           hint: CAPACITY_TEXTS.host_lost_hint,
-          value: (/** @type {Replicas} */ { need }) => need.host_lost,
+          value: (/** @type {Replicas} */ { need }) => need.host_lost.added,
           cell: (/** @type {Replicas} */ row) => neededCell(row, row.need.host_lost),
         },
       ]),
@@ -93,16 +110,29 @@ const columns = (seconds, whatIf) => [
 ];
 
 /**
+ * Why the needs of services are unknown, a line for each reason.
+ * @param {readonly Replicas[]} rows
+ */
+const unlearnedNotes = (rows) =>
+  [...new Set(rows.map(({ unlearned }) => unlearned ?? ""))].filter(Boolean).map((why) => {
+    const names = rows.filter(({ unlearned }) => unlearned === why).map(({ service }) => inWords(service ?? ""));
+    return h("p", { class: "note" }, filled(CAPACITY_TEXTS.not_learned_of, { services: names.join(", "), why }));
+  });
+
+/**
  * @param {readonly Replicas[]} rows
  * @param {number} seconds that the peaks cover
- * @param {string} [whatIf] the case that the values are of
+ * @param {{ isSinceStart?: boolean, whatIf?: string }} [options] whether they cover all data, and the case that the
+ *   values are of
  */
-export const drawReplicas = (rows, seconds, whatIf) => {
+export const drawReplicas = (rows, seconds, { isSinceStart = false, whatIf } = {}) => {
+  const peak = isSinceStart ? CAPACITY_TEXTS.needed_peak_start : CAPACITY_TEXTS.needed_peak;
   drawTable(byId("replicas"), {
     id: "replicas-table",
     label: "Replicas",
-    columns: columns(seconds, whatIf),
+    columns: columns(filled(peak, { time: formatDuration(seconds) }), whatIf),
     rows,
+    note: unlearnedNotes(rows),
     param: "rsort",
     cluster: ({ service }) => service ?? "",
   });
