@@ -126,7 +126,7 @@ def test_a_hostile_name_is_text(visit: Open, site: Site, path: str) -> None:
 @pytest.mark.parametrize(
     ("scene", "words"),
     [
-        ("blind", "No data on GPU wait."),
+        ("blind", "No GPU wait data."),
         *soak(
             ("empty", "No GPUs: no target exports gpu_info. Run foreshock-exporter"),
             ("error", "Cannot read the source: prometheus"),

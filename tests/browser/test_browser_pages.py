@@ -210,7 +210,7 @@ def test_a_cell_of_the_matrix_leads_to_the_pair(visit: Open, site: Site) -> None
     page = visit().page
     expect(page.locator("#matrix td.critical")).to_have_count(1)
     expect(page.locator("#matrix td.wait:not(.critical)").first).to_contain_text("60%")
-    expect(page.locator("#matrix .note")).to_contain_text("GPU wait: share of time, upper bound")
+    expect(page.locator("#matrix .note")).to_contain_text("GPU wait: share of time (upper bound)")
     name = "embedder waits on train-llm up to 46% of the time, 2 GPUs, critical incident"
     page.get_by_role("link", name=name).click()
     expect(page).to_have_url(re.compile(r"/contention\?victim=embedder&aggressor=train-llm$"))

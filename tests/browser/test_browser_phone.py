@@ -73,7 +73,7 @@ def test_no_text_of_a_table_is_over_another_one(visit: Open, site: Site) -> None
     slos = tuple(ServiceSlo(name, 1.0, 0.01, learned=False) for name in world.services)
     site.hub.snapshot = replace(snapshot(world, item, seq=11), forecast=Forecast(slos=slos))
     page = visit(width=390).page
-    expect(page.locator(".services")).to_contain_text("on too few requests to count (up to 12 per minute, 30 needed)")
+    expect(page.locator(".services")).to_contain_text("with too few requests to count (up to 12 per minute, 30 needed)")
     for table in (".evidence", ".services"):
         assert page.locator(table).evaluate(OVERPRINTED) == []
 
@@ -146,7 +146,7 @@ def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, 
     expect(commands.first.get_by_role("button")).to_have_text("Copy")
     note = action.locator(".fact", has_text="Envoy Gateway only")
     expect(note).to_contain_text("Replaces an existing limit")
-    expect(note).to_contain_text("set ENVOY_REPLICAS to how many there are")
+    expect(note).to_contain_text("set ENVOY_REPLICAS to their number")
     assert note.evaluate("note => note.getBoundingClientRect().bottom") <= commands.first.locator("code").evaluate(
         "code => code.getBoundingClientRect().top"
     )

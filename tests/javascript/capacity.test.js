@@ -113,7 +113,7 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   assert.deepEqual(shown(), ["headroom"]);
   assert.match(
     headroom(),
-    /^Not listed, because capacity is learned from model servers: 1 service without one \(ml\/batch\)\.$/,
+    /^Not listed: 1 service without a model server \(ml\/batch\)\. Capacity is learned from model servers\.$/,
   );
   draw([{ ...row, service: "ml/chat", load: 0.762, safe: 0.76, headroom: -0.003 }], { hidden: 2 });
   assert.match(headroom(), /chat76% \(safe limit 76%\)at the limit.*2 services with more headroom not shown$/);

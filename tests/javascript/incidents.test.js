@@ -57,8 +57,8 @@ test("optional actions are to be taken together only where that has an effect", 
     put(main, actionCard(actions, "Reduce the risk", true));
     return main.textContent ?? "";
   };
-  assert.match(card("Both together: survivable outage 34 s → 75 s"), /Little effect by itself\. Do both steps\./);
-  assert.match(card(null), /Little effect by itself\./);
+  assert.match(card("Both together: survivable outage 34 s → 75 s"), /Little effect on its own\. Do both steps\./);
+  assert.match(card(null), /Little effect on its own\./);
   assert.doesNotMatch(card(null), /Do both steps/);
 });
 

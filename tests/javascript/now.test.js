@@ -55,7 +55,7 @@ const table = (services) => {
 };
 
 test("a healthy platform has a table of the used share of limits, with what is no breach beside the service", () => {
-  const note = "p95 was above its SLO for 40 s, on too few requests (up to 15 per minute, 30 needed)";
+  const note = "p95 was above its SLO for 40 s, with too few requests (up to 15 per minute, 30 needed)";
   const { head, body } = table([{ ...ROW, note }]);
   assert.deepEqual(head?.slice(0, 4), ["Service", "Used", "Value", "Limit"]);
   assert.deepEqual(body.slice(0, 4), [`llm ${note}`, "101%", "p95 50.4 ms", "SLO 49.9 ms"]);

@@ -369,7 +369,7 @@ def test_channels_get_what_their_owner_and_filters_say(hub: Hub) -> None:
         ]
         for name, patterns in filters.items()
     }
-    certificate, budget = "Certificate of shop.example.com", "Error budget of shop/cart (latency)"
+    certificate, budget = "Certificate for shop.example.com", "Error budget of shop/cart (latency)"
     quota, host = "Quota of shop/team/limits.memory", "Host memory of host-3 and 1 more"
     assert found == {"all": [host, quota, certificate, budget], "ml": [host], "shop": [quota, budget], "cart": [budget]}
     assert hub.plan("5 14:00", *everything, channel=replace(CHANNEL, severity="critical")) == []
@@ -423,5 +423,5 @@ def test_clusters_do_not_share_messages(hub: Hub) -> None:
     eu = replace(CHANNEL, label="eu", patterns={"cluster": ("eu",)})
     assert [body_of(item).service for item in hub.plan("5 14:00", *burns, channel=eu)] == [
         "Pod memory of shop/cart in eu",
-        "Certificate of a.example.com in eu",
+        "Certificate for a.example.com in eu",
     ]

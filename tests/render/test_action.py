@@ -46,7 +46,7 @@ PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
 ENVOY = (
     "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Each Envoy replica has its own limit: set "
-    "ENVOY_REPLICAS to how many there are. Replaces an existing limit: to restore it, run the rollback in the "
+    "ENVOY_REPLICAS to their number. Replaces an existing limit: to restore it, run the rollback in the "
     "same directory"
 )
 LIMITING, SHEDDING = Action("limit_rate", LLM, amount=4.44), Action("shed_load", LLM, amount=0.2)
@@ -186,7 +186,10 @@ def test_a_rate_limit_is_the_one_that_its_command_sets(rate: float, shown: str, 
             24.4,
             BATCH,
             "About 70% of front requests get HTTP 429",
-            "LiteLLM only, with its command lite. Replaces an existing limit: note it first, the rollback removes it",
+            (
+                "LiteLLM only, with its lite command. Replaces an existing limit: note it down first, because the "
+                "rollback removes it"
+            ),
         ),
     ],
 )
@@ -236,7 +239,7 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
     action = Action("add_replicas", LLM, at=NOON, reason=Reason("recurring_load", LLM, value=1.6))
     assert [clause.at for clause in action_clauses(action) if clause.kind == "minute"] == [NOON]
     assert action_text(action).startswith(
-        "Add replicas of serving/llm-chat before 12:00 UTC. In earlier weeks or days, load at that time was 1.6x"
+        "Add replicas of serving/llm-chat before 12:00 UTC. In previous days or weeks, load at that time was 1.6x"
     )
 
 

@@ -189,10 +189,10 @@ EXPIRES = replace(
             replace(slow_burn(SlowBurnKind.ERROR_BUDGET, CHAT, "latency"), period_seconds=14.9 * DAY),
             f"Error budget of vllm-70b (latency, 15 days) runs out {BURN}",
         ),
-        (slow_burn(SlowBurnKind.QUEUE, CHAT, ""), f"Queue of vllm-70b doubles {BURN}"),
+        (slow_burn(SlowBurnKind.QUEUE, CHAT, ""), f"Queue for vllm-70b doubles {BURN}"),
         (slow_burn(SlowBurnKind.QUOTA, name="serving/team/cpu"), f"Quota of serving/team/cpu fills up {BURN}"),
-        (replace(EXPIRES, at=NOW - 2 * DAY), "Certificate of shop.example.com expired 2 d ago."),
-        (EXPIRES, "Certificate of shop.example.com expires Thursday at 14:00 UTC."),
+        (replace(EXPIRES, at=NOW - 2 * DAY), "Certificate for shop.example.com expired 2 d ago."),
+        (EXPIRES, "Certificate for shop.example.com expires Thursday at 14:00 UTC."),
     ],
 )
 def test_a_slow_burn_says_when_what_is_full(burn: SlowBurn, words: str) -> None:

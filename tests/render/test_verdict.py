@@ -250,14 +250,14 @@ def test_a_recovery_says_from_what_and_what_is_normal(row: Recovery, words: str)
 def test_a_recovering_incident_says_how_long_to_watch_it() -> None:
     assert joined_text(recovering_action(None)) == "None now"
     assert joined_text(recovering_action(T)) == (
-        "No action needed. Watch until about 08:00:00 UTC: the incident closes then, unless symptoms return"
+        "No action needed. Watch until about 08:00:00 UTC, when the incident closes unless symptoms return"
     )
 
 
 def test_a_p95_on_too_few_requests_says_why_it_is_not_counted() -> None:
     ((label, said),) = uncounted([Exceedance("image-gen", T, 40.0, 15.0, 30.0)])
     assert f"{label}: {joined_text(said)}" == (
-        "Not counted: image-gen p95 was above its SLO for 40 s from 08:00:00 UTC, on too few requests "
+        "Not counted: image-gen p95 was above its SLO for 40 s from 08:00:00 UTC, with too few requests "
         "to count (up to 15 per minute, 30 needed)"
     )
     assert list(uncounted([])) == []

@@ -170,7 +170,7 @@ MANY = tuple(Service("", f"s{i}") for i in range(5))
         (incident("kv_cache_pressure", SuspectedCause(FRONT)), "longer requests from front fill the KV cache"),
         (incident("load_imbalance", SuspectedCause(LLM)), "load imbalance: one replica is overloaded or slow"),
         (incident("hardware", SuspectedCause(LLM, (GPU,))), "throttled or failing host-1/gpu-0"),
-        (incident("hardware", SuspectedCause(LLM, host="host-1")), "hardware fault of host-1"),
+        (incident("hardware", SuspectedCause(LLM, host="host-1")), "hardware fault on host-1"),
         (incident("hardware", SuspectedCause(LLM)), "lost replicas"),
         (incident("dependency", SuspectedCause(BATCH)), "degraded dependency batch"),
         (incident("dependency", SuspectedCause(LLM)), "local fault, no external cause found"),
@@ -206,14 +206,14 @@ def xid_error(xid: Xid, gpu: str = GPU.label) -> Evidence:
             incident("hardware", SuspectedCause(LLM, (GPU,)), evidence=(xid_error(FATAL, "host-2/gpu-0"),)),
             (
                 "GPU error: XID 79, GPU has fallen off the bus, on host-2/gpu-0, 12:00:00 UTC; "
-                "NVIDIA recommends to reboot the host. First"
+                "NVIDIA recommends that you reboot the host. First"
             ),
         ),
         (
             incident("dependency", SuspectedCause(LLM), evidence=(xid_error(PAGE_FAULT),)),
             (
                 "GPU error: XID 31, GPU memory page fault, on host-1/gpu-0, 12:00:00 UTC; "
-                "NVIDIA recommends to restart the application. First"
+                "NVIDIA recommends that you restart the application. First"
             ),
         ),
         (

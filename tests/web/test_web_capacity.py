@@ -214,7 +214,10 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
     assert [(row.status, row.basis) for row in early["current"]] == [("ok", "capacity")] * 2
     assert early["unlimited"] == list(map(str, sorted(scene.world.services if scene.world else ())))
     assert early["notes"][0][0].text.endswith("(needs at least 24 h of history).")
-    assert replayed["notes"][0][0].text == "A replay has no capacity forecast: it needs at least 24 h of live history."
+    assert (
+        replayed["notes"][0][0].text
+        == "Replays have no capacity forecast, because it needs at least 24 h of live history."
+    )
     assert replayed["current"] == early["current"]
 
 
@@ -226,7 +229,7 @@ def test_without_a_forecast_the_page_has_the_headroom_of_now_and_no_all_clear() 
         (0.766, "warning", "ml/chat is 1% above its safe limit: load 77% (safe limit 76%)."),
         (0.762, "learning", "ml/chat is at its safe limit: load 76% (safe limit 76%)."),
         (0.38, "learning", "ml/chat has the least headroom, 50%: load 38% (safe limit 76%)."),
-        (math.nan, "learning", "A replay has no capacity forecast: it needs at least 24 h of live history."),
+        (math.nan, "learning", "Replays have no capacity forecast, because it needs at least 24 h of live history."),
     ],
 )
 def test_without_a_forecast_the_headline_is_the_service_with_the_least_headroom(
@@ -306,7 +309,7 @@ def test_the_chart_crosses_the_safe_load_when_the_shortage_begins() -> None:
 
 def test_a_chart_without_a_forecast_says_why() -> None:
     """Of an unknown service, and before there is one."""
-    assert "No capacity forecast of this service" in str(draw({"service": "absent"})["layout"]["annotations"])
+    assert "No capacity forecast for this service" in str(draw({"service": "absent"})["layout"]["annotations"])
     assert "24 h needed" in str(draw({}, YOUNG)["layout"]["annotations"])
 
 
@@ -345,7 +348,7 @@ def test_a_lost_host_takes_its_share_of_the_replicas(look: Caller) -> None:
     assert body["hosts"] == ["host-0", "host-1", "host-2", "host-3"]
     assert (rows["vllm-8b"]["safe"], rows["vllm-8b"]["ready"]) == (0.0, 0.0)
     assert set(rows["vllm-8b"]["median"]) == {999}
-    assert "".join(part["text"] for part in body["clauses"]) == "vllm-8b has no replica left."
+    assert "".join(part["text"] for part in body["clauses"]) == "vllm-8b has no replicas left."
     assert (rows["embedder"]["safe"], rows["embedder"]["peak"]) == (15.0, pytest.approx(0.9))
     world = SCENES["healthy"]().world
     assert world is not None

@@ -58,7 +58,7 @@ def contention(seen: Snapshot, victim: str = "", aggressor: str = "") -> Json:
             replace(healthy_world(), gpu_wait_by=np.zeros((8, POINTS))),
             "No GPU contention: 4 pairs of services share GPUs without waiting.",
         ),
-        (dark(), "No data on GPU wait."),
+        (dark(), "No GPU wait data."),
         (bare(), EMPTY["gpus"]),
     ],
 )

@@ -62,7 +62,7 @@ RISEN = "May contribute: GPU wait on train-llm peaked at 35% (baseline 1.0%), ab
 
 @pytest.mark.parametrize(
     ("wait", "words"),
-    [(_steady, NORMAL), (_risen, RISEN), (_over, RISEN), (_unknown, "No data on GPU wait")],
+    [(_steady, NORMAL), (_risen, RISEN), (_over, RISEN), (_unknown, "No GPU wait data")],
     ids=["normal", "risen", "risen and normal again", "no data"],
 )
 def test_an_incident_with_another_cause_says_whether_gpu_contention_is_ruled_out(

@@ -259,7 +259,7 @@ def test_a_service_page_has_model_servers_and_replicas_where_there_are_any() -> 
         (SCENES["blind"](), GATEWAY, "gateway: no fresh data."),
         (snapshot(healthy_world()), TRAIN, "train-llm has no traffic. It runs on 10 GPUs."),
         (overloaded(), GATEWAY, "gateway is within its SLO: p95 40 ms (SLO 9.00 s)"),
-        (seldom(), GATEWAY, "gateway has low traffic, not judged: p95 40 ms (SLO 20 ms)"),
+        (seldom(), GATEWAY, "gateway has low traffic and is not judged: p95 40 ms (SLO 20 ms)"),
     ],
 )
 def test_the_sentence_of_a_service_leads_with_its_state(snapshot_: Snapshot, who: Service, words: str) -> None:

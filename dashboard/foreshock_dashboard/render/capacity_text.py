@@ -131,11 +131,12 @@ def peak_text(shortage: Shortage, now: float) -> Text:
 
 
 def slow_burn_name(burn: SlowBurn) -> Text:
-    """`Host memory of host-3`, `Error budget of cart (latency, 30 days)`."""
+    """`Host memory of host-3`, `Error budget of cart (latency, 30 days)`, `Certificate for shop.example.com`."""
     days = "" if math.isnan(burn.period_seconds) else f", {counted(round(burn.period_seconds / DAY_SECONDS), 'day')}"
     detail = f"{burn.name}{days}"
     of = text(burn.service, f" ({detail})" if detail else "") if burn.service else text(place(burn.name))
-    return text(f"{SLOW_BURNS[burn.kind][0]} of ", of)
+    link = "for" if burn.kind in (SlowBurnKind.CERTIFICATE, SlowBurnKind.QUEUE) else "of"
+    return text(f"{SLOW_BURNS[burn.kind][0]} {link} ", of)
 
 
 def slow_burn_figures(burn: SlowBurn) -> str:
@@ -151,7 +152,7 @@ def slow_burn_figures(burn: SlowBurn) -> str:
 def slow_burn_text(burn: SlowBurn, now: float, *, with_interval: bool = True) -> Text:
     """`Host memory of host-3 fills up Thursday at 14:00 UTC (80% interval …).`.
 
-    `Error budget of cart (latency, 30 days) runs out …`, `Certificate of shop.example.com expired 2 d ago.`
+    `Error budget of cart (latency, 30 days) runs out …`, `Certificate for shop.example.com expired 2 d ago.`
     """
     what, happens = slow_burn_name(burn), SLOW_BURNS[burn.kind][1]
     when = moment(burn.at, now, BURN_GRAIN_SECONDS)
@@ -271,10 +272,10 @@ def case_text(traffic: float, lost: str, move: Move | None = None) -> str:
 
 
 def gone_text(subject: Subject) -> Text:
-    """`llm-chat has no replica left.`, `Pool chat has no GPU left.`."""
+    """`llm-chat has no replicas left.`, `Pool chat has no GPUs left.`."""
     if subject.service:
-        return text(subject.service, " has no replica left.")
-    return text("Pool ", place(subject.pool), " has no GPU left.")
+        return text(subject.service, " has no replicas left.")
+    return text("Pool ", place(subject.pool), " has no GPUs left.")
 
 
 def no_forecast(forecast: CapacityForecast) -> str:

@@ -197,7 +197,7 @@ def suspect_clauses(incident: Incident) -> Text:
             state = "lost or failing" if incident.summary.down else "failing" if xid else "throttled or failing"
             return text(f"{state} ", gpus_clause(incident), f" with {_xid_name(xid.xid)}" if xid and xid.xid else "")
         case "hardware" if suspect.host:
-            return text("hardware fault of ", place(suspect.host))
+            return text("hardware fault on ", place(suspect.host))
         case "hardware":
             return text("lost replicas")
         case "change" if suspect.change is not None:
@@ -222,7 +222,7 @@ def _other_xids(incident: Incident) -> Text:
     other = next((item for item in incident.xids if item not in named), None)
     if other is None or other.xid is None:
         return ()
-    step = f"; NVIDIA recommends to {other.xid.action}" if other.xid.action not in NO_FIRST_STEP else ""
+    step = f"; NVIDIA recommends that you {other.xid.action}" if other.xid.action not in NO_FIRST_STEP else ""
     gpu = Clause(other.entity, "gpus", gpus=(other.entity,))
     return text("GPU error: ", f"{_xid_name(other.xid)}, on ", gpu, ", ", time(other.since), step)
 

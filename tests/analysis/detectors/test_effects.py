@@ -123,7 +123,7 @@ def actions(now: EvaluationPoint, cause: str, service: Service) -> list[str]:
         ),
         pytest.param(
             {("ready", LLM): since(NOW, 2, 1), **slow(LLM, 8, 30)}, "hardware", LLM,
-            "50% of the capacity of serving/llm is lost. Expected: serving/llm load 50% lower.",
+            "serving/llm has lost 50% of its capacity. Expected: serving/llm load 50% lower.",
             id="half of the replicas are gone",
         ),
         pytest.param(

@@ -155,7 +155,7 @@ def test_a_shorter_client_timeout_causes_abandoned_work() -> None:
     assert (result.cause, result.suspect.service, result.suspect.edge) == ("retry_storm", GATEWAY, ANSWER[:2])
     assert texts(result.actions) == (
         "Cap retries from serving/gateway to serving/llm at 10% of calls."
-        " serving/gateway abandons calls that are answered at baseline latency, 1.6 attempts per call."
+        " serving/gateway abandons calls even though they are answered at baseline latency, 1.6 attempts per call."
         " Expected: serving/llm load 90% → 56% (safe limit 76%)."
         " Restore the previous timeout of serving/gateway for serving/llm."
     )

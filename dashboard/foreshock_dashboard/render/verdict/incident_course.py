@@ -89,11 +89,11 @@ def _peak_value(peak: Peak, value: float) -> str:
 
 
 def breach_text(breached: Breach, now: float, first: str = "") -> Text:
-    """How long SLOs are breached: `SLO breach since 08:44:10 (12 min), first serving/gateway`.
+    """How long SLOs are breached: `SLO breach since 08:44:10 (12 min), starting with serving/gateway`.
 
     Without the interruptions: `(10 min in all, 1 interruption)`.
     """
-    who = (", first ", Clause(first, "service", (first,))) if first else ()
+    who = (", starting with ", Clause(first, "service", (first,))) if first else ()
     before, over = ("before ", "over ") if breached.earlier else ("", "")
     pauses = f" in all, {counted(breached.pauses, 'interruption')}" if breached.pauses else ""
     if breached.until is not None:
@@ -178,5 +178,5 @@ def recovering_action(resolves: float | None) -> Text:
     """What to do while an incident recovers. resolves: Unix seconds."""
     if resolves is None:
         return text("None now")
-    closes = ": the incident closes then, unless symptoms return"
+    closes = ", when the incident closes unless symptoms return"
     return text("No action needed. Watch until about ", time(resolves), closes)

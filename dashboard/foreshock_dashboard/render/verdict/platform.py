@@ -101,7 +101,7 @@ def uncounted(found: Sequence[Exceedance]) -> Iterator[tuple[str, Text]]:
                 _service(each.service),
                 f" p95 was above its SLO for {elapsed(each.seconds)} from ",
                 time(each.since),
-                f", on too few requests to count ({_requests(each)})",
+                f", with too few requests to count ({_requests(each)})",
             )
             for each in found
         )
@@ -110,7 +110,7 @@ def uncounted(found: Sequence[Exceedance]) -> Iterator[tuple[str, Text]]:
 
 def too_few_text(found: Exceedance) -> str:
     """The same in short, beside the service."""
-    return f"p95 was above its SLO for {elapsed(found.seconds)}, on too few requests to count ({_requests(found)})"
+    return f"p95 was above its SLO for {elapsed(found.seconds)}, with too few requests to count ({_requests(found)})"
 
 
 def _requests(found: Exceedance) -> str:

@@ -63,7 +63,7 @@ def service_sentence(snapshot: Snapshot, service: Service, state: ServiceState) 
 
 def _slo_state(state: ServiceState) -> str:
     if state.low_traffic:
-        return f"has {in_sentence(CONDITIONS['low_traffic'])}, not judged"
+        return f"has {in_sentence(CONDITIONS['low_traffic'])} and is not judged"
     if state.slo_usage > 1:
         return "breaches its SLO"
     if state.stage == "degraded":

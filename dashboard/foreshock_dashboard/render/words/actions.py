@@ -24,7 +24,7 @@ ACTIONS: Mapping[ActionKind, str] = {
     "drain_replica": "Drain replica {target}",
     "inspect_deploys": "Check for a recent deploy of {service}",
     "inspect_gpus": "Check {gpus} for errors, throttling, and power",
-    "inspect_links": "Check the network between {service} and {callee}[, host {target} first]",
+    "inspect_links": "Check the network between {service} and {callee}[, starting with host {target}]",
     "inspect_replicas": "Check why {service} replicas are not ready",
     "limit_batch": "[Limit {service} to {amount} concurrent requests per replica (now {current}; "
     "restarts pods)|Limit the concurrent requests of {service} (restarts its pods)]",
@@ -60,15 +60,15 @@ SUSPICIONS: Mapping[ReasonKind, str] = {
 }
 """Why a service is suspected."""
 REASONS: Mapping[ReasonKind, str] = {
-    "abandoned_calls": "{service} abandons calls that are answered at baseline latency{value}",
+    "abandoned_calls": "{service} abandons calls even though they are answered at baseline latency{value}",
     "gpu_share": "{service} gets {value} of GPU time (baseline {baseline})",
     "idle_gpus": "Requests wait while {gpus} are {value} idle",
-    "lost_capacity": "{value} of the capacity of {service} is lost",
+    "lost_capacity": "{service} has lost {value} of its capacity",
     "more_tokens": "Incoming tokens are {value}x baseline, retries included",
-    "recurring_load": "In earlier weeks or days, load at that time was {value}x the load two hours before",
+    "recurring_load": "In previous days or weeks, load at that time was {value}x the load two hours earlier",
     "short_outage": "Retries would make [an outage of {value}|any outage] permanent",
     "unexplained": "No external cause found",
-    "xid": "XID {value}: NVIDIA recommends to {name}",
+    "xid": "XID {value}: NVIDIA recommends that you {name}",
 }
 """Why an action is recommended."""
 LIMITS: Mapping[LimitKind, str] = {
@@ -83,7 +83,7 @@ HOW_TO: Mapping[ActionKind, str] = {
     "cap_gpu_share": "Lower its batch size or concurrency or, under MPS, its CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",
     "cap_retries": "On the client or in the service mesh, set a retry budget, with exponential backoff and jitter",
     "dedicate_pool": "Taint a node pool, and add the toleration and a node selector to this tier only",
-    "dedicate_replicas": "Deploy it a second time, and route these requests to the new replicas",
+    "dedicate_replicas": "Create a second deployment, and route these requests to it",
     "degrade": "On the callers, shorten the timeout below their own SLO, and open the circuit breaker",
     "drain_replica": "On the load balancer, take the replica out of rotation, then replace it",
     "inspect_links": "On the hosts, check retransmits and drops (nstat, ethtool -S) and the route between them",
@@ -99,13 +99,16 @@ HOW_TO: Mapping[ActionKind, str] = {
 """Where and how to take the actions without a command, by kind."""
 GATEWAYS: Mapping[ActionKind, str] = {
     "limit_rate": "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Each Envoy replica has its own limit: "
-    "set ENVOY_REPLICAS to how many there are. Replaces an existing limit: to restore it, run the rollback in the same "
+    "set ENVOY_REPLICAS to their number. Replaces an existing limit: to restore it, run the rollback in the same "
     "directory",
     "shed_load": "Envoy Gateway only (Istio: HTTP fault abort; NGINX: return 503). Replaces an existing fault: to "
     "restore it, run the rollback in the same directory",
 }
 """Before a command for Envoy Gateway is run: the setting of other gateways, and what it replaces, by kind."""
-LITELLM = "LiteLLM only, with its command lite. Replaces an existing limit: note it first, the rollback removes it"
+LITELLM = (
+    "LiteLLM only, with its lite command. Replaces an existing limit: note it down first, because the rollback removes "
+    "it"
+)
 """The same of a limit per team."""
 NO_ROLLBACK = "Scale to the number of replicas that the first command shows"
 """Instead of the command that ends a pause."""
@@ -138,10 +141,10 @@ ACTION_TEXTS: Mapping[str, str] = {
     "next_step": "Also do step 2.",
     "commands": "Commands",
     "own_effect": "Effect of this step alone",
-    "no_effect": "Little effect by itself.",
+    "no_effect": "Little effect on its own.",
     "both_steps": "Do both steps.",
-    "names": "Workloads report their names and may report wrong ones: verify them in the cluster.",
-    "simulated": "Simulated: no such objects in your cluster.",
+    "names": "Names are reported by the workloads and may be wrong: verify them in the cluster.",
+    "simulated": "Simulated: these objects do not exist in your cluster.",
     "replay": "Replay: do not run these commands.",
 }
 """Texts around the actions of an incident."""

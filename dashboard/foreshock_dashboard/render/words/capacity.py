@@ -39,7 +39,7 @@ SLOW_BURNS: Mapping[SlowBurnKind, tuple[str, str]] = {
     SlowBurnKind.FILE_DESCRIPTORS: ("Open files", "reach their limit"),
     SlowBurnKind.DISK: ("Volume", "fills up"),
     SlowBurnKind.HOST_DISK: ("Disk", "fills up"),
-    SlowBurnKind.KV_CACHE: ("Leaked KV cache", "fills the cache"),
+    SlowBurnKind.KV_CACHE: ("Leaked KV cache blocks", "fill the KV cache"),
     SlowBurnKind.QUOTA: ("Quota", "fills up"),
     SlowBurnKind.ERROR_BUDGET: ("Error budget", "runs out"),
     SlowBurnKind.QUEUE: ("Queue", "doubles"),
@@ -90,11 +90,11 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "recent": "exceeded in the last 7 days",
     "unknown": "unknown",
     "past": "No capacity forecast for past times. Choose a time range that ends now.",
-    "no_forecast": "No capacity forecast of this service.",
-    "replay": "A replay has no capacity forecast: it needs at least 24 h of live history.",
-    "no_slow_burns": "No resource fills up or runs out within 7 days.",
+    "no_forecast": "No capacity forecast for this service.",
+    "replay": "Replays have no capacity forecast, because it needs at least 24 h of live history.",
+    "no_slow_burns": "No resource is forecast to fill up or run out within 7 days.",
     "no_limit": "no hourly safe limit known",
-    "not_listed": "Not listed, because capacity is learned from model servers: {services} without one ({names}).",
+    "not_listed": "Not listed: {services} without a model server ({names}). Capacity is learned from model servers.",
     "not_learned": "limit not learned",
     "not_learned_of": "Limit not learned: {services}. {why}",
     "no_limit_metrics": "Missing from the model servers: {metrics}.",
@@ -108,23 +108,24 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "needed_peak": "Needed at peak of {time}",
     "needed_peak_start": "Needed at peak since start of data ({time})",
     "needed_peak_hint": (
-        "replicas to add to keep the load within the safe limit at the peak, or on the day of the first shortage"
+        "replicas to add to stay within the safe limit at that peak; "
+        "if a shortage is forecast, the peak is that of the first day with a shortage"
     ),
     "more_traffic": "Traffic x 1.3",
-    "more_traffic_hint": "replicas to add if that peak is 1.3 times as high",
+    "more_traffic_hint": "replicas to add if that peak were 1.3 times as high",
     "host_lost": "One host lost at peak",
-    "host_lost_hint": "replicas to add to lose, at the peak, the host that runs most of them",
+    "host_lost_hint": "replicas to add to survive, at that peak, the loss of the host that runs most of them",
     "room": "Pool has room for",
-    "room_hint": "further replicas for which the pool has free GPUs",
+    "room_hint": "additional replicas that the pool has free GPUs for",
     "at_limit": "at the limit",
     "overloaded": "overloaded",
     "safe_limit": (
-        "highest mean load of two minutes at which bursts still fit; "
-        "higher for a bursty load, and for a service that has carried more"
+        "highest two-minute mean load that still leaves room for bursts; "
+        "higher for bursty load, and for a service that has handled more"
     ),
     "peak": "peak",
-    "point_at_hour": "Point at an hour, or use the arrow keys, for its values. Select a strip for its chart.",
-    "tap_hour": "Tap an hour for its values and chart.",
+    "point_at_hour": "Point at an hour or use the arrow keys to see its values. Select a strip to see its chart.",
+    "tap_hour": "Tap an hour to see its values and chart.",
     "what_if": "What if",
 }
 """Texts of the Capacity page."""

@@ -30,14 +30,17 @@ INCIDENT_MARKS: Mapping[str, str] = {
 GPU_TEXTS: Mapping[str, str] = {
     "waits_too": "On a saturated GPU, each service waits while the others run: the noisy neighbor waits too.",
     "averages": "GPU wait: 30 s averages. Busy, contended, power: 1 min averages.",
-    "bound": "30 s average over the shared GPUs, an upper bound.",
-    "limits": "Time lost is an upper bound, not measured by service. Resources and GPU wait overlap: do not add them.",
+    "bound": "Upper bound: 30 s average over the shared GPUs.",
+    "limits": (
+        "Time lost is an upper bound and not measured per service. "
+        "Resources and GPU wait overlap, so do not add them up."
+    ),
     "serving_rows": "Rows: services with requests.",
-    "batch": "Waits of services without requests raise no alerts.",
+    "batch": "Services without requests raise no alerts when they wait.",
     "shared_tiers": "{gpus} shared by several {groups}.",
     "cut": "{rows} x {columns} shown. The CSV has all pairs.",
     "missing": "Missing metrics: {names}.",
-    "upper_bound": "GPU wait: share of time, upper bound.",
+    "upper_bound": "GPU wait: share of time (upper bound).",
     "up_to": "up to {share} of the time",
     "no_wait": "No shared GPU, or no wait",
     "no_process": "no process seen",
@@ -48,7 +51,7 @@ GPU_TEXTS: Mapping[str, str] = {
 PAIR_TEXTS: Mapping[str, str] = {
     "waits": "{waiting} waits on {neighbor} {share} of the time ({of})",
     "no_wait": "{waiting} does not wait on {neighbor} ({gpus} shared).",
-    "unknown": "No data on GPU wait of {waiting} on {neighbor} ({gpus} shared).",
+    "unknown": "No data on how long {waiting} waits on {neighbor} ({gpus} shared).",
     "no_contention": "No GPU contention: {pairs} of services share GPUs without waiting.",
     "normal": "The wait is within its normal range.",
     "other_cause": "GPU wait is not the suspected cause of the open incident ({cause}).",

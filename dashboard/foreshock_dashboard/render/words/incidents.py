@@ -65,7 +65,7 @@ COURSE: Mapping[str, str] = {
     "of": " for ",
     "when": " when ",
     "breached": " breached its SLO",
-    "updated": "; cause revised with evidence since ",
+    "updated": "; cause revised based on evidence since ",
     "recovering": " → recovering since ",
 }
 """The course of an incident, between its times."""
@@ -81,7 +81,10 @@ REPORT_TEXTS: Mapping[str, str] = {
     "no_evidence": "No evidence recorded.",
     "past_values": "Values as of {time}.",
     "no_impact": "Impact unknown: no entry service observed.",
-    "impact": "Over {minutes} min. Failed: above the baseline error rate. Slowed (estimate): {slowed}.",
+    "impact": (
+        "Measured over {minutes} min. Failed requests are those above the baseline error rate. "
+        "Slowed requests (estimate): {slowed}."
+    ),
     "saved": "Action within {minutes} min of the page would have saved up to {requests} requests.",
 }
 """Sentences of a postmortem. `{names}` in braces stand for values."""

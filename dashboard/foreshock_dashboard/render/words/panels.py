@@ -41,7 +41,7 @@ EMPTY: Mapping[str, str] = {
     "own_gpus": "No GPUs found for this service.",
     "neighbors": "No other service uses the GPUs of this service.",
     "pairs": "No services share a GPU.",
-    "gpu_wait": "No data on GPU wait.",
+    "gpu_wait": "No GPU wait data.",
     "calls": (
         "No calls: the hub has received no client or server spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP)."
     ),
@@ -57,7 +57,7 @@ EMPTY: Mapping[str, str] = {
     "first_evaluation": "Waiting for the first evaluation.",
     "other_incidents": "No affected services. Open:",
     "unknown_incident": (
-        "No incident {id} at the selected time. It may have resolved more than an hour before. Choose another time."
+        "No incident {id} at the selected time. It may have resolved more than an hour earlier. Choose another time."
     ),
     "contended": "No GPU is contended.",
     "tenants": "No services on this GPU.",
@@ -111,7 +111,7 @@ CASCADE_TEXTS: Mapping[str, str] = {
     "load": "extra load",
     "call": "degraded dependency",
     "forecast": CONDITIONS["slo_breach"],
-    "older": "Older anomalies are over. First anomaly: ",
+    "older": "Older anomalies have ended. First anomaly: ",
 }
 """What a step of a cascade goes along, and texts of the Cascade page."""
 
@@ -196,8 +196,8 @@ TILE_TEXTS: Mapping[str, str] = {
     "met": "Within SLO now",
     "learned": "SLOs learned from normal operation.",
     "learned_slo": (
-        "Learned SLO: at least 1.6 times the baseline p95, more where p95 varies more. It does not change during an "
-        "incident. Set one with --slo NAME=P95."
+        "Learned SLO: at least 1.6 times the baseline p95, or more if p95 varies widely. It does not change during an "
+        "incident. To set your own, use --slo NAME=P95."
     ),
     "set_slos": "SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
     "some_learned": "of the SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
@@ -225,7 +225,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "or": "or",
     "latent_risk": "Latent risk (separate from this incident)",
     "values_at": "Values as of",
-    "past_values": ". The services table has current values.",
+    "past_values": ". The services table shows current values.",
     "no_impact": "No impact now.",
     "postmortem": "Postmortem",
     "draft_report": "Incident report (draft)",

@@ -56,9 +56,9 @@ SLO_COUNTS: Mapping[str, str] = {
 """Services by the state of their SLO, after their number."""
 SLO_NAMES: Mapping[Literal["set", "learned"], str] = {"set": "SLO", "learned": "learned SLO"}
 SERVICE_HINTS: Mapping[str, str] = {
-    "load": "offered load of its model servers over their capacity",
-    "gpu_wait": "share of time that it waits on other services, mean of its shared GPUs, upper bound",
+    "load": "offered load of its model servers divided by their capacity",
+    "gpu_wait": "share of time spent waiting on other services (upper bound, averaged over its shared GPUs)",
     "retries": "attempts per call beyond the first",
-    "not_judged": "dotted: low traffic, not judged",
+    "not_judged": "dotted line: low traffic, not judged",
 }
 """What a value of a service is, by metric."""

@@ -112,7 +112,7 @@ export const EMPTY = /** @type {const} */ ({
   own_gpus: "No GPUs found for this service.",
   neighbors: "No other service uses the GPUs of this service.",
   pairs: "No services share a GPU.",
-  gpu_wait: "No data on GPU wait.",
+  gpu_wait: "No GPU wait data.",
   calls:
     "No calls: the hub has received no client or server spans. Send OTLP spans to port 4317 (gRPC) or 4318 (HTTP).",
   callers: "No callers observed.",
@@ -127,7 +127,7 @@ export const EMPTY = /** @type {const} */ ({
   first_evaluation: "Waiting for the first evaluation.",
   other_incidents: "No affected services. Open:",
   unknown_incident:
-    "No incident {id} at the selected time. It may have resolved more than an hour before. Choose another time.",
+    "No incident {id} at the selected time. It may have resolved more than an hour earlier. Choose another time.",
   contended: "No GPU is contended.",
   tenants: "No services on this GPU.",
   traces: "No traces in this time range.",
@@ -173,10 +173,10 @@ export const ACTION_TEXTS = /** @type {const} */ ({
   next_step: "Also do step 2.",
   commands: "Commands",
   own_effect: "Effect of this step alone",
-  no_effect: "Little effect by itself.",
+  no_effect: "Little effect on its own.",
   both_steps: "Do both steps.",
-  names: "Workloads report their names and may report wrong ones: verify them in the cluster.",
-  simulated: "Simulated: no such objects in your cluster.",
+  names: "Names are reported by the workloads and may be wrong: verify them in the cluster.",
+  simulated: "Simulated: these objects do not exist in your cluster.",
   replay: "Replay: do not run these commands.",
 });
 
@@ -192,7 +192,7 @@ export const COURSE = /** @type {const} */ ({
   of: " for ",
   when: " when ",
   breached: " breached its SLO",
-  updated: "; cause revised with evidence since ",
+  updated: "; cause revised based on evidence since ",
   recovering: " → recovering since ",
 });
 
@@ -207,7 +207,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   or: "or",
   latent_risk: "Latent risk (separate from this incident)",
   values_at: "Values as of",
-  past_values: ". The services table has current values.",
+  past_values: ". The services table shows current values.",
   no_impact: "No impact now.",
   postmortem: "Postmortem",
   draft_report: "Incident report (draft)",
@@ -324,7 +324,7 @@ export const TILE_TEXTS = /** @type {const} */ ({
   met: "Within SLO now",
   learned: "SLOs learned from normal operation.",
   learned_slo:
-    "Learned SLO: at least 1.6 times the baseline p95, more where p95 varies more. It does not change during an incident. Set one with --slo NAME=P95.",
+    "Learned SLO: at least 1.6 times the baseline p95, or more if p95 varies widely. It does not change during an incident. To set your own, use --slo NAME=P95.",
   set_slos: "SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
   some_learned: "of the SLOs are learned from normal operation. Set SLOs with --slo NAME=P95.",
   no_errors: "No errors",
@@ -369,11 +369,11 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   recent: "exceeded in the last 7 days",
   unknown: "unknown",
   past: "No capacity forecast for past times. Choose a time range that ends now.",
-  no_forecast: "No capacity forecast of this service.",
-  replay: "A replay has no capacity forecast: it needs at least 24 h of live history.",
-  no_slow_burns: "No resource fills up or runs out within 7 days.",
+  no_forecast: "No capacity forecast for this service.",
+  replay: "Replays have no capacity forecast, because it needs at least 24 h of live history.",
+  no_slow_burns: "No resource is forecast to fill up or run out within 7 days.",
   no_limit: "no hourly safe limit known",
-  not_listed: "Not listed, because capacity is learned from model servers: {services} without one ({names}).",
+  not_listed: "Not listed: {services} without a model server ({names}). Capacity is learned from model servers.",
   not_learned: "limit not learned",
   not_learned_of: "Limit not learned: {services}. {why}",
   no_limit_metrics: "Missing from the model servers: {metrics}.",
@@ -387,20 +387,20 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   needed_peak: "Needed at peak of {time}",
   needed_peak_start: "Needed at peak since start of data ({time})",
   needed_peak_hint:
-    "replicas to add to keep the load within the safe limit at the peak, or on the day of the first shortage",
+    "replicas to add to stay within the safe limit at that peak; if a shortage is forecast, the peak is that of the first day with a shortage",
   more_traffic: "Traffic x 1.3",
-  more_traffic_hint: "replicas to add if that peak is 1.3 times as high",
+  more_traffic_hint: "replicas to add if that peak were 1.3 times as high",
   host_lost: "One host lost at peak",
-  host_lost_hint: "replicas to add to lose, at the peak, the host that runs most of them",
+  host_lost_hint: "replicas to add to survive, at that peak, the loss of the host that runs most of them",
   room: "Pool has room for",
-  room_hint: "further replicas for which the pool has free GPUs",
+  room_hint: "additional replicas that the pool has free GPUs for",
   at_limit: "at the limit",
   overloaded: "overloaded",
   safe_limit:
-    "highest mean load of two minutes at which bursts still fit; higher for a bursty load, and for a service that has carried more",
+    "highest two-minute mean load that still leaves room for bursts; higher for bursty load, and for a service that has handled more",
   peak: "peak",
-  point_at_hour: "Point at an hour, or use the arrow keys, for its values. Select a strip for its chart.",
-  tap_hour: "Tap an hour for its values and chart.",
+  point_at_hour: "Point at an hour or use the arrow keys to see its values. Select a strip to see its chart.",
+  tap_hour: "Tap an hour to see its values and chart.",
   what_if: "What if",
 });
 
@@ -478,7 +478,7 @@ export const CASCADE_TEXTS = /** @type {const} */ ({
   load: "extra load",
   call: "degraded dependency",
   forecast: "SLO breach",
-  older: "Older anomalies are over. First anomaly: ",
+  older: "Older anomalies have ended. First anomaly: ",
 });
 
 export const CONNECTION_STATES = /** @type {const} */ ({
@@ -543,14 +543,15 @@ export const GPU_SHARING = /** @type {const} */ ({
 export const GPU_TEXTS = /** @type {const} */ ({
   waits_too: "On a saturated GPU, each service waits while the others run: the noisy neighbor waits too.",
   averages: "GPU wait: 30 s averages. Busy, contended, power: 1 min averages.",
-  bound: "30 s average over the shared GPUs, an upper bound.",
-  limits: "Time lost is an upper bound, not measured by service. Resources and GPU wait overlap: do not add them.",
+  bound: "Upper bound: 30 s average over the shared GPUs.",
+  limits:
+    "Time lost is an upper bound and not measured per service. Resources and GPU wait overlap, so do not add them up.",
   serving_rows: "Rows: services with requests.",
-  batch: "Waits of services without requests raise no alerts.",
+  batch: "Services without requests raise no alerts when they wait.",
   shared_tiers: "{gpus} shared by several {groups}.",
   cut: "{rows} x {columns} shown. The CSV has all pairs.",
   missing: "Missing metrics: {names}.",
-  upper_bound: "GPU wait: share of time, upper bound.",
+  upper_bound: "GPU wait: share of time (upper bound).",
   up_to: "up to {share} of the time",
   no_wait: "No shared GPU, or no wait",
   no_process: "no process seen",
@@ -588,10 +589,10 @@ export const RESPONSE_TEXTS = /** @type {const} */ ({
 });
 
 export const SERVICE_HINTS = /** @type {const} */ ({
-  load: "offered load of its model servers over their capacity",
-  gpu_wait: "share of time that it waits on other services, mean of its shared GPUs, upper bound",
+  load: "offered load of its model servers divided by their capacity",
+  gpu_wait: "share of time spent waiting on other services (upper bound, averaged over its shared GPUs)",
   retries: "attempts per call beyond the first",
-  not_judged: "dotted: low traffic, not judged",
+  not_judged: "dotted line: low traffic, not judged",
 });
 
 export const SHELL_TEXTS = /** @type {const} */ ({

@@ -91,7 +91,7 @@ const COLUMNS = [
   {
     key: "peak",
     name: "Peak in 7 days",
-    hint: "median of the highest hour, both ends of its 80% band, and when",
+    hint: "median of the highest hour, with its 80% interval and time",
     cell: peakCell,
   },
   {
@@ -109,7 +109,7 @@ const COLUMNS = [
     key: "safe",
     name: "Hourly safe limit",
     minor: true,
-    hint: "the hourly mean load at which bursts still fit, with as many replicas as the autoscaler may start",
+    hint: "hourly mean load that still leaves room for bursts, with as many replicas as the autoscaler may start",
     cell: ({ service, safe, unit, kind, replicas_at_limit: replicas }) => {
       if (!isNumber(safe)) return CAPACITY_TEXTS.unknown;
       const at = service && isNumber(replicas) ? ` (at ${replicas} ${replicas === 1 ? "replica" : "replicas"})` : "";

@@ -51,7 +51,7 @@ def layout() -> Component:
                     panel("replicas", "Replicas", "needed to stay within the safe limit", wide=True),
                     chart("capacity-load", "Load", [html.Span(id="chosen")], wide=True, height=260),
                     panel("headroom", "Headroom", wide=True, csv="/api/csv/forecast"),
-                    panel("slow-burns", "Slow burns", "what fills up or runs out in 7 days", wide=True),
+                    panel("slow-burns", "Slow burns", "resources that fill up or run out within 7 days", wide=True),
                 ],
                 className="panels",
                 **attributes(data_kind="capacity"),

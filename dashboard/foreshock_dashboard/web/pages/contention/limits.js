@@ -53,7 +53,7 @@ export const drawLimits = ({ limits: { rows, hidden, error } }) => {
       {
         key: "wait_ratio",
         name: "Time lost",
-        hint: "Upper bound, as a share of time",
+        hint: "Share of time (upper bound)",
         cell: ({ wait_ratio: wait }) => `≤ ${formatPercent(wait)}`,
       },
       {
