@@ -47,7 +47,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         "Critical · firing",
         "embedder is degraded",
         "SLO breach since 18:57:00 (3 min). About 2 of 1,100 requests (0.2% since then) to rag-api failed.",
-        "Started 18:56:50 (3 min 13 s ago) → paged 18:57:30",
+        "First anomaly 18:56:50 (3 min 13 s ago) → paged 18:57:30",
         "GPU contention: train-llm on host-0/gpu-0 and host-0/gpu-1 (of embedder's 4 GPUs) high confidence",
         "Move train-llm off host-0/gpu-0 and host-0/gpu-1",
     ):

@@ -146,7 +146,7 @@ def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, 
     expect(commands.first.get_by_role("button")).to_have_text("Copy")
     note = action.locator(".fact", has_text="Envoy Gateway only")
     expect(note).to_contain_text("Replaces an existing limit")
-    expect(note).to_contain_text("set ENVOY_REPLICAS to their number")
+    expect(note).to_contain_text("Set ENVOY_REPLICAS to the number of Envoy replicas")
     assert note.evaluate("note => note.getBoundingClientRect().bottom") <= commands.first.locator("code").evaluate(
         "code => code.getBoundingClientRect().top"
     )
@@ -246,6 +246,30 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
     expect(further.locator("code").first).to_be_hidden()
     further.locator("summary").first.click()
     expect(further.locator("code").first).to_be_visible()
+
+
+def test_a_long_command_scrolls_on_a_phone_and_leaves_who_is_next_in_sight(visit: Open, site: Site) -> None:
+    """A rate limit has the longest one, with a note before it."""
+    world = contended({"train-llm": "batch-embed"})
+    limit = Action("limit_rate", Service("product", "assistant-feature"), amount=7.8, current=11.3)
+    effect = Effect("load", Service("serving", "llm-chat"), "ratio", 0.81, 0.65, 0.76, "safe_limit")
+    risk = AtRisk(Service("serving", "gateway"), 60.0, 120.0, 400.0, 40.0, 600.0)
+    first = replace(
+        contention_incident(world),
+        actions=(limit._replace(effect=effect, effective_seconds=60.0),),
+        at_risk=(risk,),
+    )
+    site.hub.snapshot = snapshot(world, first, seq=9)
+    page = visit(width=390).page
+    code = page.locator("#verdict .command code").first
+    expect(code).to_contain_text("ENVOY_REPLICAS")
+    assert code.evaluate("code => code.scrollHeight > code.clientHeight && code.scrollWidth <= code.clientWidth")
+    code.focus()
+    page.keyboard.press("End")
+    page.wait_for_function("code => code.scrollTop > 0", arg=code.element_handle())
+    box = page.locator("#verdict .at-risk li span").first.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 680
 
 
 def test_the_reason_of_a_service_at_risk_wraps_on_a_phone(visit: Open, site: Site) -> None:

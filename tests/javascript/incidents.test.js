@@ -82,9 +82,9 @@ for (const [what, loadSince, words] of /** @type {const} */ ([
   [
     "load that rose before the first anomaly stands first",
     NOW - 920,
-    /^Extra load since .* → started .* \(15 min ago\) → early/,
+    /^Extra load since .* → first anomaly .* \(15 min ago\) → early/,
   ],
-  ["a course begins with the first anomaly", NOW - 900, /^Started .* \(15 min ago\) → early warning/],
+  ["a course begins with the first anomaly", NOW - 900, /^First anomaly .* \(15 min ago\) → early warning/],
 ])) {
   test(what, () => {
     const evidence = [{ since: NOW - 900 }, { since: loadSince }];

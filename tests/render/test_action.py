@@ -45,9 +45,8 @@ TEAM, TEAM_LIMIT = "lite http request POST /team/update --json ", '{{"team_id":"
 PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
 ENVOY = (
-    "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Each Envoy replica has its own limit: set "
-    "ENVOY_REPLICAS to their number. Replaces an existing limit: to restore it, run the rollback in the "
-    "same directory"
+    "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Set ENVOY_REPLICAS to the number of Envoy replicas. "
+    "Replaces an existing limit; run the rollback in the same directory to restore it"
 )
 LIMITING, SHEDDING = Action("limit_rate", LLM, amount=4.44), Action("shed_load", LLM, amount=0.2)
 

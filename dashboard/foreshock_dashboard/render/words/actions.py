@@ -98,11 +98,10 @@ HOW_TO: Mapping[ActionKind, str] = {
 }
 """Where and how to take the actions without a command, by kind."""
 GATEWAYS: Mapping[ActionKind, str] = {
-    "limit_rate": "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Each Envoy replica has its own limit: "
-    "set ENVOY_REPLICAS to their number. Replaces an existing limit: to restore it, run the rollback in the same "
-    "directory",
-    "shed_load": "Envoy Gateway only (Istio: HTTP fault abort; NGINX: return 503). Replaces an existing fault: to "
-    "restore it, run the rollback in the same directory",
+    "limit_rate": "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Set ENVOY_REPLICAS to the number of "
+    "Envoy replicas. Replaces an existing limit; run the rollback in the same directory to restore it",
+    "shed_load": "Envoy Gateway only (Istio: HTTP fault abort; NGINX: return 503). Replaces an existing fault; run the "
+    "rollback in the same directory to restore it",
 }
 """Before a command for Envoy Gateway is run: the setting of other gateways, and what it replaces, by kind."""
 LITELLM = (

@@ -55,8 +55,8 @@ RISKS: Mapping[Literal["latent"], str] = {"latent": "Latent risk"}
 """Incidents that affect no service yet."""
 COURSE: Mapping[str, str] = {
     "load": "Extra load since ",
-    "anomaly": "Started ",
-    "anomaly_and_warning": "Started with an early warning ",
+    "anomaly": "First anomaly ",
+    "anomaly_and_warning": "First anomaly and early warning ",
     "vulnerable": "Vulnerable since ",
     "ago": " ago",
     "warning": " → early warning ",

@@ -182,8 +182,8 @@ export const ACTION_TEXTS = /** @type {const} */ ({
 
 export const COURSE = /** @type {const} */ ({
   load: "Extra load since ",
-  anomaly: "Started ",
-  anomaly_and_warning: "Started with an early warning ",
+  anomaly: "First anomaly ",
+  anomaly_and_warning: "First anomaly and early warning ",
   vulnerable: "Vulnerable since ",
   ago: " ago",
   warning: " → early warning ",

@@ -36,7 +36,11 @@ const commandFact = (name, command, copy, text) =>
     h(
       "div",
       { class: "command" },
-      h("code", { title: ACTION_TEXTS.names }, unbrokenWords(commandLines(command))),
+      h(
+        "code",
+        { title: ACTION_TEXTS.names, ...(NARROW.matches ? { tabindex: "0" } : {}) }, // scrolls, also by keys
+        unbrokenWords(commandLines(command)),
+      ),
       h(
         "button",
         { type: "button", class: "quiet", title: command, "aria-label": `${copy}: ${text}`, "data-copy": command },

@@ -37,7 +37,7 @@ const breachOf = (service) => [COURSE.when, serviceLink(service), COURSE.breache
 /** @typedef {{ affected: readonly string[], paged_service: string | null, evidence: readonly Onset[] }} Details */
 
 /**
- * When an incident began, opened, breached an SLO, and paged: "Started 08:40:20 (4 min 23 s ago) → early warning
+ * When an incident began, opened, breached an SLO, and paged: "First anomaly 08:40:20 (4 min 23 s ago) → early warning
  * 08:40:40 → paged 08:44:10 for serving/gateway". Load that rose before stands first. Evidence that began after the
  * page is that of a later cause.
  * @param {Pick<Incident, "since" | "opened" | "paged"> & Partial<Details & { service: string }>} incident
