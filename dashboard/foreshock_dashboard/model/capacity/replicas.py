@@ -40,7 +40,7 @@ class ReplicaState:
     host_ratio: float = math.nan
 
     def added_for(self, needed: float) -> AddedReplicas:
-        """What a need asks for beyond the ready replicas."""
+        """What is needed beyond the ready replicas."""
         added = max(0.0, needed - self.ready) if math.isfinite(needed - self.ready) else math.nan
         short = max(0.0, added - self.room) if math.isfinite(added - self.room) else math.nan
         return AddedReplicas(needed, added, short)
