@@ -8,6 +8,7 @@ a median of grid points would only be later.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +22,20 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red
 from foreshock_dashboard.stats.late_share import late_share
 from foreshock_dashboard.stats.poisson import ordinary_ratio, poisson_tail
-from foreshock_dashboard.stats.robust import median
+from foreshock_dashboard.stats.robust import median, quantile
 
 MIN_BAD_REQUESTS = 3
 """Slow, or failed, requests of a rate window from which they may be more than chance."""
 MAX_CHANCE = 0.0001
 """Largest probability of as many by chance: a service has 1,440 windows a day."""
 MIN_ALLOWED_RATIO = 0.5
-"""Least share of bad requests over what the SLO allows: bursts of load slow down a few more than ever before."""
+"""Least share of bad requests over what the SLO allows by the newest point alone: bursts of load slow down a few."""
 MAX_NEWEST_SCORE = 0.5
 """Largest score of a breach by the newest grid point alone: an early warning, but no page."""
 MAX_SLOW_SCORE = 0.9
-"""Largest score by the median of grid points: until more requests are slow or fail, there is no breach."""
+"""Largest score by the median of grid points: until more requests are slow, there is no breach."""
+ANOMALOUS_TAIL_RATIO, NORMAL_TAIL_QUANTILE = 1.5, 0.98
+"""p99, as a median of grid points, over this quantile of its history, from which the slowest requests are anomalous."""
 ShareOf = Callable[[NDArray[np.intp], slice], Floats]
 """Share of bad requests of some rows at some grid points, shape (rows, points)."""
 
@@ -51,18 +54,34 @@ def bad_requests(point: EvaluationPoint, red: Red, limit: Floats, max_failed: Fl
     def failed(rows: NDArray[np.intp], columns: slice) -> Floats:
         return red.error_rate[rows, columns].astype(np.float64)
 
-    found = dict(_beyond_chance(point, red, slow, np.full(len(limit), LATE_RATIO)))
-    for row, breach in _beyond_chance(point, red, failed, max_failed):
+    found: dict[int, Breach] = {}
+    by_chance = (
+        _beyond_chance(point, red, *kind) for kind in ((slow, np.full(len(limit), LATE_RATIO)), (failed, max_failed))
+    )
+    for row, breach in chain(_slow_tails(point, red, limit), *by_chance):
         found[row] = worst(breach, found[row]) if row in found else breach
     yield from found.items()
+
+
+def _slow_tails(point: EvaluationPoint, red: Red, limit: Floats) -> Iterator[tuple[int, Breach]]:
+    """Rows of which some requests are slower than the SLO for most of the smoothed grid points, by an anomalous p99."""
+    recent = point.window(point.world.step * smoothing_points(point.world))
+    rate, p95, p99 = (median(values[:, recent].astype(np.float64)) for values in (red.rate, red.p95, red.p99))
+    share = late_share(limit, p95 / 2, p95, p99)
+    with np.errstate(invalid="ignore"):
+        bad = share * rate * count_seconds(point)
+        rows = np.flatnonzero((p95 <= limit) & (p99 > limit) & (bad >= MIN_BAD_REQUESTS))
+    past = red.p99[rows, baseline_columns(point.world, point.column)].astype(np.float64)
+    normal = quantile(past, NORMAL_TAIL_QUANTILE)
+    for row in rows[p99[rows] > ANOMALOUS_TAIL_RATIO * normal].tolist():
+        yield row, likely(min(MAX_SLOW_SCORE, float(share[row]) / LATE_RATIO))
 
 
 def _beyond_chance(
     point: EvaluationPoint, red: Red, share_of: ShareOf, allowed: Floats
 ) -> Iterator[tuple[int, Breach]]:
     """Rows whose newest number of bad requests is beyond chance. allowed: share that the SLO allows, by row."""
-    recent = share_of(np.arange(len(allowed)), point.window(point.world.step * smoothing_points(point.world)))
-    share, lasting = recent[:, -1], median(recent)
+    share = share_of(np.arange(len(allowed)), slice(point.column, point.column + 1))[:, 0]
     requests = red.rate[:, point.column].astype(np.float64) * count_seconds(point)
     with np.errstate(invalid="ignore"):
         bad = np.rint(share * requests)
@@ -72,5 +91,4 @@ def _beyond_chance(
     expected = ordinary_ratio(share_of(rows, past) * counts, counts) * requests[rows]
     for row, mean in zip(rows.tolist(), expected.tolist(), strict=True):
         if poisson_tail(int(bad[row]), mean) <= MAX_CHANCE:
-            newest = min(MAX_NEWEST_SCORE, float(share[row] / allowed[row]))
-            yield row, likely(max(newest, min(MAX_SLOW_SCORE, float(lasting[row] / allowed[row]))))
+            yield row, likely(min(MAX_NEWEST_SCORE, float(share[row] / allowed[row])))
