@@ -29,7 +29,7 @@ def test_the_week_of_a_service_is_read_by_keys(visit: Open, site: Site) -> None:
     assert_accessible_and_fits(page)
     row = page.locator("#replicas tbody tr").first
     expect(row.locator("td")).to_have_text(
-        ["3", "+2 (5 in all, 1 short)", "+3 (6 in all, 2 short)", "+5 (8 in all, 4 short)", "1 more in chat"]
+        ["3", "+2 (5 in total, 1 short)", "+3 (6 in total, 2 short)", "+5 (8 in total, 4 short)", "1 more in chat"]
     )
 
 

@@ -131,7 +131,7 @@ def test_a_forecast_reads_as_a_forecast(visit: Open, site: Site) -> None:
     expect(page.locator("#counts")).to_contain_text("32 GPUs on 4 hosts")
     expect(page.locator("#incident-line")).to_be_hidden()
     page.locator("#nav-cascade").click()
-    expect(page.locator("#chooser")).to_contain_text("No affected services. Open:")
+    expect(page.locator("#chooser")).to_contain_text("No services are affected. Open incidents:")
 
 
 def test_pages_that_show_something_else_name_the_open_incident(visit: Open, site: Site) -> None:

@@ -90,7 +90,7 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   const replicas = () => document.querySelector("#replicas tbody")?.textContent ?? "";
   assert.match(
     replicas(),
-    /^ml\/chat4 ready, pool has room for 24\+1 \(5 in all\)enough\+3 \(7 in all, 1 short\)2 more in chat/,
+    /^ml\/chat4 ready, pool has room for 24\+1 \(5 in total\)enough\+3 \(7 in total, 1 short\)2 more in chat/,
   );
   const none = { needed: null, added: null, short: null };
   const unknown = { peak: none, more_traffic: none, host_lost: none, is_lower_bound: false };
@@ -105,7 +105,7 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   });
   assert.match(
     document.getElementById("replicas")?.textContent ?? "",
-    /Needed at peak since start of data \(46 min\).*≥ \+1 \(≥ 5 in all\)/,
+    /Needed at peak since start of data \(46 min\).*≥ \+1 \(≥ 5 in total\)/,
   );
   draw([]);
   assert.deepEqual(shown(), []);

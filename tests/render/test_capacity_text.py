@@ -114,7 +114,7 @@ WHEN = "tomorrow at 10:40 UTC (80% interval 09:50 to 11:30 UTC)"
             shortage(replicas=5, max_replicas=5.0, room=3.0),
             (
                 f"{EXCEEDS} {WHEN} unless its autoscaler's maximum is raised "
-                "from 5 to 8 replicas. Pool chat has room for only 6 in all."
+                "from 5 to 8 replicas. Pool chat has room for only 6 in total."
             ),
         ),
         (

@@ -43,14 +43,14 @@ ENDED = Breach("llm", T - 300, T - 60)
         (Breach("llm", T - 190, None), "SLO breach since 07:56:50 UTC (3 min 10 s)"),
         (
             Breach("llm", T - 190, None, pauses=1, paused=60),
-            "SLO breach since 07:56:50 UTC (2 min 10 s in all, 1 interruption)",
+            "SLO breach since 07:56:50 UTC (2 min 10 s in total, 1 interruption)",
         ),
         (Breach("llm", T - 5, None), "SLO breach since 07:59:55 UTC (just now)"),
         (Breach("llm", T - 1800, None, earlier=True), "SLO breach since before 07:30:00 UTC (over 30 min)"),
         (ENDED, "SLO breached between 07:55:00 UTC and 07:59:00 UTC (4 min)"),
         (
             replace(ENDED, pauses=2, paused=60),
-            "SLO breached between 07:55:00 UTC and 07:59:00 UTC (3 min in all, 2 interruptions)",
+            "SLO breached between 07:55:00 UTC and 07:59:00 UTC (3 min in total, 2 interruptions)",
         ),
     ],
     ids=["lasting", "paused", "new", "older than the history", "over", "over after pauses"],

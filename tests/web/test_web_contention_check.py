@@ -14,7 +14,10 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.pages.now import data
 
-NORMAL = "Not the cause: GPU wait on train-llm 1.0% (baseline 1.0%), within its normal range since the first anomaly"
+NORMAL = (
+    "Not the cause: GPU wait on train-llm is 1.0% (baseline 1.0%) and has stayed within its normal range "
+    "since the first anomaly"
+)
 
 
 def _hours() -> World:
@@ -76,7 +79,7 @@ def test_an_incident_with_another_cause_says_whether_gpu_contention_is_ruled_out
 def test_without_a_baseline_no_wait_is_normal() -> None:
     world = _hours()
     seen = snapshot(world, _overload(world), learning=Learning(720.0, 1800.0))
-    assert _shown(seen) == "GPU wait on train-llm 1.0%, no baseline yet"
+    assert _shown(seen) == "GPU wait on train-llm is 1.0% (no baseline yet)"
 
 
 def test_the_wait_has_the_value_and_the_baseline_of_its_tile() -> None:

@@ -108,7 +108,7 @@ def _remedy(shortage: Shortage, *, is_order: bool) -> Text:
     if room >= shortage.replicas:
         return text(done, ". ", pool, f" has room for {'it' if shortage.replicas == 1 else 'them'}")
     if shortage.is_autoscaler_limited:
-        return text(done, ". ", pool, f" has room for only {shortage.ready + room:g} in all")
+        return text(done, ". ", pool, f" has room for only {shortage.ready + room:g} in total")
     return text(done, ". ", pool, f" has room for only {room}" if room else " has no room")
 
 

@@ -91,11 +91,11 @@ def _peak_value(peak: Peak, value: float) -> str:
 def breach_text(breached: Breach, now: float, first: str = "") -> Text:
     """How long SLOs are breached: `SLO breach since 08:44:10 (12 min), starting with serving/gateway`.
 
-    Without the interruptions: `(10 min in all, 1 interruption)`.
+    Without the interruptions: `(10 min in total, 1 interruption)`.
     """
     who = (", starting with ", Clause(first, "service", (first,))) if first else ()
     before, over = ("before ", "over ") if breached.earlier else ("", "")
-    pauses = f" in all, {counted(breached.pauses, 'interruption')}" if breached.pauses else ""
+    pauses = f" in total, {counted(breached.pauses, 'interruption')}" if breached.pauses else ""
     if breached.until is not None:
         start, end = ("from before ", " to ") if breached.earlier else ("between ", " and ")
         length = f" ({over}{elapsed(breached.until - breached.since - breached.paused)}{pauses})"
@@ -165,10 +165,10 @@ def contention_text(check: ContentionCheck) -> Text:
         return text(EMPTY["gpu_wait"].removesuffix("."))
     neighbor = Clause(check.neighbor, "pair", (check.service, check.neighbor))
     if check.baseline is None:
-        return text("GPU wait on ", neighbor, f" {percent(check.ratio)}, no baseline yet")
+        return text("GPU wait on ", neighbor, f" is {percent(check.ratio)} (no baseline yet)")
     baseline = f"(baseline {percent(check.baseline)})"
     if check.is_normal:
-        said = f" {percent(check.ratio)} {baseline}, within its normal range since the first anomaly"
+        said = f" is {percent(check.ratio)} {baseline} and has stayed within its normal range since the first anomaly"
         return text("Not the cause: GPU wait on ", neighbor, said)
     said = f" peaked at {percent(check.peak)} {baseline}, above its normal range"
     return text("May contribute: GPU wait on ", neighbor, said)

@@ -52,7 +52,7 @@ class ServiceState(NamedTuple):
 def service_sentence(snapshot: Snapshot, service: Service, state: ServiceState) -> Text:
     """The state of a service: within its SLO, at risk, in breach, or why that is unknown."""
     if state.health == "unknown":
-        return text(service, ": no fresh data. Values are the last ones received.")
+        return text(service, ": no fresh data. The values shown are the last ones received.")
     if not state.rate and not state.low_traffic:
         on_gpus = f"It runs on {counted(state.gpus, 'GPU')}." if state.gpus else "No GPU usage observed."
         return text(service, f" has no traffic. {on_gpus}")

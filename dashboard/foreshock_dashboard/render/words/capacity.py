@@ -103,8 +103,8 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "ready_narrow": "{ready} ready",
     "room_narrow": "pool has room for {room}",
     "enough": "enough",
-    "in_all": "{needed} in all",
-    "in_all_short": "{needed} in all, {short} short",
+    "in_all": "{needed} in total",
+    "in_all_short": "{needed} in total, {short} short",
     "needed_peak": "Needed at peak of {time}",
     "needed_peak_start": "Needed at peak since start of data ({time})",
     "needed_peak_hint": (

@@ -55,7 +55,7 @@ EMPTY: Mapping[str, str] = {
     "signals": "No anomalous signals.",
     "breaches": "No SLO breach forecast in the next 30 min.",
     "first_evaluation": "Waiting for the first evaluation.",
-    "other_incidents": "No affected services. Open:",
+    "other_incidents": "No services are affected. Open incidents:",
     "unknown_incident": (
         "No incident {id} at the selected time. It may have resolved more than an hour earlier. Choose another time."
     ),

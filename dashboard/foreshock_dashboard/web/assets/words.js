@@ -125,7 +125,7 @@ export const EMPTY = /** @type {const} */ ({
   signals: "No anomalous signals.",
   breaches: "No SLO breach forecast in the next 30 min.",
   first_evaluation: "Waiting for the first evaluation.",
-  other_incidents: "No affected services. Open:",
+  other_incidents: "No services are affected. Open incidents:",
   unknown_incident:
     "No incident {id} at the selected time. It may have resolved more than an hour earlier. Choose another time.",
   contended: "No GPU is contended.",
@@ -382,8 +382,8 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   ready_narrow: "{ready} ready",
   room_narrow: "pool has room for {room}",
   enough: "enough",
-  in_all: "{needed} in all",
-  in_all_short: "{needed} in all, {short} short",
+  in_all: "{needed} in total",
+  in_all_short: "{needed} in total, {short} short",
   needed_peak: "Needed at peak of {time}",
   needed_peak_start: "Needed at peak since start of data ({time})",
   needed_peak_hint:

@@ -19,7 +19,7 @@ import { CAPACITY_TEXTS } from "#web/assets/words.js";
  */
 
 /**
- * The replicas to add: "+2 (6 in all, 1 short)" in amber, "enough", or why the need is unknown.
+ * The replicas to add: "+2 (6 in total, 1 short)" in amber, "enough", or why the need is unknown.
  * @param {Replicas} row
  * @param {import("#web/pages/capacity/payload.d.ts").Added} more
  */
