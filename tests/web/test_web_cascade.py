@@ -299,7 +299,7 @@ def test_load_is_drawn_by_the_law_of_the_analysis_and_has_a_reason_without_one()
     )
     unknown = draw(PAGE, "cascade-load", snapshot(full))
     assert unknown["data"] == []
-    assert unknown["layout"]["annotations"][0]["text"].startswith("Load of vllm-70b unknown")
+    assert unknown["layout"]["annotations"][0]["text"].startswith("Load of vllm-70b is unknown")
     analyzed = Load(LLM, "", 1.2, 0.6, BatchingLaw(0.02, 0.001, 0.05, 0.3, 0.5))
     drawn = draw(PAGE, "cascade-load", replace(snapshot(full), forecast=Forecast(loads=(analyzed,))))
     line = drawn["data"][0]["y"]

@@ -29,7 +29,7 @@ COST_TEXTS: Mapping[str, str] = {
     "per_day": "per day",
     "measured": "from allocations and counters",
     "sampled": "from samples",
-    "inferred": "an estimate, without allocation data",
+    "inferred": "an estimate without allocation data",
 }
 """Texts of the Cost page."""
 SPLIT_NAMES: Mapping[str, str] = {

@@ -79,7 +79,7 @@ EMPTY: Mapping[str, str] = {
     "model_servers": "{service} has no model servers.",
     "not_reported": "Not reported by {service} in this time range.",
     "no_model_servers": "No model servers: add their metrics endpoints to --targets.",
-    "server_load": "Load of {service} unknown: too few samples from its model servers.",
+    "server_load": "Load of {service} is unknown: too few samples from its model servers.",
     "no_replicas": "No replica data: add kube-state-metrics as a scrape target.",
     "service_replicas": "No replica data for {service}: add kube-state-metrics as a scrape target.",
     "unknown_service": "Unknown service {service}.",
@@ -235,7 +235,7 @@ NOW_TEXTS: Mapping[str, str] = {
     "reduce_risk": "To reduce the latent risk (optional)",
     "open_for": "open for",
     "last_data": "Last data",
-    "other_gpus": "Other GPUs with GPU wait of at least 10%:",
+    "other_gpus": "Other GPUs with at least 10% GPU wait:",
     "see_services": "See the timeline.",
     "signals_at": "at",
     "recommended": "Hardening (not urgent)",
@@ -279,7 +279,7 @@ SIGNAL_MEANINGS: Mapping[str, str] = {
     "flight": "This is an estimate from finished requests (rate × p50). More requests may be queued.",
     "gpu_wait": (
         "On a saturated GPU, a service waits while its neighbor runs: "
-        "GPU wait is about the neighbor's share of GPU time."
+        "GPU wait is roughly the neighbor's share of GPU time."
     ),
 }
 """The same in full, for a tooltip."""

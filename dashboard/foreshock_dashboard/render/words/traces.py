@@ -26,7 +26,7 @@ TRACE_TEXTS: Mapping[str, str] = {
     "bar_height": "Bar height: share of the GPU.",
     "inferred": "Hatched: inferred from counters, averaged over their scrape interval.",
     "unplaced": "GPU wait (position within the span unknown)",
-    "wait_of": "GPU wait up to {wait} of {total} of GPU work",
+    "wait_of": "GPU wait up to {wait} in {total} of GPU work",
     "unsearchable": "this source cannot search by {attribute}",
     "root_missing": "root span missing",
     "parent_missing": "parent span missing",

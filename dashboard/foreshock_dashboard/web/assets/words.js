@@ -148,7 +148,7 @@ export const EMPTY = /** @type {const} */ ({
   model_servers: "{service} has no model servers.",
   not_reported: "Not reported by {service} in this time range.",
   no_model_servers: "No model servers: add their metrics endpoints to --targets.",
-  server_load: "Load of {service} unknown: too few samples from its model servers.",
+  server_load: "Load of {service} is unknown: too few samples from its model servers.",
   no_replicas: "No replica data: add kube-state-metrics as a scrape target.",
   service_replicas: "No replica data for {service}: add kube-state-metrics as a scrape target.",
   unknown_service: "Unknown service {service}.",
@@ -217,7 +217,7 @@ export const NOW_TEXTS = /** @type {const} */ ({
   reduce_risk: "To reduce the latent risk (optional)",
   open_for: "open for",
   last_data: "Last data",
-  other_gpus: "Other GPUs with GPU wait of at least 10%:",
+  other_gpus: "Other GPUs with at least 10% GPU wait:",
   see_services: "See the timeline.",
   signals_at: "at",
   recommended: "Hardening (not urgent)",
@@ -260,7 +260,7 @@ export const SIGNAL_MEANINGS = /** @type {const} */ ({
   first_token: "p95 also covers requests that were rejected or timed out. Time to first token does not.",
   flight: "This is an estimate from finished requests (rate × p50). More requests may be queued.",
   gpu_wait:
-    "On a saturated GPU, a service waits while its neighbor runs: GPU wait is about the neighbor's share of GPU time.",
+    "On a saturated GPU, a service waits while its neighbor runs: GPU wait is roughly the neighbor's share of GPU time.",
 });
 
 export const GRID_TEXTS = /** @type {const} */ ({
@@ -426,7 +426,7 @@ export const COST_TEXTS = /** @type {const} */ ({
   per_day: "per day",
   measured: "from allocations and counters",
   sampled: "from samples",
-  inferred: "an estimate, without allocation data",
+  inferred: "an estimate without allocation data",
 });
 
 export const SPLIT_NAMES = /** @type {const} */ ({
@@ -653,7 +653,7 @@ export const TRACE_TEXTS = /** @type {const} */ ({
   bar_height: "Bar height: share of the GPU.",
   inferred: "Hatched: inferred from counters, averaged over their scrape interval.",
   unplaced: "GPU wait (position within the span unknown)",
-  wait_of: "GPU wait up to {wait} of {total} of GPU work",
+  wait_of: "GPU wait up to {wait} in {total} of GPU work",
   unsearchable: "this source cannot search by {attribute}",
   root_missing: "root span missing",
   parent_missing: "parent span missing",

@@ -88,8 +88,8 @@ const forms = ({ service, suspect }, { acknowledged, silence }) => {
       "feedback",
       "Send feedback",
       choice("verdict", "Verdict", /** @type {[string, string][]} */ (Object.entries(FEEDBACK))),
-      choice("cause", "Real cause class", causes),
-      serviceField("service", "Real cause"),
+      choice("cause", "Actual cause class", causes),
+      serviceField("service", "Actual cause"),
     ),
   ];
 };

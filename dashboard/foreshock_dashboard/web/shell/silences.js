@@ -69,7 +69,7 @@ const forms = () => [
     "maintenance",
     "Plan maintenance",
     serviceField("service", "Service (empty: all)"),
-    timeField("start", "Start, if later"),
+    timeField("start", "Start (default: now)"),
     periodFields(),
   ),
 ];

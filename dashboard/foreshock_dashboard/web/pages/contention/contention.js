@@ -186,7 +186,7 @@ const drawRankedGpus = ({ gpus }) => {
       {
         key: "services",
         name: "Services",
-        hint: "busy: share of time on the GPU, waits: share of time waiting for it",
+        hint: "busy: share of time using the GPU; waits: share of time waiting for it",
         fixed: true,
         text: true,
         minor: true,

@@ -189,7 +189,7 @@ const inventoryHint = ({ rows, matches, counts }) => {
   const [model] = models;
   return [
     `${matches.toLocaleString("en")} of ${counts.gpus.toLocaleString("en")} GPUs`,
-    matches > rows.length ? `first ${rows.length} shown, all in the CSV` : "",
+    matches > rows.length ? `first ${rows.length} shown; all in the CSV` : "",
     models.size === 1 && model ? model : "",
   ]
     .filter(Boolean)

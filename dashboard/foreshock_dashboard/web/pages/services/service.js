@@ -172,13 +172,13 @@ const drawNeighbors = ({ service, neighbors, gpus }) => {
       },
       {
         key: "wait",
-        name: "Wait on it",
+        name: "Wait on neighbor",
         hint: "share of time that this service waits on the neighbor (upper bound)",
         cell: (row) => waitLink(row.wait, pairHref(service, row.id)),
       },
       {
         key: "caused_wait",
-        name: "Its wait",
+        name: "Neighbor's wait",
         hint: "share of time that the neighbor waits on this service (upper bound)",
         cell: (row) =>
           isNumber(row.caused_wait) ? link(pairHref(row.id, service), formatPercent(row.caused_wait)) : null,

@@ -96,7 +96,7 @@ const drawLane = (lane, range, label) => {
       aggressor === undefined ? null : link(pairHref(lane.own, aggressor), `GPU contention with ${label(aggressor)}`),
     ),
     services.slice(0, MAX_SERVICES).map((service) => laneTrack(lane, service, range, label)),
-    hidden > 0 ? h("p", { class: "note" }, `${plural(hidden, "more service")} with shorter use`) : null,
+    hidden > 0 ? h("p", { class: "note" }, `${plural(hidden, "more service")} with less GPU time`) : null,
   );
 };
 
