@@ -61,7 +61,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     assert links["host-0/gpu-0 and host-0/gpu-1"] == "/fleet?from=now-1h&gpu=host-0%2Fgpu-0"
     assert links["Evidence (4 signals)"] == "#evidence-panel"
     expect(page.locator("#timeline .lane")).to_have_count(4)
-    for words in ("Suspected cause", "Order of first anomaly", "Critical", "At risk", "bar = 80% interval"):
+    for words in ("Suspected cause", "Order of first anomaly", "Paged", "At risk", "bar = 80% interval"):
         expect(page.locator("#timeline .legend")).to_contain_text(words)
     expect(page.locator("#timeline .lane title").last).to_have_text(f"gateway: At risk, {breach}")
     names = page.locator("#figures a").evaluate_all("all => all.map((one) => one.getAttribute('aria-label'))")
@@ -219,7 +219,7 @@ def test_a_chart_that_is_not_drawn_yet_says_so(visit: Open) -> None:
     while held:
         held.pop().continue_()
     page.unroute("**/_dash-update-component?*")
-    expect(chart.locator(".annotation")).to_contain_text("No model servers: list the addresses")
+    expect(chart.locator(".annotation")).to_contain_text("No model servers: add their metrics endpoints")
     assert chart.evaluate(said) == "none"
 
 

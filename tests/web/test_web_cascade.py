@@ -211,6 +211,21 @@ def test_load_propagates_along_the_calls_that_carry_it(source: str, origin: str,
     assert {step["via"] for step in found} <= {"load"}
 
 
+@pytest.mark.parametrize(("metric", "lanes"), [("rag-api -> vllm-70b", ["rag-api"]), ("vllm-70b", [])])
+def test_a_service_that_passes_the_load_on_has_a_lane_from_the_time_its_calls_are_anomalous(
+    metric: str, lanes: list[str]
+) -> None:
+    """Its own signals may be normal; without such calls in the evidence it has none."""
+    world = healthy_world()
+    calls = Evidence("call rate", 14.2, 7.8, "req/s", NOW - 100, metric)
+    page = cascade(snapshot(world, replace(_asked(world, "gateway", "vllm-70b"), evidence=(calls,))), NOW - 900)
+    found = [lane for lane in page["timeline"].lanes if lane.service == "rag-api"]
+    assert [lane.service for lane in found] == lanes
+    assert [(lane.first, lane.intervals, lane.sign and lane.sign.value) for lane in found] == [
+        (NOW - 100, [[NOW - 100, NOW, 1]], 14.2)
+    ] * len(lanes)
+
+
 def test_forecast_breaches_are_those_of_the_incident_and_of_other_likely_services() -> None:
     """The soonest first, as on Now; a distant breach, or one that is not likely, is left out."""
     world = contended()

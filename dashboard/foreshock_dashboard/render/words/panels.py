@@ -112,6 +112,9 @@ CASCADE_TEXTS: Mapping[str, str] = {
     "call": "degraded dependency",
     "forecast": CONDITIONS["slo_breach"],
     "older": "Older anomalies have ended. First anomaly: ",
+    "at_caller": "(service graph)",
+    "calls_key": "calls (width: request rate)",
+    "gpu_wait_key": "GPU wait, from noisy neighbor to affected service (width: share of time)",
 }
 """What a step of a cascade goes along, and texts of the Cascade page."""
 

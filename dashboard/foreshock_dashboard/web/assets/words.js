@@ -479,6 +479,9 @@ export const CASCADE_TEXTS = /** @type {const} */ ({
   call: "degraded dependency",
   forecast: "SLO breach",
   older: "Older anomalies have ended. First anomaly: ",
+  at_caller: "(service graph)",
+  calls_key: "calls (width: request rate)",
+  gpu_wait_key: "GPU wait, from noisy neighbor to affected service (width: share of time)",
 });
 
 export const CONNECTION_STATES = /** @type {const} */ ({

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -341,6 +341,30 @@ def timeline(
     axis = number_of_time(start), number_of_time(world.time), number_of_time(end)
     changes = change_mark_rows(world.changes, start, world.time)
     return Timeline(*axis, list(STAGES), lanes[:max_lanes], max(0, len(lanes) - max_lanes), changes, _events(chosen))
+
+
+def hop_lanes(
+    lanes: Timeline, hops: Sequence[str], chosen: ChosenIncidents, rows: Sequence[ServiceFigures]
+) -> Timeline:
+    """The same with services that pass on an extra load, where the incident has the anomalous rate of their calls.
+
+    Their other signals may be normal. hops: these services, in order. rows: the services with their state.
+    """
+    shown = {lane.service for lane in lanes.lanes if lane.part != "at_risk" or lane.intervals}
+    states = {row.id: LaneState(row.health, row.condition, row.word, row.stage) for row in rows}
+    found = []
+    for hop in dict.fromkeys(hops):
+        firing = (item for item in chosen.incidents if item.state == "firing")
+        calls = [row for item in firing for row in item.evidence if row.entity.startswith(f"{hop} -> ")]
+        first = min((row for row in calls if math.isfinite(row.since)), key=lambda row: row.since, default=None)
+        if first is None or hop in shown:
+            continue
+        sign = _sign(first.name, first.entity, first.since, first.value, first.baseline, first.unit)
+        interval = [number_of_time(first.since), lanes.now, STAGES.index("early_warning")]
+        since = round(first.since, 3)
+        found.append(Lane(hop, "at_risk", None, since, "", [interval], sign, None, state=states.get(hop)))
+    added = {lane.service for lane in found}
+    return replace(lanes, lanes=[*(lane for lane in lanes.lanes if lane.service not in added), *found])
 
 
 def _events(chosen: ChosenIncidents) -> list[TimelineEvent]:

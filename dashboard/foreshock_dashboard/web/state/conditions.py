@@ -146,14 +146,14 @@ def _urgency(incident: Incident) -> tuple[bool, bool, bool, float, str]:
 class Condition(NamedTuple):
     """The health of a service, and its condition.
 
-    gpus: that it uses, where it gets no requests. suspected: it is the suspected cause of an open incident. seconds:
-    until it has a baseline, where it has none; at least so long.
+    gpus: that it uses, where it gets no requests; None where unknown, or without GPUs. suspected: it is the suspected
+    cause of an open incident. seconds: until it has a baseline, where it has none; at least so long.
     """
 
     health: Health
     kind: ConditionKind
     stale: bool = False
-    gpus: int = 0
+    gpus: int | None = None
     suspected: bool = False
     seconds: float = math.nan
 
@@ -165,7 +165,7 @@ class Condition(NamedTuple):
         word = CONDITIONS[self.kind]
         if self.seconds > 0:
             return f"{word}; {filled_text(CONDITION_NOTES['baseline'], minutes=math.ceil(self.seconds / 60))}"
-        if self.gpus:
+        if self.gpus is not None:
             return f"{word}; {filled_text(CONDITION_NOTES['gpus'], gpus=counted(self.gpus, 'GPU'))}"
         return f"{word}, {in_sentence(CONDITIONS['no_data'])}" if self.stale else word
 
@@ -252,7 +252,7 @@ def _with_stage(found: Condition, stage: Stage | None) -> Condition:
     if stage is None or stage == "healthy" or (stage == "early_warning" and found.kind != "healthy"):
         return found
     health, kind = _STAGE_STATES[stage]
-    return found._replace(health=health, kind=kind, gpus=0)
+    return found._replace(health=health, kind=kind, gpus=None)
 
 
 _STAGE_STATES: Mapping[Stage, tuple[Health, ConditionKind]] = {
@@ -296,7 +296,7 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
         elif state.kind == "healthy" and usage is None and left[service] > 0:
             state = Condition("idle", "no_baseline", seconds=left[service])
         elif state.kind == "no_traffic":
-            state = state._replace(gpus=used[service])
+            state = state._replace(gpus=used.get(service))
         found[service] = state._replace(suspected=service in suspects)
     return found
 
@@ -307,10 +307,13 @@ def _with_recent_requests(world: World) -> set[Service]:
     return {world.services[row] for row in np.flatnonzero(seen).tolist()}
 
 
-def _used_gpus(world: World) -> Counter[Service]:
+def _used_gpus(world: World) -> Mapping[Service, int]:
     """The number of GPUs that each service uses now; processes that do nothing on a GPU do not count."""
-    busy = newest(world.busy)
-    return Counter(tenant.service for tenant, share in zip(world.tenants, busy, strict=True) if share >= MIN_BUSY_RATIO)
+    used: Counter[Service] = Counter()
+    for tenant, share in zip(world.tenants, newest(world.busy), strict=True):
+        if math.isfinite(share):
+            used[tenant.service] += int(share >= MIN_BUSY_RATIO)
+    return used
 
 
 class ServiceFigures(Row):

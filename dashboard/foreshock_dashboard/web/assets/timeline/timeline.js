@@ -25,11 +25,10 @@ import {
   forecastRange,
   MIN_PICTURE_WIDTH,
   markedIntervals,
-  PHASES,
   phases,
   picture,
 } from "#web/assets/timeline/timeline_picture.js";
-import { CONDITIONS, EMPTY, STAGES, TIMELINE_TEXTS } from "#web/assets/words.js";
+import { CONDITIONS, EMPTY, EVENTS, STAGES, TIMELINE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
 
@@ -101,7 +100,7 @@ const legend = (data) => {
           )
         : null,
     ),
-    phases(data).map(([, , kind]) => h("span", { class: `lane-key phase ${kind}` }, PHASES[kind])),
+    phases(data).map(([, , kind]) => h("span", { class: `lane-key phase ${kind}` }, EVENTS[kind])),
     forecasts.length
       ? h(
           "span",

@@ -6,15 +6,13 @@ import { formatDuration, formatInterval, isNumber, localName, shortLabels, trunc
 import { changeMark } from "#web/assets/timeline/changes.js";
 import { laneState, laneTitle, signText } from "#web/assets/timeline/lane_text.js";
 import { SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
-import { CONDITIONS, EVENTS, SEVERITIES, TIMELINE_TEXTS } from "#web/assets/words.js";
+import { EVENTS, TIMELINE_TEXTS } from "#web/assets/words.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Lane} Lane */
 /** @typedef {import("#web/assets/payload.d.ts").LaneForecast} LaneForecast */
 /** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
 /** @typedef {import("#web/assets/timeline/signs.js").Stage} Stage */
 
-/** The states of incidents, as their chip names them, by the event that they begin with. */
-export const PHASES = { warning: SEVERITIES.warning, paged: SEVERITIES.critical, recovering: CONDITIONS.recovering };
 const ROW_HEIGHT = 40;
 const BAR_HEIGHT = 16;
 /** Above the lanes, with the labels of the time axis. */

@@ -317,8 +317,13 @@ const signalValue = ({ signal, value, unit, at, threshold }, now, hasThresholds)
 ];
 
 /** @param {Signal} signal */
-const signalCell = ({ signal, meaning, leading }) =>
-  h("span", { title: leading ? `Leading indicator: ${meaning}` : meaning }, signal);
+const signalCell = ({ signal, entity, meaning, leading }) =>
+  h(
+    "span",
+    { title: leading ? `Leading indicator: ${meaning}` : meaning },
+    signal,
+    entity.includes(" -> ") ? h("small", { class: "muted" }, ` ${CASCADE_TEXTS.at_caller}`) : null,
+  );
 
 /**
  * The services of an entity such as "shop/cart", "shop/web -> shop/cart", or "shop/cart waiting on ml/batch".

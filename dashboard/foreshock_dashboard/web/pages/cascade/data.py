@@ -30,6 +30,7 @@ from foreshock_dashboard.web.panels.timeline import (
     chosen_incidents,
     current_history,
     first_sign,
+    hop_lanes,
     lanes_start,
     timeline,
 )
@@ -205,6 +206,8 @@ def cascade(
     positions = {lane.service: lane.order for lane in lanes.lanes}
     positions |= {service_: i for i, service_ in enumerate(order, 1)}
     nodes = set(map_nodes(world))
+    steps = propagation(world, chosen, order)
+    hops = [step["from"] for step in steps if step["via"] == "load"]
     present = [item for item in chosen.incidents if item.state == "firing" or incident_id]
     suspects = {str(item.stated_suspect.service) for item in present if item.is_open}
     signals = anomalous_signals(history.signs, chosen.incidents, world.time, _measured_queues(world))
@@ -212,7 +215,7 @@ def cascade(
     return {
         **body,
         "unknown_reason": why_unknown(snapshot),
-        "timeline": past_lanes(lanes),
+        "timeline": hop_lanes(past_lanes(lanes), hops, chosen, rows),
         "services": [
             CascadeNode(
                 *(row.id, row.health, row.condition, row.word, row.stage),
@@ -224,7 +227,7 @@ def cascade(
         ],
         "edges": call_edges(world, nodes),
         "gpu_waits": _gpu_waits(world, open_incidents(snapshot)),
-        "propagation": (steps := propagation(world, chosen, order)),
+        "propagation": steps,
         "forecast_steps": forecast_steps(world, chosen, order, steps),
         "signals": signals[:MAX_SIGNALS],
         "recovered_since": recovered_since(signals, chosen, lanes),

@@ -164,8 +164,8 @@ const legend = (data, { map }, hidden) => {
       ? h("span", { class: "key propagation gpu" }, `propagation by ${CASCADE_TEXTS.gpu}`)
       : null,
     forecast.length ? h("span", { class: "key propagation forecast" }, "expected propagation") : null,
-    map.edges.length ? h("span", { class: "key call" }, "calls (width: request rate)") : null,
-    otherWaits(data, map.nodes).length ? h("span", { class: "key gpu-wait" }, "GPU wait (width: share of time)") : null,
+    map.edges.length ? h("span", { class: "key call" }, CASCADE_TEXTS.calls_key) : null,
+    otherWaits(data, map.nodes).length ? h("span", { class: "key gpu-wait" }, CASCADE_TEXTS.gpu_wait_key) : null,
     states.every(({ sign }) => sign !== SUSPECT_SIGN) && services.some(({ suspect }) => suspect)
       ? h("span", null, h("span", { class: "flag", "aria-hidden": "true" }, SUSPECT_SIGN), ` ${ROLES.suspect}`)
       : null,
@@ -273,7 +273,14 @@ class MapPicture {
     return s(
       "svg",
       { width: this.width, height: this.height, class: "map", role: "group", "aria-label": "Cascade map" },
-      s("defs", null, arrowHead("tip", 8), arrowHead("tip-crit", 13), arrowHead("tip-warn", 13)),
+      s(
+        "defs",
+        null,
+        arrowHead("tip", 8),
+        arrowHead("tip-wait", 9),
+        arrowHead("tip-crit", 13),
+        arrowHead("tip-warn", 13),
+      ),
       this.calls(),
       this.waits(),
       s("g", { class: "propagation" }, this.steps()),
@@ -310,7 +317,11 @@ class MapPicture {
       const wait = `up to ${formatPercent(ratio)} of the time, ${plural(gpus, "GPU")}`;
       const title = `${inWords(`${victim} waits on ${aggressor}`)} ${wait}`;
       const width = (1 + 3 * Math.min(1, ratio / 0.5)).toFixed(1);
-      return s("path", { d, class: "gpu-wait", "stroke-width": width }, s("title", null, title));
+      return s(
+        "path",
+        { d, class: "gpu-wait", "stroke-width": width, "marker-end": "url(#tip-wait)" },
+        s("title", null, title),
+      );
     });
   }
 
