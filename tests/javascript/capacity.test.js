@@ -97,7 +97,7 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
   const rank = { ...row, service: "ml/rank", load: null, safe: null, headroom: null, spark: [], room: null };
   draw([{ ...rank, need: unknown, unlearned: "No samples yet." }]);
   assert.match(headroom(), /ranklimit not learned––$/);
-  assert.match(replicas(), /^ml\/rank4 ready, pool has room for unknown4(limit not learned){3}unknown$/);
+  assert.match(replicas(), /^ml\/rank4 ready, room in pool unknown4(limit not learned){3}unknown$/);
   assert.equal(document.querySelector("#replicas .note")?.textContent, "Limit not learned: ml/rank. No samples yet.");
   draw([{ ...row, service: "ml/chat", load: 0.81, safe: 0.76, need: { ...need, is_lower_bound: true } }], {
     peak_seconds: 2760,

@@ -102,6 +102,7 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "ready": "Ready",
     "ready_narrow": "{ready} ready",
     "room_narrow": "pool has room for {room}",
+    "no_room_narrow": "room in pool unknown",
     "enough": "enough",
     "in_all": "{needed} in total",
     "in_all_short": "{needed} in total, {short} short",

@@ -30,6 +30,8 @@ INCIDENT_MARKS: Mapping[str, str] = {
 GPU_TEXTS: Mapping[str, str] = {
     "waits_too": "On a saturated GPU, each service waits while the others run: the noisy neighbor waits too.",
     "averages": "GPU wait: 30 s averages. Busy, contended, power: 1 min averages.",
+    "contention_averages": "GPU wait: 30 s averages. Busy, contended: 1 min averages.",
+    "contended": "contended: busy while 2 or more services want the GPU",
     "bound": "Upper bound: 30 s average over the shared GPUs.",
     "limits": (
         "Time lost is an upper bound and not measured per service. "

@@ -381,6 +381,7 @@ export const CAPACITY_TEXTS = /** @type {const} */ ({
   ready: "Ready",
   ready_narrow: "{ready} ready",
   room_narrow: "pool has room for {room}",
+  no_room_narrow: "room in pool unknown",
   enough: "enough",
   in_all: "{needed} in total",
   in_all_short: "{needed} in total, {short} short",
@@ -546,6 +547,8 @@ export const GPU_SHARING = /** @type {const} */ ({
 export const GPU_TEXTS = /** @type {const} */ ({
   waits_too: "On a saturated GPU, each service waits while the others run: the noisy neighbor waits too.",
   averages: "GPU wait: 30 s averages. Busy, contended, power: 1 min averages.",
+  contention_averages: "GPU wait: 30 s averages. Busy, contended: 1 min averages.",
+  contended: "contended: busy while 2 or more services want the GPU",
   bound: "Upper bound: 30 s average over the shared GPUs.",
   limits:
     "Time lost is an upper bound and not measured per service. Resources and GPU wait overlap, so do not add them up.",

@@ -44,7 +44,7 @@ const neededCell = ({ need, unlearned }, { needed, added, short }) => {
 const narrowState = ({ ready, room }) => {
   const state = [
     filled(CAPACITY_TEXTS.ready_narrow, { ready: ready ?? CAPACITY_TEXTS.unknown }),
-    filled(CAPACITY_TEXTS.room_narrow, { room: room ?? CAPACITY_TEXTS.unknown }),
+    isNumber(room) ? filled(CAPACITY_TEXTS.room_narrow, { room }) : CAPACITY_TEXTS.no_room_narrow,
   ];
   return h("small", { class: "reference narrow-only" }, state.join(", "));
 };

@@ -198,7 +198,7 @@ const drawRankedGpus = ({ gpus }) => {
       "p",
       { class: "note" },
       contended.length ? `${GPU_TEXTS.waits_too} ` : null,
-      `${GPU_TEXTS.averages} `,
+      `${GPU_TEXTS.contention_averages} `,
       link(pageHref("/fleet", { metric: "contended" }), "All GPUs"),
     ),
   });

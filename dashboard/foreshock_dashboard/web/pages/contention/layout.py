@@ -15,6 +15,7 @@ from foreshock_dashboard.model.types import Json
 from foreshock_dashboard.model.world import Gpu, World
 from foreshock_dashboard.render.clause import filled_text, in_words
 from foreshock_dashboard.render.verdict.pair_sentence import no_shared_gpu
+from foreshock_dashboard.render.words.gpus import GPU_TEXTS
 from foreshock_dashboard.render.words.incidents import CAUSES
 from foreshock_dashboard.render.words.panels import EMPTY
 from foreshock_dashboard.stats.robust import nan_mean
@@ -69,7 +70,7 @@ def layout() -> Component:
                         csv="/api/csv/pairs",
                         promql=_WAITS,
                     ),
-                    panel("gpu-time", "GPU time: busy, contended, idle", "", promql=_BUSY),
+                    panel("gpu-time", "GPU time: busy, contended, idle", GPU_TEXTS["contended"], promql=_BUSY),
                     panel(
                         "limits",
                         "Other resources at their limit",
