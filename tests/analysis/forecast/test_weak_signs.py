@@ -12,6 +12,7 @@ from tests.analysis.platforms import START, STEP, Platform, Served, service, ste
 from foreshock_dashboard.analysis.baseline.levels import baselines_at
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
 from foreshock_dashboard.analysis.baseline.slos import Slo, slos
+from foreshock_dashboard.analysis.forecast.bad_requests import NEWEST_SCORE
 from foreshock_dashboard.analysis.forecast.exhaustion import ACCUMULATING_RESOURCES, LIMITED_RESOURCES
 from foreshock_dashboard.analysis.forecast.service_risk import ServiceRisk, service_risks
 from foreshock_dashboard.analysis.incidents.content import opened_incident, updated_incident
@@ -208,11 +209,20 @@ def test_slow_requests_are_worth_no_page_until_they_last() -> None:
     assert EARLY_WARNING_SCORE < scores[0] < PAGE_SCORE < scores[2]
 
 
-def test_slow_requests_are_no_early_warning_after_a_short_history() -> None:
-    """Five windows do not show how many are normal."""
-    served = Served(1.0, p99=lambda i: 3.0 if i >= 48 else 0.5)
-    _, risk = risk_at(Platform(services={"front": served}, points=49, at=48), later=0)
-    assert risk.score == 0.0
+@pytest.mark.parametrize(("points", "score"), [(49, 0.0), (241, NEWEST_SCORE)])
+def test_slow_requests_are_an_early_warning_only_after_a_history_without_them(points: int, score: float) -> None:
+    """Few windows do not show how many are normal."""
+    served = Served(2.0, p99=lambda i: 3.0 if i >= points - 1 else 0.5)
+    _, risk = risk_at(Platform(services={"front": served}, points=points, at=points - 1), later=0)
+    assert risk.score == score
+
+
+@pytest.mark.parametrize(("requests", "score"), [(10, 0.0), (60, NEWEST_SCORE)])
+def test_one_slow_request_of_ten_is_no_early_warning(requests: int, score: float) -> None:
+    """Its quantiles alone read as several."""
+    served = Served(requests / 60, p95=lambda i: 3.0 if i >= 240 else 0.3, p99=lambda i: 3.2 if i >= 240 else 0.5)
+    _, risk = risk_at(Platform(services={"front": served}, points=241, at=240), later=0)
+    assert risk.score == score
 
 
 def test_a_service_that_uses_up_a_resource_is_suspected_itself() -> None:

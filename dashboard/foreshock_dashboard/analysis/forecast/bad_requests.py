@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from foreshock_dashboard.analysis.baseline.counts import COUNT_SECONDS, count_seconds
+from foreshock_dashboard.analysis.baseline.counts import COUNT_SECONDS, MIN_REQUESTS, count_seconds
 from foreshock_dashboard.analysis.baseline.levels import baseline_columns
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothing_points
 from foreshock_dashboard.analysis.forecast.breach import Breach, likely, worst
@@ -30,8 +30,8 @@ MAX_CHANCE = 0.0001
 """Largest probability of as many by chance: a service has 1,440 windows a day."""
 MIN_ALLOWED_RATIO = 0.5
 """Least share of bad requests over what the SLO allows by the newest point alone: bursts of load slow down a few."""
-MAX_NEWEST_SCORE = 0.5
-"""Largest score of a breach by the newest grid point alone: an early warning, but no page."""
+NEWEST_SCORE = 0.5
+"""Score of a breach by the newest grid point alone: an early warning, but no page."""
 MAX_SLOW_SCORE = 0.9
 """Largest score by the median of grid points: until more requests are slow, there is no breach."""
 ANOMALOUS_TAIL_RATIO, NORMAL_TAIL_QUANTILE = 1.5, 0.98
@@ -41,7 +41,7 @@ ShareOf = Callable[[NDArray[np.intp], slice], Floats]
 
 
 def bad_requests(point: EvaluationPoint, red: Red, limit: Floats, max_failed: Floats) -> Iterator[tuple[int, Breach]]:
-    """Rows with more slow or failed requests than chance explains; the more of what the SLO allows, the likelier.
+    """Rows with more slow or failed requests than chance explains.
 
     red: requests by row. limit, max_failed: p95 in seconds and error rate that the SLO allows, by row. The share of
     slow requests is read off between p50, p95, and p99.
@@ -56,7 +56,9 @@ def bad_requests(point: EvaluationPoint, red: Red, limit: Floats, max_failed: Fl
 
     found: dict[int, Breach] = {}
     by_chance = (
-        _beyond_chance(point, red, *kind) for kind in ((slow, np.full(len(limit), LATE_RATIO)), (failed, max_failed))
+        # Quantiles of a few requests are read off between two of them: one slow request of ten is no 40%.
+        _beyond_chance(point, red, slow, np.full(len(limit), LATE_RATIO), MIN_REQUESTS),
+        _beyond_chance(point, red, failed, max_failed),
     )
     for row, breach in chain(_slow_tails(point, red, limit), *by_chance):
         found[row] = worst(breach, found[row]) if row in found else breach
@@ -78,17 +80,18 @@ def _slow_tails(point: EvaluationPoint, red: Red, limit: Floats) -> Iterator[tup
 
 
 def _beyond_chance(
-    point: EvaluationPoint, red: Red, share_of: ShareOf, allowed: Floats
+    point: EvaluationPoint, red: Red, share_of: ShareOf, allowed: Floats, min_requests: float = 0.0
 ) -> Iterator[tuple[int, Breach]]:
     """Rows whose newest number of bad requests is beyond chance. allowed: share that the SLO allows, by row."""
     share = share_of(np.arange(len(allowed)), slice(point.column, point.column + 1))[:, 0]
     requests = red.rate[:, point.column].astype(np.float64) * count_seconds(point)
     with np.errstate(invalid="ignore"):
         bad = np.rint(share * requests)
-        rows = np.flatnonzero((bad >= MIN_BAD_REQUESTS) & (share >= MIN_ALLOWED_RATIO * allowed))
+        is_enough = (requests >= min_requests) & (bad >= MIN_BAD_REQUESTS)
+        rows = np.flatnonzero(is_enough & (share >= MIN_ALLOWED_RATIO * allowed))
     past = baseline_columns(point.world, point.column)
     counts = red.rate[rows, past].astype(np.float64) * max(COUNT_SECONDS, point.world.step)
     expected = ordinary_ratio(share_of(rows, past) * counts, counts) * requests[rows]
     for row, mean in zip(rows.tolist(), expected.tolist(), strict=True):
         if poisson_tail(int(bad[row]), mean) <= MAX_CHANCE:
-            yield row, likely(min(MAX_NEWEST_SCORE, float(share[row] / allowed[row])))
+            yield row, likely(NEWEST_SCORE)
