@@ -111,6 +111,24 @@ def test_beyond_capacity_the_need_is_a_lower_bound() -> None:
     assert "At traffic x 1.3: add at least 2." in words(found["action"])
 
 
+def test_full_replicas_make_the_need_a_lower_bound_also_when_more_carry_a_higher_load_later() -> None:
+    """Two replicas that were full may have had more to do than four that are not."""
+    at = np.arange(POINTS)
+    found = seen(np.select([at < 30, at < 60], [BUSY, 1.0], 29.0), 400.0)
+    servers = found.world.model_servers if found.world else None
+    assert found.world
+    assert servers
+    late = np.where(at < 60, math.nan, 29.0)
+    busy = np.concatenate([servers.replica_busy, np.stack([late] * 2)])
+    running = servers.running * np.where(at < 60, 1, 2)
+    cache = np.stack([np.full(POINTS, 29.0 / 40), servers.cache[1]])
+    more = (*servers.replicas, Replica(LLM, "c"), Replica(LLM, "d"))
+    servers = replace(servers, replicas=more, replica_busy=busy, running=running, cache=cache)
+    need = page(replace(found, world=replace(found.world, model_servers=servers)))["current"][0].need
+    assert need.peak.needed > 4
+    assert need.is_lower_bound
+
+
 @pytest.mark.parametrize(
     ("free", "busy", "said"),
     [
@@ -158,6 +176,21 @@ def test_replicas_beyond_the_maximum_of_an_autoscaler_need_a_higher_one(most: fl
     text = need_text(state, ReplicaNeed(3.0, 2.0), "this peak")
     assert "".join(clause.text for clause in text).startswith(said)
     assert "host" not in text[-1].text
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [
+        (6.0, "Its autoscaler may start 2 more replicas (4 → 6) for this peak: room in its pool is unknown."),
+        (math.nan, "Add 2 replicas (4 → 6) for this peak: room in its pool is unknown."),
+    ],
+)
+def test_replicas_that_the_autoscaler_may_start_until_the_peak_are_no_order(most: float, said: str) -> None:
+    """They are why there is no shortage."""
+    first = replace(NONE_SHORT.loads[1], replicas=6.0, max_replicas=most)
+    found = page(seen(sequences(0)), replace(NONE_SHORT, loads=(first,)))
+    assert words(found["clauses"]) == "No shortage in the next 7 days."
+    assert said in words(found["action"])
 
 
 def test_with_a_forecast_every_service_has_its_need_too() -> None:

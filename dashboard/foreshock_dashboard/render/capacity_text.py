@@ -207,11 +207,14 @@ def unlearned_text(reported: Sequence[bool]) -> str:
     return CAPACITY_TEXTS["no_load_range"]
 
 
-def need_text(state: ReplicaState, need: ReplicaNeed, peak: str, *, is_over: bool = False) -> Text:
+def need_text(
+    state: ReplicaState, need: ReplicaNeed, peak: str, *, is_over: bool = False, is_forecast: bool = False
+) -> Text:
     """`Add 1 replica now (4 → 5) for this peak: pool chat has room for 1. At traffic x 1.3: add 2 (pool is 1 short). …`
 
     Where nothing is to add, that the ready ones are enough; an unknown need is left out. peak: what the need is of.
-    is_over: the load of now is above the safe limit.
+    is_over: the load of now is above the safe limit. is_forecast: the peak is to come; until then, an autoscaler may
+    start replicas.
     """
     here = state.added_for(need.peak)
     if math.isnan(here.added):
@@ -219,7 +222,12 @@ def need_text(state: ReplicaState, need: ReplicaNeed, peak: str, *, is_over: boo
         needed = f" Needed for {peak}: {need.peak:.0f}." if math.isfinite(need.peak) else ""
         return text(f"Replicas: {ready}.{needed} ", _room(state, is_start=True), ".")
     if here.added:
-        said = text(_order(state, need, is_over=is_over), f" for {peak}: ", _room(state, only=here.short > 0), ".")
+        said = text(
+            _order(state, need, is_over=is_over, is_forecast=is_forecast),
+            f" for {peak}: ",
+            _room(state, only=here.short > 0),
+            ".",
+        )
     else:
         are = "replica is" if state.ready == 1 else "replicas are"
         said = text(f"{state.ready:.0f} ready {are} enough for {peak}. ", _room(state, is_start=True), ".")
@@ -237,14 +245,19 @@ def need_text(state: ReplicaState, need: ReplicaNeed, peak: str, *, is_over: boo
     return said
 
 
-def _order(state: ReplicaState, need: ReplicaNeed, *, is_over: bool) -> str:
-    """`Add at least 1 replica now (4 → 5)`; that an autoscaler's maximum is raised, below which it undoes replicas."""
+def _order(state: ReplicaState, need: ReplicaNeed, *, is_over: bool, is_forecast: bool) -> str:
+    """`Add at least 1 replica now (4 → 5)`; that an autoscaler's maximum is raised, below which it undoes replicas.
+
+    `Its autoscaler may start 1 more replica (4 → 5)` for a peak to come: nothing is to do.
+    """
     now = f" {CAPACITY_TEXTS['now']}" if is_over else ""
     least = "at least " if need.is_lower_bound else ""
     if state.max_replicas < need.peak:
         return f"Raise its autoscaler's maximum from {state.max_replicas:g} to {least}{need.peak:g} replicas{now}"
-    added = counted(round(need.peak - state.ready), "replica")
-    return f"Add {least}{added}{now} ({state.ready:.0f} → {need.peak:.0f})"
+    count, change = round(need.peak - state.ready), f"({state.ready:.0f} → {need.peak:.0f})"
+    if is_forecast and state.max_replicas >= need.peak:
+        return f"Its autoscaler may start {counted(count, 'more replica')} {change}"
+    return f"Add {least}{counted(count, 'replica')}{now} {change}"
 
 
 def _room(state: ReplicaState, *, only: bool = False, is_start: bool = False) -> Text:

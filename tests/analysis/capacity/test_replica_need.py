@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.analysis.capacity.test_supply import LLM, Scenes, platform
 
 from foreshock_dashboard.analysis.capacity.replica_need import current_need, needed_replicas
 from foreshock_dashboard.analysis.capacity.replica_state import replica_states
 from foreshock_dashboard.model.world import Gpu, Tenant
+from foreshock_dashboard.model.world_sections import Replica
 
 UNKNOWN = math.nan
 
@@ -51,6 +53,26 @@ def test_the_host_with_most_gpus_of_a_service_has_most_of_its_replicas(scenes: S
     apart = replace(world, gpus=gpus, tenants=tuple(Tenant(gpu, LLM) for gpu in gpus))
     assert replica_states(apart)[LLM].on_one_host == 1.0
     assert math.isnan(replica_states(replace(world, tenants=()))[LLM].on_one_host)
+
+
+@pytest.mark.parametrize(("ready", "room"), [(4, 12), (1, 6)])
+@pytest.mark.parametrize("has_deployment", [True, False])
+def test_a_scale_up_and_a_crash_count_at_once(scenes: Scenes, ready: int, room: int, has_deployment: bool) -> None:
+    """Of two replicas; for the forecast the median of the hour counts. GPUs of a crashed replica are still its own."""
+    world = platform(scenes, 4, 8)
+    capacity, servers = world.capacity, world.model_servers
+    assert capacity
+    assert servers
+    counts = capacity.ready.copy()
+    counts[:, -2:] = ready
+    known = replace(capacity, ready=counts) if has_deployment else replace(capacity, services=())
+    busy = np.tile(servers.replica_busy[:1], (4, 1))
+    busy[2:, :-2] = busy[ready:, -2:] = np.nan
+    replicas = tuple(Replica(LLM, name) for name in "abcd")
+    changed = replace(world, capacity=known, model_servers=replace(servers, replicas=replicas, replica_busy=busy))
+    state = replica_states(changed)[LLM]
+    assert (state.ready, state.room) == (ready, room)
+    assert replica_states(changed, is_typical=True)[LLM].ready == 2
 
 
 def test_without_pools_of_gpus_the_quota_in_the_name_of_a_service_is_that_of_its_pool(scenes: Scenes) -> None:

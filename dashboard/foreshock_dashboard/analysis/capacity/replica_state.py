@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.replicas import pool_of_service
-from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_delays
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
 from foreshock_dashboard.model.capacity.replicas import ReplicaState
 from foreshock_dashboard.model.service import Service
@@ -17,46 +16,53 @@ from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Gpu, World
 
 READY_SECONDS = 3600.0
-"""Time over which the median of ready replicas counts: a rolling update is no loss of capacity."""
+"""Time over which the median of ready replicas is the typical number, and after which a number is no longer known."""
 
 
-def replica_states(world: World) -> Mapping[Service, ReplicaState]:
-    """The replicas of every service with requests or model servers."""
-    gpus: dict[Service, set[Gpu]] = {}
-    for tenant in world.tenants:
-        gpus.setdefault(tenant.service, set()).add(tenant.gpu)
+def replica_states(world: World, *, is_typical: bool = False) -> Mapping[Service, ReplicaState]:
+    """The replicas of every service with requests or model servers.
+
+    is_typical: ready replicas are the median of the last hour, as for a forecast: a rolling update is no loss of
+    capacity. By default, they are the newest number, which a scale-up or a crash changes at once.
+    """
+    gpus, hosts = _gpus(world), host_ratios(world)
     servers, state = model_servers(world), capacity(world)
     server_row = {service: i for i, service in enumerate(servers.services)}
     state_row = {service: i for i, service in enumerate(state.services)}
     recent = slice(max(0, len(world.times) - world.points(READY_SECONDS)), len(world.times))
-    reporting = servers.reporting_replicas(recent)
+    reporting = np.where(np.isfinite(servers.running[:, recent]), servers.reporting_replicas(recent), np.nan)
     free = free_gpus(world)
     found = {}
     for service in dict.fromkeys((*world.services, *servers.services)):
         used = gpus.get(service, set())
-        ready = max_replicas = math.nan
-        provisioning = DEFAULT_DELAY_SECONDS
+        counts, max_replicas = np.empty(0), math.nan
         if service in state_row:
             row = state_row[service]
-            ready, max_replicas = _typical(state.ready[row, recent]), last_known(state.max_replicas[row])
-            delays = scale_up_delays(state.wanted[row], state.ready[row], world.step)
-            provisioning = float(np.median(delays)) if len(delays) else provisioning
+            counts, max_replicas = state.ready[row, recent], last_known(state.max_replicas[row])
         elif service in server_row:
-            ready = _typical(reporting[server_row[service]])
+            counts = reporting[server_row[service]]
+        typical = _typical(counts)
+        ready = typical if is_typical else last_known(counts)
         pool = pool_of_service(world, service, [*used]) if used else ""
-        per_replica = len(used) / ready if used and ready > 0 else math.nan
+        holders = max(ready, typical)  # a crashed replica still has its GPUs
+        per_replica = len(used) / holders if used and holders > 0 else math.nan
         room = free.get(pool, math.nan) / per_replica
-        host_ratio = max(Counter(gpu.host for gpu in used).values(), default=0) / len(used) if used else math.nan
         found[service] = ReplicaState(
             pool,
             ready,
             math.floor(room) if room >= 0 else math.nan,
             max_replicas,
-            provisioning,
             per_replica,
-            host_ratio,
+            hosts.get(service, math.nan),
         )
     return found
+
+
+def host_ratios(world: World) -> Mapping[Service, float]:
+    """The largest share of the GPUs of each service on one host, 0 to 1."""
+    return {
+        service: max(Counter(gpu.host for gpu in used).values()) / len(used) for service, used in _gpus(world).items()
+    }
 
 
 def free_gpus(world: World) -> Mapping[str, float]:
@@ -70,6 +76,14 @@ def last_known(values: Floats) -> float:
     """The newest known value; NaN without one."""
     known = values[np.isfinite(values)]
     return float(known[-1]) if len(known) else math.nan
+
+
+def _gpus(world: World) -> Mapping[Service, set[Gpu]]:
+    """The GPUs that each service uses."""
+    gpus: dict[Service, set[Gpu]] = {}
+    for tenant in world.tenants:
+        gpus.setdefault(tenant.service, set()).add(tenant.gpu)
+    return gpus
 
 
 def _typical(values: Floats) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS
+from foreshock_dashboard.analysis.baseline.scale_up import DEFAULT_DELAY_SECONDS, scale_up_delays
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
 from foreshock_dashboard.analysis.capacity.replica_capacity import ReplicaCapacity, ServerKey, replica_capacity
 from foreshock_dashboard.analysis.capacity.replica_state import free_gpus, last_known, replica_states
@@ -72,13 +72,19 @@ def supplies(world: World, forecast: Forecast, history: Mapping[ServerKey, Float
 def _services(world: World, forecast: Forecast, history: Mapping[ServerKey, Floats]) -> Mapping[Service, Supply]:
     laws = {load.service: load.law for load in forecast.loads}
     server_row = {service: i for i, service in enumerate(model_servers(world).services)}
+    scaling = capacity(world)
+    scaling_row = {service: i for i, service in enumerate(scaling.services)}
     found = {}
-    for service, state in replica_states(world).items():
-        full, error = {}, 0.0
+    for service, state in replica_states(world, is_typical=True).items():
+        full, error, provisioning = {}, 0.0, DEFAULT_DELAY_SECONDS
         if service in server_row:
             learned = replica_capacity(history, service)
             rates, error = _full_rates(world, service, server_row[service], laws.get(service), learned)
             full = {kind: rate * state.most for kind, rate in rates.items()}
+        if service in scaling_row:
+            row = scaling_row[service]
+            delays = scale_up_delays(scaling.wanted[row], scaling.ready[row], world.step)
+            provisioning = float(np.median(delays)) if len(delays) else provisioning
         found[service] = Supply(
             Subject(service, state.pool),
             full,
@@ -86,7 +92,7 @@ def _services(world: World, forecast: Forecast, history: Mapping[ServerKey, Floa
             state.most,
             state.ready,
             state.room,
-            state.provisioning_seconds,
+            provisioning,
             state.gpus_per_replica,
             state.max_replicas,
             error,

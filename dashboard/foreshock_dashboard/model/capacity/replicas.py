@@ -26,16 +26,14 @@ class ReplicaState:
     """Replicas of a service now. NaN where unknown.
 
     pool: "" where unknown. ready: those ready. room: further ones for which the pool has free GPUs. max_replicas: the
-    most that the autoscaler may start, whatever the room. provisioning_seconds: time until a further one is ready.
-    gpus_per_replica: GPUs that one uses. host_ratio: the largest share of its GPUs on one
-    host, 0 to 1.
+    most that the autoscaler may start, whatever the room. gpus_per_replica: GPUs that one uses. host_ratio: the largest
+    share of its GPUs on one host, 0 to 1.
     """
 
     pool: str = ""
     ready: float = math.nan
     room: float = math.nan
     max_replicas: float = math.nan
-    provisioning_seconds: float = math.nan
     gpus_per_replica: float = math.nan
     host_ratio: float = math.nan
 

@@ -111,7 +111,7 @@ def measured(snapshot: Snapshot) -> Measured:
         at = int(full.argmax())
         on_one_host = states.get(service, NO_STATE).on_one_host
         safe = limits.get(service, math.nan)
-        needs[service] = current_need(float(full[at]), safe, on_one_host, is_saturated=bool(mean[at] > 1))
+        needs[service] = current_need(float(full[at]), safe, on_one_host, is_saturated=bool((mean > 1).any()))
     sparks = {service: sparkline(world, row) for service, row in zip(servers.services, ratios, strict=True)}
     learnable = np.isfinite(servers.running), np.isfinite(servers.per_token), np.isfinite(servers.cache)
     reported = np.stack([known.any(axis=1) for known in learnable], axis=1)

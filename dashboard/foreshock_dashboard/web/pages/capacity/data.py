@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
 from foreshock_dashboard.analysis.capacity.replica_need import forecast_need
-from foreshock_dashboard.analysis.capacity.replica_state import replica_states
+from foreshock_dashboard.analysis.capacity.replica_state import host_ratios
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind, Shortage, ShortageBasis
 from foreshock_dashboard.model.capacity.replicas import ReplicaState
@@ -33,7 +33,6 @@ from foreshock_dashboard.render.clause import Text, joined, text
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.pages.capacity.current import (
     NO_NEED,
-    NO_STATE,
     CurrentRow,
     Measured,
     NeedRow,
@@ -142,15 +141,15 @@ def capacity(
         return {**_without_forecast(snapshot, headline(forecast, now)), "ready": not waits, "slow_burns": burns}
     first = forecast.shortages[0] if forecast.shortages else None
     start = min(row.load.start for row in rows)
-    states = replica_states(snapshot.world) if snapshot.world else {}
+    hosts = host_ratios(snapshot.world) if snapshot.world else {}
     return {
         "ready": True,
         "state": "critical" if gone else "warning" if first else "healthy",
         "clauses": said,
-        "action": [] if gone else _action(first, now) if first else _closest(rows, states, forecast, now),
+        "action": [] if gone else _action(first, now) if first else _closest(rows, hosts, forecast, now),
         "notes": [clauses(note) for note in quality_notes(forecast, now)],
         "start": start - start % 3600.0,
-        "rows": [_row(row, states) for row in rows[:MAX_ROWS]],
+        "rows": [_row(row, hosts) for row in rows[:MAX_ROWS]],
         "hidden": max(0, len(rows) - MAX_ROWS),
         "slow_burns": burns,
         "hosts": sorted({gpu.host for gpu in snapshot.world.gpus}) if snapshot.world else [],
@@ -195,7 +194,7 @@ def _action(first: Shortage, now: float) -> list[ClauseJson]:
 
 
 def _closest(
-    rows: Sequence[Headroom], states: Mapping[Service, ReplicaState], forecast: CapacityForecast, now: float
+    rows: Sequence[Headroom], hosts: Mapping[Service, float], forecast: CapacityForecast, now: float
 ) -> list[ClauseJson]:
     """Without a shortage: the service closest to its limit with its replicas, and what fills up or runs out first."""
     said: list[Text] = []
@@ -203,7 +202,8 @@ def _closest(
         load, service = row.load, row.subject.service
         if service and load.safe > 0 and row.peak.p50 >= 0:
             said.append(closest_text(service, load.kind, row.peak.p50 / load.safe, row.peak.at, now))
-            said.append(need_text(_state(row), forecast_need(row, _on_one_host(row, states)), "this peak"))
+            need = forecast_need(row, _on_one_host(row, hosts))
+            said.append(need_text(_state(row), need, "this peak", is_forecast=True))
             break
     if forecast.slow_burns:
         said.append(slow_burn_text(forecast.slow_burns[0], now, with_interval=False))
@@ -222,15 +222,15 @@ def _movable(forecast: CapacityForecast) -> list[MovableRow]:
 
 def _state(row: Headroom) -> ReplicaState:
     """The replicas of a service when the forecast was computed."""
-    return ReplicaState(row.subject.pool, row.load.ready, row.load.room)
+    return ReplicaState(row.subject.pool, row.load.ready, row.load.room, row.load.max_replicas)
 
 
-def _on_one_host(row: Headroom, states: Mapping[Service, ReplicaState]) -> float:
+def _on_one_host(row: Headroom, hosts: Mapping[Service, float]) -> float:
     """The most ready replicas of a service on one host; NaN where unknown."""
-    return row.load.ready * states.get(row.subject.service, NO_STATE).host_ratio if row.subject.service else math.nan
+    return row.load.ready * hosts.get(row.subject.service, math.nan) if row.subject.service else math.nan
 
 
-def _row(row: Headroom, states: Mapping[Service, ReplicaState]) -> StripRow:
+def _row(row: Headroom, hosts: Mapping[Service, float]) -> StripRow:
     load, short, peak = row.load, row.shortage, row.peak
     return StripRow(
         service=service_name(row.subject),
@@ -252,7 +252,7 @@ def _row(row: Headroom, states: Mapping[Service, ReplicaState]) -> StripRow:
         replicas=short.replicas if short else None,
         max_replicas=number(short.max_replicas) if short and short.is_autoscaler_limited else None,
         room=number(load.room),
-        need=need_row(_state(row), forecast_need(row, _on_one_host(row, states)) if row.subject.service else NO_NEED),
+        need=need_row(_state(row), forecast_need(row, _on_one_host(row, hosts)) if row.subject.service else NO_NEED),
     )
 
 
