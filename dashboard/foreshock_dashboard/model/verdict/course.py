@@ -57,15 +57,15 @@ class Recovery:
 
 @dataclass(frozen=True)
 class ContentionCheck:
-    """GPU wait of the service of an incident that has another cause: shares of time, 0 to 1; None if unknown.
+    """GPU wait of a service of an incident that has another cause: shares of time, 0 to 1; None if unknown.
 
-    neighbor: the service that it waits on most now. ratio: newest, mean over the `gpus` that they share. baseline:
-    before the incident. peak: the most since the first anomaly. is_normal: whether that is within the normal range.
+    service: the first affected one, or the suspected cause. neighbor: on which its wait exceeds the normal range most.
+    ratio: newest, mean over the GPUs that they share. baseline: before the first anomaly. peak: the most since then.
+    is_normal: whether that is within the normal range.
     """
 
     service: str
     neighbor: str
-    gpus: int
     ratio: float | None
     baseline: float | None
     peak: float | None

@@ -234,11 +234,15 @@ def tile_columns(world: World, incidents: Sequence[Incident], seconds: float) ->
     last = len(world.times) - 1
     first = max(0, last - world.points(seconds))
     spark = np.unique(np.linspace(first, last, SPARKLINE_POINTS).round().astype(np.intp))
-    stride = world.points(SPACING_SECONDS)
-    end = max(0, last - world.points(max(RECENT_SECONDS, GUARD_SECONDS)))
-    end = min(end, int(np.searchsorted(world.times, trouble)))
-    history = np.arange(max(0, end - world.points(BASELINE_HISTORY_SECONDS)), end, stride)
+    history = history_columns(world, trouble)
     return np.concatenate([history, spark]), len(history)
+
+
+def history_columns(world: World, until: float) -> Columns:
+    """The columns on which a baseline rests: none recent, and none from `until` on (Unix seconds)."""
+    end = max(0, len(world.times) - 1 - world.points(max(RECENT_SECONDS, GUARD_SECONDS)))
+    end = min(end, int(np.searchsorted(world.times, until)))
+    return np.arange(max(0, end - world.points(BASELINE_HISTORY_SECONDS)), end, world.points(SPACING_SECONDS))
 
 
 def _of_worst(
