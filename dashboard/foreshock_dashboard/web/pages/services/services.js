@@ -55,7 +55,7 @@ const NAME_COLUMN = { key: "id", name: "Service", text: true, cell: (row) => ser
 /** @type {ServiceColumn} */
 const GPU_WAIT_COLUMN = {
   key: "wait",
-  name: "GPU wait (shared GPUs)",
+  name: "GPU wait (GPUs)",
   minor: true,
   hint: SERVICE_HINTS.gpu_wait,
   cell: gpuWaitOnGpusCell,
