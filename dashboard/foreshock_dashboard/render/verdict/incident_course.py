@@ -161,17 +161,17 @@ def _recovered(row: Recovery) -> str:
 
 def contention_text(check: ContentionCheck) -> Text:
     """Whether GPU contention is ruled out: `Not the cause: GPU wait of chat on batch is 23% (baseline 19%) …`."""
-    if check.peak is None or (check.ratio is None and (check.baseline is None or check.is_normal)):
-        return text(EMPTY["gpu_wait"].removesuffix("."))
     wait, neighbor = f"GPU wait of {check.service} on ", Clause(check.neighbor, "pair", (check.service, check.neighbor))
+    if check.peak is not None and check.baseline is not None and not check.is_normal:
+        said = f" peaked at {percent(check.peak)} (baseline {percent(check.baseline)}), above its normal range"
+        return text(f"May contribute: {wait}", neighbor, said)
+    if check.ratio is None or check.peak is None:
+        return text(EMPTY["gpu_wait"].removesuffix("."))
+    now = f" is {percent(check.ratio)}"
     if check.baseline is None:
-        return text(wait, neighbor, f" is {percent(check.ratio)} (no baseline before the first anomaly)")
-    baseline = f"(baseline {percent(check.baseline)})"
-    if check.is_normal:
-        said = f" is {percent(check.ratio)} {baseline} and has stayed within its normal range since the first anomaly"
-        return text(f"Not the cause: {wait}", neighbor, said)
-    said = f" peaked at {percent(check.peak)} {baseline}, above its normal range"
-    return text(f"May contribute: {wait}", neighbor, said)
+        return text(wait, neighbor, f"{now} (no baseline before the first anomaly)")
+    said = f"{now} (baseline {percent(check.baseline)}) and has stayed within its normal range since the first anomaly"
+    return text(f"Not the cause: {wait}", neighbor, said)
 
 
 def recovering_action(resolves: float | None) -> Text:
