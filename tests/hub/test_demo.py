@@ -47,7 +47,7 @@ def names_the_holder(url: str) -> bool:
     trace = httpx.get(f"{url}/api/traces/{found[0]['trace_id']}", timeout=90, trust_env=False).json()
     (wait,) = [row["gpu"] for row in trace["spans"] if row["service"] == STORY[1] and row["gpu"]][:1]
     return (wait["quality"], wait["matched_by"], next(iter(wait["by"]))) == ("measured", "process", STORY[0]) and (
-        f"by {STORY[0]}" in trace["sentence"]
+        f"while {STORY[0]} was running" in trace["sentence"]
     )
 
 
