@@ -1,10 +1,13 @@
-// The lanes of a cascade as a list, for phones.
+// The lanes of a cascade: their list, for phones, and the legend of their picture.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyMain } from "./document.js";
 
 const { put } = await import("#web/assets/dom.js");
-const { laneList } = await import("#web/assets/timeline/timeline.js");
+const { laneList, legend } = await import("#web/assets/timeline/timeline.js");
+const { picture } = await import("#web/assets/timeline/timeline_picture.js");
+const { STAGE_SIGNS } = await import("#web/assets/timeline/signs.js");
+const { CONDITIONS } = await import("#web/assets/words.js");
 
 /** @typedef {import("#web/assets/payload.d.ts").Timeline} Timeline */
 
@@ -57,4 +60,44 @@ test("a service that breached its SLO and has low traffic now is both", () => {
   const state = { health: "idle", condition: "low_traffic", word: "Low traffic", stage: "healthy" };
   const text = laneText({ state, first: NOW - 560, intervals: [[NOW - 560, NOW - 360, 3]] });
   assert.match(text ?? "", /Low traffic.*had breached SLO/);
+});
+
+/**
+ * The signs in the picture of a lane: before it, and those of its stages.
+ * @param {Timeline} data
+ */
+const drawnSigns = (data) => {
+  const main = emptyMain();
+  put(main, picture(data, 800));
+  const before = [...main.querySelectorAll(".lane-role")].map((mark) => mark.textContent ?? "");
+  const stages = STAGES.filter((stage) => main.querySelector(`.lane-mark.${stage}`)).map((stage) => STAGE_SIGNS[stage]);
+  return new Set([...before, ...stages]);
+};
+
+test("the legend of a timeline has exactly the signs that are drawn, each once", () => {
+  const lane = {
+    service: "a/b",
+    order: 1,
+    first: NOW - 120,
+    until: null,
+    why: "",
+    slo: "",
+    sign: null,
+    forecast: null,
+  };
+  const axis = { start: NOW - 900, now: NOW, end: NOW, stages: STAGES, hidden: 0, changes: [], events: [] };
+  const others = ["suspect", "affected"].map((part) => ({ ...lane, part, state: null, intervals: [] }));
+  for (const [condition, word] of Object.entries(CONDITIONS)) {
+    for (const health of [null, "warning", "critical"]) {
+      for (const intervals of [[], [[NOW - 60, NOW, 1]], [[NOW - 960, NOW - 930, 1]], [[NOW - 120, NOW - 60, 3]]]) {
+        const state = health && { health, condition, word, stage: null };
+        const lanes = [...others, { ...lane, part: "at_risk", state, intervals }];
+        const data = /** @type {Timeline} */ (/** @type {unknown} */ ({ ...axis, lanes }));
+        const main = emptyMain();
+        put(main, legend(data));
+        const named = [...(main.textContent ?? "").matchAll(/[^\p{L}\p{N}\p{P}\s]/gu)].map(([sign]) => sign);
+        assert.deepEqual(named.sort(), [...drawnSigns(data)].sort(), `${condition} ${health} ${intervals}`);
+      }
+    }
+  }
 });

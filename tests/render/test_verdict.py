@@ -99,6 +99,19 @@ def test_the_cost_of_a_breach_that_lasts_says_since_when_and_counts_the_others_f
         assert joined_text(impact_text(cost, lasting)) == words
 
 
+def test_each_service_that_breached_its_slo_is_in_the_impact() -> None:
+    """Requests count where they come in; dependencies that breached as well are named without a count of their own."""
+    web, (llm, image) = Service("", "web"), (LLM, Service("", "image"))
+    for behind, words in (
+        ((), ""),
+        ((image,), " Dependency image breached its SLO too."),
+        ((image, llm), " Dependencies image and llm breached their SLO too."),
+    ):
+        cost = Impact((web,), 1200.0, 900.0, 0.0, behind=behind)
+        shown = joined_text(lead(None, None, ENDED, cost, T))
+        assert shown.endswith(f"About 900 of 1,200 requests (75%) to web failed.{words}")
+
+
 def test_a_large_part_of_a_request_that_an_estimate_has_counts_as_one() -> None:
     """Beside a p95 above the SLO, of few requests, none would be a contradiction."""
     cost = Impact((LLM,), 58.0, 0.2, 0.5, limit=3.56)

@@ -44,7 +44,8 @@ from foreshock_dashboard.web.pages.cascade.data import (
 from foreshock_dashboard.web.pages.cascade.layout import PAGE, first_anomaly
 from foreshock_dashboard.web.pages.services.data import services
 from foreshock_dashboard.web.panels import topology
-from foreshock_dashboard.web.panels.timeline import ChosenIncidents, causes_first, chosen_incidents
+from foreshock_dashboard.web.panels.chosen_incidents import ChosenIncidents, chosen_incidents
+from foreshock_dashboard.web.panels.impact_order import causes_first
 from foreshock_dashboard.web.state.stages import Sign
 
 LLM, EMBEDDER, GATEWAY = map(service, ("vllm-70b", "embedder", "gateway"))

@@ -36,7 +36,7 @@ from foreshock_dashboard.render.notification import open_message
 from foreshock_dashboard.web.api.by_cluster import ClusterViews
 from foreshock_dashboard.web.documents.postmortem import report
 from foreshock_dashboard.web.pages.now.data import now
-from foreshock_dashboard.web.panels.timeline import chosen_incidents
+from foreshock_dashboard.web.panels.chosen_incidents import chosen_incidents
 from foreshock_dashboard.web.state.one_cluster import capacity_of, snapshot_of, world_of
 from foreshock_dashboard.web.state.parameters import cluster_of
 

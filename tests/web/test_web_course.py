@@ -21,8 +21,9 @@ from foreshock_dashboard.web.pages.now.course import breach, lost_replicas, peak
 from foreshock_dashboard.web.pages.now.data import now
 from foreshock_dashboard.web.pages.now.healthy import exceedances, healthy_since, peaks
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
+from foreshock_dashboard.web.panels.chosen_incidents import chosen_incidents
 from foreshock_dashboard.web.panels.limits import judged
-from foreshock_dashboard.web.panels.timeline import Lane, chosen_incidents, timeline
+from foreshock_dashboard.web.panels.timeline import Lane, timeline
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import STAGES, ServiceHistory
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -38,12 +39,21 @@ def test_a_request_that_passes_through_several_services_counts_where_it_came_in(
     cost = {
         services: impact(world, services, {}, NOW - 100) for services in ((entry,), (entry, inner), (entry, shared))
     }
-    assert cost[entry, inner] == cost[(entry,)]
-    alone, both = cost[(entry,)], cost[entry, shared]
+    alone, nested, both = cost[(entry,)], cost[entry, inner], cost[entry, shared]
     assert alone
     assert both
+    assert nested == alone._replace(behind=(inner,))
     assert set(both.services) == {entry, shared}
     assert both.requests > alone.requests
+
+
+def test_each_service_of_an_impact_counts_requests_or_is_named_behind_those_that_do() -> None:
+    world = contended()
+    for size in range(1, 5):
+        for services in combinations(world.services, size):
+            found = impact(world, services, {}, NOW - 100)
+            assert found is None or {*found.services, *found.behind} == {*services}
+            assert found is None or not {*found.services} & {*found.behind}
 
 
 def test_now_and_the_postmortem_count_the_same_slow_requests() -> None:

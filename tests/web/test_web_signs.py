@@ -24,8 +24,9 @@ from foreshock_dashboard.render.clause import joined_text
 from foreshock_dashboard.render.verdict.incident_course import recovery_text
 from foreshock_dashboard.stats.runs import long_runs, moving_median
 from foreshock_dashboard.web.pages.now.course import recovery
+from foreshock_dashboard.web.panels.chosen_incidents import chosen_incidents, lanes_start
 from foreshock_dashboard.web.panels.suspected_cause import suspected, suspicion
-from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, chosen_incidents, lanes_start, timeline
+from foreshock_dashboard.web.panels.timeline import FORECAST_SECONDS, timeline
 from foreshock_dashboard.web.panels.vitals import load_ratios, vitals
 from foreshock_dashboard.web.state.service_history import HistoryCache, service_history
 from foreshock_dashboard.web.state.stages import ServiceHistory

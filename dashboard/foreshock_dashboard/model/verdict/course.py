@@ -75,7 +75,8 @@ class ContentionCheck:
 class Impact(NamedTuple):
     """An estimate: requests to services in a time range, and those that failed or were too slow.
 
-    services: the one with most of those first. limit: of one service, its SLO in seconds, else NaN.
+    services: where requests are counted, the one with most of those first. limit: of one service, its SLO in seconds,
+    else NaN. behind: the other affected services, whose requests count at their callers.
     """
 
     services: tuple[Service, ...]
@@ -83,3 +84,4 @@ class Impact(NamedTuple):
     failed: float
     slow: float
     limit: float = math.nan
+    behind: tuple[Service, ...] = ()

@@ -79,6 +79,7 @@ def lead(
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
         breach_text(breached, now, first) if breached else (),
         impact_text(impact, breached, subject) if impact else (),
+        _behind_text(impact.behind) if impact and breached else (),
         text("{} of {} replicas ready".format(*replicas)) if replicas else (),
     )
     return sentences(*parts)
@@ -126,6 +127,14 @@ def impact_text(impact: Impact, breached: Breach | None, subject: str = "") -> T
     where = "entering at" if impact.services[1:] else "to"  # calls between these services are not counted
     who = () if [*map(str, impact.services)] == [subject] else (f" {where} ", _named(impact.services))
     return text(count, *who, f" {what}")
+
+
+def _behind_text(services: Sequence[Service]) -> Text:
+    """`Dependencies db and llm breached their SLO too`; empty without any."""
+    if not services:
+        return ()
+    dependencies, slo = ("Dependencies", "their SLO") if services[1:] else ("Dependency", "its SLO")
+    return text(f"{dependencies} ", _named(services), f" breached {slo} too")
 
 
 def _named(services: Sequence[Service]) -> Text:

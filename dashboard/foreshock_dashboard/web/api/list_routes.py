@@ -14,7 +14,7 @@ from foreshock_dashboard.web.api.answers import RouteContext, get, get_snapshot
 from foreshock_dashboard.web.api.parameters import IncidentsParameters
 from foreshock_dashboard.web.http.responses import Payload
 from foreshock_dashboard.web.pages.contention.limits import LimitRow
-from foreshock_dashboard.web.panels.timeline import chosen_incidents, current_history
+from foreshock_dashboard.web.panels.chosen_incidents import chosen_incidents, current_history
 from foreshock_dashboard.web.panels.topology import Topology
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.parameters import AsOf, NoParameters

@@ -8,7 +8,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Stage
 from foreshock_dashboard.render.clause import in_sentence
 from foreshock_dashboard.render.words.services import STAGES
-from foreshock_dashboard.web.panels.timeline import ChosenIncidents
+from foreshock_dashboard.web.panels.chosen_incidents import ChosenIncidents
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row
 

@@ -3,74 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from foreshock_dashboard.model.forecast import ServiceSlo
 from foreshock_dashboard.model.incident import AtRisk, Evidence, Incident
 from foreshock_dashboard.model.service import Service
-from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.clause import in_words
+from foreshock_dashboard.web.panels.chosen_incidents import ChosenIncidents, first_sign
 from foreshock_dashboard.web.panels.neighbor_time import neighbor_time
 from foreshock_dashboard.web.panels.suspected_cause import suspicion
 from foreshock_dashboard.web.state.change_json import ChangeMark, change_mark_rows
-from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, ServiceFigures, open_incidents
+from foreshock_dashboard.web.state.conditions import ServiceFigures
 from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
-from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
-from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import STAGES, Interval, ServiceHistory
 
 MAX_LANES = 10
 """Lanes on the Now page; the Cascade page has the rest."""
-LEAD_IN_SECONDS, LEAD_IN_SHARE = 60.0, 0.15
-"""Time before the first anomaly that is shown: at least that many seconds, and that share of the incident."""
-HEALTHY_SECONDS, MAX_SECONDS = DEFAULT_RANGE_SECONDS, 3600.0
-"""Time range of the lanes without an incident, and bound with one, without the forecast."""
 MIN_FORECAST_SECONDS, FORECAST_SECONDS = 300.0, 600.0
 """Bounds of the time beyond now for which a forecast is drawn."""
 RELATED_BEFORE_SECONDS = 120.0
 """Time before the first anomaly from which an interval belongs to the incident."""
-ONSET_UNCERTAINTY_SECONDS = 60.0
-"""Time between two first anomalies within which their order is unknown: rates are those of the minute before."""
 MAX_GAP_SECONDS = 600.0
 """Time without an anomaly after which an interval counts as another one."""
 
 
 _PARTS = ("suspect", "affected", "at_risk")
 """Parts in the order of the lanes."""
-
-
-class ChosenIncidents(NamedTuple):
-    """The open incidents, or a chosen one. onset: their first anomaly, None without any. risks: by service.
-
-    others: incidents and latent risks of the same time, whose services are no part of these. ended: without an open
-    or chosen incident, those that affected a service before.
-    """
-
-    incidents: tuple[Incident, ...]
-    onset: float | None
-    risks: Mapping[Service, AtRisk]
-    others: tuple[Incident, ...] = ()
-    ended: tuple[Incident, ...] = ()
-
-    @property
-    def slos(self) -> tuple[ServiceSlo, ...]:
-        """The SLOs in force during these incidents, the last of equal services counts."""
-        return tuple(slo for item in reversed(self.incidents) for slo in item.slos)
-
-    def may_have(self, service: Service) -> bool:
-        """Whether a service may be a part of these incidents: it is not of others only, nor in another cluster."""
-        own = frozenset[Service]().union(*(item.services for item in self.incidents))
-        if service in own or not own:
-            return True
-        is_near = service.cluster in {each.cluster for each in own}
-        return is_near and not any(service in item.services for item in self.others)
 
 
 class LaneSign(Row):
@@ -135,36 +99,6 @@ class Timeline(Row):
     events: list[TimelineEvent]
 
 
-def chosen_incidents(snapshot: Snapshot, incident_id: str = "") -> ChosenIncidents:
-    """The incident with an id, or all open ones that affect a service."""
-    if incident_id:
-        found = next((item for item in snapshot.incidents if item.id == incident_id), None)
-        return chosen_incident(snapshot, found) if found else ChosenIncidents((), None, {})
-    incidents = tuple(item for item in open_incidents(snapshot) if item.affected)
-    latent = tuple(item for item in open_incidents(snapshot) if not item.affected)
-    onset = min((first_sign(item) for item in incidents), default=None)
-    ended = () if incidents else tuple(item for item in snapshot.incidents if item.affected and item.resolved)
-    return _with_risks(snapshot, ChosenIncidents(incidents, onset, {}, latent if incidents else (), ended))
-
-
-def chosen_incident(snapshot: Snapshot, incident: Incident) -> ChosenIncidents:
-    """An incident of a snapshot, beside the others of its time."""
-    onset, end = first_sign(incident), incident.resolved or math.inf
-    others = (item for item in snapshot.incidents if first_sign(item) <= end and (item.resolved or math.inf) >= onset)
-    found = ChosenIncidents((incident,), onset, {}, tuple(item for item in others if item.id != incident.id))
-    return _with_risks(snapshot, found)
-
-
-def _with_risks(snapshot: Snapshot, chosen: ChosenIncidents) -> ChosenIncidents:
-    risks = nearest_breaches(snapshot, chosen.incidents).items()
-    return chosen._replace(risks={service: risk for service, risk in risks if chosen.may_have(service)})
-
-
-def first_sign(incident: Incident) -> float:
-    """Unix seconds of the first anomaly of an incident."""
-    return min(incident.since, incident.opened)
-
-
 def _cause_start(lane: Lane, evidence: Evidence | None) -> float:
     """Unix seconds from which on the cause of an incident acts: its first anomaly, also where that is only evidence.
 
@@ -186,70 +120,6 @@ def _cause_end(world: World, incident: Incident) -> float | None:
 def _end(incident: Incident) -> float:
     """Unix seconds at which the symptoms of a resolved incident ended."""
     return incident.recovering_since or incident.resolved or 0.0
-
-
-def lanes_start(world: World, chosen: ChosenIncidents, healthy_seconds: float = HEALTHY_SECONDS) -> float:
-    """Start of the lanes on the Now page: shortly before the first anomaly of the open incidents.
-
-    healthy_seconds: that are shown without an incident.
-    """
-    if chosen.onset is None:
-        return world.time - healthy_seconds
-    lead_in = max(LEAD_IN_SECONDS, LEAD_IN_SHARE * (world.time - chosen.onset))
-    return max(world.time - MAX_SECONDS, chosen.onset - lead_in)
-
-
-def current_history(
-    snapshot: Snapshot, world: World, chosen: ChosenIncidents, histories: HistoryCache
-) -> ServiceHistory:
-    """The history of all services whose newest stages every page shows, so that a state is the same word everywhere."""
-    start = min(lanes_start(world, chosen), world.time - HEALTHY_SECONDS)
-    return histories.get(snapshot, world, chosen.onset, start, chosen.slos)
-
-
-def affected_order(
-    snapshot: Snapshot,
-    world: World,
-    chosen: ChosenIncidents,
-    history: ServiceHistory,
-    start: float,
-    histories: HistoryCache,
-) -> tuple[str, ...]:
-    """The affected services in the order of their first anomaly, which does not depend on the shown time range.
-
-    Of services whose order is unknown, a dependency is before its callers. history: from `start` on, Unix seconds; used
-    where the order needs no earlier start.
-    """
-    since = min(world.time - HEALTHY_SECONDS, math.inf if chosen.onset is None else chosen.onset - LEAD_IN_SECONDS)
-    if abs(since - start) >= world.step:
-        history, start = histories.get(snapshot, world, chosen.onset, since, chosen.slos), since
-    lanes = timeline(world, start, history, chosen, len(world.services)).lanes
-    onsets = {lane.service: lane.first for lane in lanes if lane.part == "affected"}
-    return causes_first(onsets, {(str(edge.client), str(edge.server)) for edge in world.edges})
-
-
-def causes_first(onsets: Mapping[str, float], calls: Set[tuple[str, str]]) -> tuple[str, ...]:
-    """Services in the order of `onsets`, Unix seconds; one that no earlier service explains comes after its dependency.
-
-    That holds for dependencies whose onset is hardly later. calls: of client and server.
-    """
-    callees: dict[str, list[str]] = {service: [] for service in onsets}
-    for _, client, server in sorted((onsets[pair[1]], *pair) for pair in calls if set(pair) <= onsets.keys()):
-        callees[client].append(server)
-    ordered: dict[str, None] = {}
-    seen: set[str] = set()
-    for service in onsets:
-        path = [service]
-        while path:
-            seen.add(client := path[-1])
-            latest = onsets[client] + ONSET_UNCERTAINTY_SECONDS
-            near = (callee for callee in callees[client] if callee not in seen and onsets[callee] <= latest)
-            following = None if ordered.keys() & callees[client] else next(near, None)
-            if following is None:
-                ordered[path.pop()] = None
-            else:
-                path.append(following)
-    return tuple(ordered)
 
 
 def timeline(
@@ -386,22 +256,6 @@ def _forecast_seconds(lanes: Sequence[Lane]) -> float:
 def _worst(intervals: Sequence[Interval]) -> int:
     """The worst stage of some intervals, by index."""
     return max((STAGES.index(interval.stage) for interval in intervals), default=0)
-
-
-def nearest_breaches(snapshot: Snapshot, incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
-    """The nearest SLO breach by service: of those that incidents forecast while open, else a likely one by itself."""
-    current = [item for item in incidents if item.resolved is None]
-    nearest: dict[Service, AtRisk] = {}
-    for item in current:
-        for risk in item.at_risk:
-            if risk.service not in nearest or risk.p50 < nearest[risk.service].p50:
-                nearest[risk.service] = risk
-    likely = {
-        risk.service: AtRisk(risk.service, risk.p20, risk.p50, risk.p80, risk.p10, risk.p90)
-        for risk in snapshot.forecast.risks
-        if current and risk.probability >= LIKELY_BREACH_PROBABILITY
-    }
-    return likely | nearest
 
 
 def _affected(

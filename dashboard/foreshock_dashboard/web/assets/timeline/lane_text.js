@@ -30,6 +30,12 @@ export const forecastText = (forecast) => `${TIMELINE_TEXTS.breach} ${formatFore
 export const laneState = ({ state }) => (state ? stateOf(state) : { word: NOT_KNOWN, sign: AT_RISK_SIGN });
 
 /**
+ * Whether the sign of its state stands before a lane: a suspected cause has its own, an affected service its number.
+ * @param {Lane} lane
+ */
+export const hasStateSign = ({ part }) => part === "at_risk";
+
+/**
  * The state of a service, and its role where the state does not say it.
  * @param {Lane} lane
  */

@@ -8,6 +8,7 @@ import {
   firstAnomaly,
   forecastText,
   hasBegun,
+  hasStateSign,
   laneState,
   pastText,
   signText,
@@ -64,10 +65,10 @@ export const drawTimeline = (name, data, { empty = EMPTY.timeline, allHref = nul
 };
 
 /**
- * An entry for each kind of mark that the picture has.
+ * An entry for each kind of mark that the picture has, and no other.
  * @param {Timeline} data
  */
-const legend = (data) => {
+export const legend = (data) => {
   const { lanes, stages } = data;
   const forecasts = lanes.flatMap(({ forecast }) => forecast ?? []);
   const hasPart = (/** @type {string} */ name) => lanes.some((lane) => lane.part === name);
@@ -75,6 +76,9 @@ const legend = (data) => {
     lane.intervals.filter(([, end]) => end >= data.start).map(([, , stage]) => stage),
   );
   const marks = lanes.flatMap((lane) => markedIntervals(lane, data).map(([, , stage]) => stage));
+  const ofStages = marks.flatMap((stage) => stages[stage] ?? []).map((stage) => STAGE_SIGNS[stage]);
+  const named = [...(hasPart("suspect") ? [SUSPECT_SIGN] : []), ...ofStages]; // by entries of their own
+  const ofStates = lanes.filter(hasStateSign).map(laneState);
   const entry = (/** @type {string} */ mark, /** @type {string} */ kind, /** @type {string} */ text) =>
     h("span", null, h("span", { class: kind, "aria-hidden": "true" }, mark), ` ${text}`);
   return [
@@ -82,13 +86,9 @@ const legend = (data) => {
       ? h("span", { class: "lane-key cause" }, hiddenSign(SUSPECT_SIGN), ` ${CONDITIONS.suspected_cause}`)
       : null,
     hasPart("affected") ? entry("1", "lane-part", TIMELINE_TEXTS.order) : null,
-    [
-      ...new Map(
-        lanes
-          .filter(({ part, state }) => part === "at_risk" && state?.condition !== "anomalous") // a stage, below
-          .map((lane) => [laneState(lane).word, lane]),
-      ).values(),
-    ].map((lane) => entry(laneState(lane).sign, "lane-dots", laneState(lane).word)),
+    [...new Map(ofStates.map((state) => [`${state.sign} ${state.word}`, state])).values()]
+      .filter(({ sign }) => !named.includes(sign))
+      .map(({ sign, word }) => entry(sign, "lane-dots", word)),
     data.changes.length ? entry(CHANGE_SIGN, "lane-dots", TIMELINE_TEXTS.change) : null,
     stages.map((stage, i) =>
       i && intervals.includes(i)

@@ -4,7 +4,7 @@ import { formatTimestamp } from "#web/assets/clock.js";
 import { s } from "#web/assets/dom.js";
 import { formatDuration, formatInterval, isNumber, localName, shortLabels, truncate } from "#web/assets/format.js";
 import { changeMark } from "#web/assets/timeline/changes.js";
-import { laneState, laneTitle, signText } from "#web/assets/timeline/lane_text.js";
+import { hasStateSign, laneState, laneTitle, signText } from "#web/assets/timeline/lane_text.js";
 import { SUSPECT_SIGN } from "#web/assets/timeline/signs.js";
 import { EVENTS, TIMELINE_TEXTS } from "#web/assets/words.js";
 
@@ -210,12 +210,12 @@ const laneStrip = (lane, data, y, scale) => {
     s(
       "a",
       { href: serviceHref(lane.service), "data-go": true, "aria-label": title },
-      lane.part === "affected"
-        ? [
+      isSuspect || hasStateSign(lane)
+        ? s("text", { x: 2, y: y + 4, class: "lane-role" }, isSuspect ? SUSPECT_SIGN : laneState(lane).sign)
+        : [
             s("circle", { cx: 11, cy: y, r: 9, class: "lane-order" }),
             s("text", { x: 11, y: y + 4, class: "lane-number", "text-anchor": "middle" }, lane.order),
-          ]
-        : s("text", { x: 2, y: y + 4, class: "lane-role" }, isSuspect ? SUSPECT_SIGN : laneState(lane).sign),
+          ],
       s(
         "text",
         { x: NAME_LEFT, y: signText(lane) ? y - 4 : y + 4, class: "lane-name" },

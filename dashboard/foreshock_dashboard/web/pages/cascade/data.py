@@ -21,19 +21,17 @@ from foreshock_dashboard.render.incident_summary import headline_clauses
 from foreshock_dashboard.render.verdict.reading_text import lane_figures
 from foreshock_dashboard.render.words.signals import SIGNAL_HINTS
 from foreshock_dashboard.web.panels.at_risk import MAX_BREACH_SECONDS, AtRiskRow, at_risk_next
-from foreshock_dashboard.web.panels.limits import readings
-from foreshock_dashboard.web.panels.suspected_cause import suspected
-from foreshock_dashboard.web.panels.timeline import (
+from foreshock_dashboard.web.panels.chosen_incidents import (
     ChosenIncidents,
-    Timeline,
-    affected_order,
     chosen_incidents,
     current_history,
     first_sign,
-    hop_lanes,
     lanes_start,
-    timeline,
 )
+from foreshock_dashboard.web.panels.impact_order import affected_order
+from foreshock_dashboard.web.panels.limits import readings
+from foreshock_dashboard.web.panels.suspected_cause import suspected
+from foreshock_dashboard.web.panels.timeline import Timeline, hop_lanes, timeline
 from foreshock_dashboard.web.panels.topology import call_edges, map_nodes
 from foreshock_dashboard.web.state.conditions import (
     LIKELY_BREACH_PROBABILITY,

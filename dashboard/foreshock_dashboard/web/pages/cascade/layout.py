@@ -22,7 +22,7 @@ from foreshock_dashboard.web.charts.chart import Chart, Look, snapshot_at
 from foreshock_dashboard.web.charts.lines import Line, Mark, Threshold, blank, lines
 from foreshock_dashboard.web.pages.cascade.data import capacity_service
 from foreshock_dashboard.web.panels import service_charts
-from foreshock_dashboard.web.panels.timeline import ChosenIncidents, chosen_incidents, first_sign
+from foreshock_dashboard.web.panels.chosen_incidents import ChosenIncidents, chosen_incidents, first_sign
 from foreshock_dashboard.web.panels.vitals import load_ratios
 from foreshock_dashboard.web.shell.shell import Page, chart, page_of, panel
 from foreshock_dashboard.web.state.parameters import View

@@ -27,18 +27,16 @@ from foreshock_dashboard.render.words.panels import NOW_TEXTS
 from foreshock_dashboard.web.pages.now.course import breach
 from foreshock_dashboard.web.pages.now.healthy import exceedances, peaks
 from foreshock_dashboard.web.pages.now.verdict import VerdictJson, verdict
-from foreshock_dashboard.web.panels.limits import judged, readings
-from foreshock_dashboard.web.panels.timeline import (
-    MAX_LANES,
+from foreshock_dashboard.web.panels.chosen_incidents import (
     ChosenIncidents,
-    Timeline,
-    affected_order,
     chosen_incident,
     chosen_incidents,
     current_history,
     lanes_start,
-    timeline,
 )
+from foreshock_dashboard.web.panels.impact_order import affected_order
+from foreshock_dashboard.web.panels.limits import judged, readings
+from foreshock_dashboard.web.panels.timeline import MAX_LANES, Timeline, timeline
 from foreshock_dashboard.web.panels.vitals import SPARKLINE_SECONDS, VitalJson, sparkline, vitals
 from foreshock_dashboard.web.state.conditions import ServiceFigures, open_incidents, service_rows
 from foreshock_dashboard.web.state.freshness import serving_services, serving_wait, why_unknown

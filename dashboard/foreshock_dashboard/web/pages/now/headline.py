@@ -27,8 +27,8 @@ from foreshock_dashboard.render.incident_summary import (
 from foreshock_dashboard.render.verdict.incident_course import headline_figure
 from foreshock_dashboard.render.verdict.reading_text import reading_text
 from foreshock_dashboard.web.pages.now.course import breach, peak
+from foreshock_dashboard.web.panels.chosen_incidents import chosen_incident
 from foreshock_dashboard.web.panels.limits import worst
-from foreshock_dashboard.web.panels.timeline import chosen_incident
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
 SLO_METRICS: tuple[Metric, ...] = ("p95", "error rate")

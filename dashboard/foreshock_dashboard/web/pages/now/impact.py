@@ -25,7 +25,8 @@ def impact(
     """Requests that come in at some services from `since` to before `until` (Unix seconds); None without any.
 
     They are integrated over the rates. Calls from one of the services to another are left out, so that a request that
-    passes through several counts once. Failed requests are not counted as slow too. Without an SLO none is slow.
+    passes through several counts once, where it comes in. Failed requests are not counted as slow too. Without an SLO
+    none is slow.
     """
     columns, inner = slice(*np.searchsorted(world.times, (since, until)).tolist()), frozenset(services)
     found: dict[Service, Floats] = {}
@@ -49,4 +50,4 @@ def impact(
     asked, lost, late = np.round(sum(known.values(), np.zeros(3)), 1).tolist()
     (service, *others) = sorted(known, key=lambda each: -known[each][1:].sum())
     limit = slos[service].seconds if service in slos and not others else math.nan
-    return Impact((service, *others), asked, lost, late, limit)
+    return Impact((service, *others), asked, lost, late, limit, tuple(sorted(inner - known.keys())))

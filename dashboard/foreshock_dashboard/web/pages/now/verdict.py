@@ -42,9 +42,9 @@ from foreshock_dashboard.web.pages.now.headline import SLO_METRICS, headline
 from foreshock_dashboard.web.pages.now.healthy import coverage, healthy_since
 from foreshock_dashboard.web.pages.now.impact import impact
 from foreshock_dashboard.web.panels.at_risk import AtRiskRow, at_risk_next
+from foreshock_dashboard.web.panels.chosen_incidents import chosen_incident
 from foreshock_dashboard.web.panels.limits import judged, readings, worst
 from foreshock_dashboard.web.panels.suspected_cause import suspected
-from foreshock_dashboard.web.panels.timeline import chosen_incident
 from foreshock_dashboard.web.panels.vitals import services_by_cluster, slo_status
 from foreshock_dashboard.web.state.conditions import IncidentStatus, conditions, incident_status, open_incidents
 from foreshock_dashboard.web.state.freshness import Freshness, fresh_seconds, freshness
@@ -283,6 +283,8 @@ def _of_incidents(
         whole.since if whole else item.since,
         math.inf if whole is None or whole.until is None else whole.until,
     )
+    if cost is not None:  # those that still breach their SLO are listed below
+        cost = cost._replace(behind=tuple(service for service in cost.behind if service not in first.beyond))
     state_word, state_note = badge(item, whole)
     subjects = tuple(dict.fromkeys((item.suspect.service or item.service, item.service)))
     untracked = [str(service) for service in subjects if service not in world.change_tracked]

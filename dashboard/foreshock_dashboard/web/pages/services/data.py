@@ -22,8 +22,8 @@ from foreshock_dashboard.render.incident_summary import cause_name
 from foreshock_dashboard.render.verdict.platform import cluster_summary, slo_summary
 from foreshock_dashboard.render.verdict.service_sentence import ServiceState, service_detail, service_sentence
 from foreshock_dashboard.web.charts.theme import service_color
+from foreshock_dashboard.web.panels.chosen_incidents import chosen_incidents, current_history
 from foreshock_dashboard.web.panels.gpu_sharing import far_cpus
-from foreshock_dashboard.web.panels.timeline import chosen_incidents, current_history
 from foreshock_dashboard.web.panels.vitals import services_by_cluster, slo_status, sparkline
 from foreshock_dashboard.web.state.change_json import CHANGES_DURING, CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import (
