@@ -31,7 +31,10 @@ SECTION = re.compile(r"(?<=<!-- bench -->\n).*?(?=<!-- end of bench -->)", re.DO
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """A module with its flags by size; `small` are those of the smaller run that shows growth, with their ratio."""
+    """A module with its flags by size; `small` are those of the smaller run that shows growth, with their ratio.
+
+    has_own_table: `--write-docs` also writes a table of its own.
+    """
 
     title: str
     module: str
@@ -39,6 +42,7 @@ class Benchmark:
     full: str = ""
     small: str = ""
     size_ratio: float = 1.0
+    has_own_table: bool = False
 
 
 BENCHMARKS = (
@@ -46,6 +50,7 @@ BENCHMARKS = (
         title="Exporter, 8 GPUs",
         module="bench.exporter.compare",
         quick="--windows 2 --seconds 8 --blocks 1",
+        has_own_table=True,
     ),
     Benchmark(title="Start", module="bench.hub.start", quick="--starts 1"),
     Benchmark(title="Spans", module="bench.hub.spans", quick="--seconds 10", full="--seconds 40"),
@@ -104,11 +109,14 @@ def run(module: str, flags: str) -> list[Figure]:
     return figures
 
 
-def rows(benchmark: Benchmark, size: str) -> list[Row]:
+def rows(benchmark: Benchmark, size: str, write_docs: bool) -> list[Row]:
     """The figures of a benchmark; those of the full size with their growth from the small one."""
+    flags = benchmark.quick if size == "quick" else benchmark.full
+    if write_docs and benchmark.has_own_table:
+        flags += " --write-docs"
     small = run(benchmark.module, benchmark.small) if benchmark.small and size == "full" else []
     before = {figure.name: figure.value for figure in small}
-    figures = run(benchmark.module, benchmark.quick if size == "quick" else benchmark.full)
+    figures = run(benchmark.module, flags)
     title = benchmark.title if size == "full" else f"{benchmark.title}, smaller: `{benchmark.quick}`"
     return [Row(title, each, before.get(each.name), benchmark.size_ratio) for each in figures]
 
@@ -130,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     for benchmark in (each for each in BENCHMARKS if re.search(options.only, each.module)):
         try:
-            table += rows(benchmark, options.size)
+            table += rows(benchmark, options.size, options.write_docs)
         except RuntimeError as error:
             failed.append(str(error))
     minutes = (time.monotonic() - started) / 60

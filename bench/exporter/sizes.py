@@ -9,19 +9,17 @@ Both run side by side over the same GPUs of one C library, so a ratio holds on a
 from __future__ import annotations
 
 import argparse
-import re
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from bench.exporter.compare import cpu_percent, measured
+from bench.exporter.compare import cpu_percent, measured, series
+from bench.exporter.document import write_section
 from bench.exporter.gpus import Size
 from bench.exporter.peers import Running, nvitop
 from bench.exporter.peers import ours as ours_every
+from bench.support.machine import description
 
-DOCUMENT = Path(__file__).parents[2] / "docs/reference/exporter.md"
-SECTION = re.compile(r"(?<=<!-- sizes -->\n).*?(?=<!-- /sizes -->)", re.DOTALL)
 SIZES = tuple(Size(gpus, processes) for gpus in (1, 8, 16) for processes in (1, 10, 100))[:-1]
 """Without 16 GPUs of 100 processes each, of which nvitop-exporter takes ten seconds to read all."""
 HEAD = (
@@ -44,8 +42,8 @@ def row(size: Size, ours: Running, peer: Running) -> str:
     )
     passes = " · ".join(f"{statistics.median(exporter.passes):.1f}" for exporter in (ours, peer))
     cells = [str(size.gpus), str(size.processes), passes, *(text for pair in pairs for text in pair)]
-    series = " · ".join(f"{_series(exporter):,}" for exporter in (ours, peer))
-    return f"| {' | '.join((*cells, series))} |"
+    cells.append(" · ".join(f"{series(exporter.scrape()):,}" for exporter in (ours, peer)))
+    return f"| {' | '.join(cells)} |"
 
 
 def rows(sizes: Sequence[Size], windows: int, seconds: float) -> Iterator[str]:
@@ -58,10 +56,6 @@ def rows(sizes: Sequence[Size], windows: int, seconds: float) -> Iterator[str]:
         yield line
 
 
-def _series(exporter: Running) -> int:
-    return sum(not line.startswith(b"#") for line in exporter.scrape().text.splitlines())
-
-
 def main() -> int:
     """Print the table, and write it into the documentation if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,9 +65,9 @@ def main() -> int:
     parser.add_argument("--write-docs", action="store_true", help="write the table into docs/reference/exporter.md")
     options = parser.parse_args()
     sizes = [Size(*map(int, text.split("x"))) for text in options.sizes.split(",")] if options.sizes else SIZES
-    table = "\n".join((*HEAD, *rows(sizes, options.windows, options.seconds))) + "\n"
+    table = "\n".join((*HEAD, *rows(sizes, options.windows, options.seconds)))
     if options.write_docs:
-        DOCUMENT.write_text(SECTION.sub(lambda _: table, DOCUMENT.read_text()))
+        write_section("sizes", f"{description()}.\n\n{table}\n")
     return 0
 
 

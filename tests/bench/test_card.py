@@ -57,15 +57,15 @@ def test_each_exporter_that_is_installed_is_measured_on_the_gpus_of_the_host(
 ) -> None:
     ran = measured(nvml_library, tmp_path, DCGM.format(python=sys.executable))
     assert ran.stdout.startswith("1 GPUs")
-    rows = [line.split() for line in ran.stdout.splitlines() if line.split()[0].endswith("-exporter")]
+    rows = [line.strip("| ").split(" | ") for line in ran.stdout.splitlines() if "-exporter | " in line]
     assert [row[0] for row in rows] == ["foreshock-exporter"] * 2 + ["nvitop-exporter", "dcgm-exporter"]
-    assert (rows[0][2], rows[0][4]) == ("-", "-"), "passes and the library's time are unknown, not 0"
+    assert (rows[0][2], rows[0][4]) == ("–", "–"), "passes and the library's time are unknown, not 0"
 
 
 def test_a_peer_that_does_not_start_is_left_out_with_its_reason(nvml_library: Path, tmp_path: Path) -> None:
     ran = measured(nvml_library, tmp_path, "#!/bin/sh\necho no host engine >&2\nexit 1\n")
     assert "dcgm-exporter is not measured: dcgm-exporter does not report its GPUs; output: no host engine" in ran.stdout
-    assert "nvitop-exporter " in ran.stdout
+    assert "| nvitop-exporter |" in ran.stdout
 
 
 def test_without_a_gpu_nothing_is_measured_and_the_remedy_is_named(tmp_path: Path) -> None:

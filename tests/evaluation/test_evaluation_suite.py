@@ -62,7 +62,7 @@ def test_the_suite_of_minutes_has_slow_burns_look_alikes_and_random_runs_on_seed
         assert cascades == {{"look-alikes": False, "random": None}.get(name, True)}
     assert not {(run.scenario, run.seed) for run in runs} & {(run.scenario, run.seed) for run in heldout}
     random = [run for run in heldout if run.scenario == "random"]
-    assert len(random) == 60
+    assert len(random) == 20
     assert {run.size for run in random} == {"small", "medium"}
     assert load_suite("minutes", sizes=["medium"]).runs[0].size == "medium"
     assert classes_of("dev") == {}

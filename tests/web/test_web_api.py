@@ -209,7 +209,7 @@ def test_health_and_readiness_are_two_answers(caller: Caller, hub: FakeHub) -> N
     assert caller.get("/healthz").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/api/now", "/", "/assets/base.css", "/none"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/api/now", "/", "/assets/styles.css", "/none"])
 def test_head_is_answered_as_get(caller: Caller, path: str) -> None:
     """The server leaves out the body."""
     head, get = caller.ask("HEAD", path), caller.get(path)
@@ -267,7 +267,9 @@ def test_pages_come_with_their_status(caller: Caller, path: str, status: int) ->
     assert '<html lang="en">' in answer.text
 
 
-@pytest.mark.parametrize("path", ["/", "/api/now", "/nope", "/api/nope", "/metrics", "/assets/base.css", "/theme.css"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api/now", "/nope", "/api/nope", "/metrics", "/assets/styles.css", "/theme.css"]
+)
 def test_every_answer_is_protected(caller: Caller, path: str) -> None:
     assert_protected(caller.get(path).headers)
 
@@ -373,7 +375,7 @@ def test_a_page_of_another_site_may_not_post(caller: Caller, headers: dict[str, 
     assert caller.post(CALLBACK, body, {"content-type": "application/json"} | headers).status_code == status
 
 
-@pytest.mark.parametrize("path", ["/", "/api/traces", "/api/now", "/metrics", "/healthz", "/assets/base.css"])
+@pytest.mark.parametrize("path", ["/", "/api/traces", "/api/now", "/metrics", "/healthz", "/assets/styles.css"])
 def test_a_foreign_name_that_points_here_gets_nothing(caller: Caller, path: str) -> None:
     """A page of another site could otherwise read all, by giving its own name this machine's address."""
     answer = caller.get(path, {"host": "evil.example:8050"})

@@ -44,7 +44,7 @@ def test_scripts_are_compressed_and_kept_where_their_address_names_their_state(
 def test_a_page_names_the_state_of_each_of_its_scripts(caller: Caller) -> None:
     """Also of those that Dash does not list."""
     links = re.findall(r'="(/assets/[^"]+)"', caller.get("/").text)
-    assert {"dom.js", "main.js", "theme.js", "icon.svg", "base.css"} <= {link[8:].partition("?")[0] for link in links}
+    assert {"dom.js", "main.js", "theme.js", "icon.svg", "styles.css"} <= {link[8:].partition("?")[0] for link in links}
     assert [link for link in links if "immutable" not in caller.get(link).headers["cache-control"]] == []
 
 

@@ -122,6 +122,8 @@ SPECIFIER = "#web/"
 """How the modules import one another: this, then the path below `web/`. package.json says the same to Node."""
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 COMMENT_LINES = re.compile(rb"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)\n", re.MULTILINE)
+STYLES = "styles.css"
+"""All style sheets in one, in the order of their paths: one request before anything is painted."""
 FONT = "inter.woff2"
 """Inter, made by `scripts/docs/subset_font.py`; its license is beside it."""
 
@@ -129,16 +131,21 @@ FONT = "inter.woff2"
 class Assets:
     """Files by name, each at `/assets/<name>?m=<digest of its content>`, so that a browser keeps it until it changes.
 
-    files: paths below `root`, whose names are unique.
+    files: paths below `root`, whose names are unique. Style sheets are served as one, `STYLES`.
     """
 
     def __init__(self, root: Path, files: Iterable[Path]) -> None:
         paths = sorted(files)
-        self._paths = {path.name: path for path in paths}
-        if len(self._paths) < len(paths):
+        self._contents = {path.name: _without_comments(path) for path in paths}
+        if len(self._contents) < len(paths):
             raise ValueError(f"two assets below {root} have the same name")
-        self._specifiers = {path.name: f"{SPECIFIER}{path.relative_to(root).as_posix()}" for path in paths}
-        self._contents = {name: _without_comments(path) for name, path in self._paths.items()}
+        self._specifiers = {
+            path.name: f"{SPECIFIER}{path.relative_to(root).as_posix()}"
+            for path in paths
+            if path.suffix == ".js" and path.name != BEFORE_PAINT
+        }
+        sheets = [path.name for path in paths if path.suffix == ".css"]
+        self._contents[STYLES] = b"".join(self._contents.pop(name) for name in sheets)
         self._addresses = {
             name: f"{ASSETS}{name}?m={content_hash(content)}" for name, content in self._contents.items()
         }
@@ -152,8 +159,8 @@ class Assets:
     @cached_property
     def import_map(self) -> str:
         """Import map as JSON: the address of each module specifier."""
-        modules = [name for name in self._paths if name.endswith(".js") and name != BEFORE_PAINT]
-        return json.dumps({"imports": {self._specifiers[name]: self._addresses[name] for name in modules}})
+        modules = {specifier: self._addresses[name] for name, specifier in self._specifiers.items()}
+        return json.dumps({"imports": modules})
 
     @property
     def csp_hash(self) -> str:
@@ -169,20 +176,19 @@ class Assets:
 
     @property
     def styles(self) -> str:
-        """The tags of the icon, the font, and the style sheets, for pages without scripts."""
-        sheets = ["/theme.css", *(address for name, address in self._addresses.items() if name.endswith(".css"))]
+        """The tags of the icon, the font, and the styles, for pages without scripts."""
         return "\n    ".join(
             [
                 f'<link rel="icon" type="image/svg+xml" href="{self._addresses["icon.svg"]}">',
                 f"<style>{self._font_face}</style>",
-                *(f'<link rel="stylesheet" href="{address}">' for address in sheets),
+                '<link rel="stylesheet" href="/theme.css">',
+                f'<link rel="stylesheet" href="{self._addresses[STYLES]}">',
             ]
         )
 
     @cached_property
     def head(self) -> str:
         """The tags for the head of all pages. The entry module runs once the document is parsed."""
-        styles = [address for name, address in self._addresses.items() if name.endswith(".css")]
         return "\n    ".join(
             [
                 f'<link rel="icon" type="image/svg+xml" href="{self._addresses["icon.svg"]}">',
@@ -191,7 +197,7 @@ class Assets:
                 f'<script src="{self._addresses[BEFORE_PAINT]}"></script>',
                 f'<script type="importmap">{self.import_map}</script>',
                 self.preloads("pages", below=False),
-                *(f'<link rel="stylesheet" href="{address}">' for address in styles),
+                f'<link rel="stylesheet" href="{self._addresses[STYLES]}">',
                 f'<script type="module" src="{self._addresses[ENTRY]}"></script>',
             ]
         )
@@ -210,7 +216,7 @@ class Assets:
         content = self._contents.get(name)
         if content is None or (m and m != content_hash(content)):
             return Response(f"There is no asset {name!r}.\n", 404, media_type="text/plain")
-        return Response(content, media_type=MEDIA_TYPES[self._paths[name].suffix])
+        return Response(content, media_type=MEDIA_TYPES[Path(name).suffix])
 
 
 def _without_comments(path: Path) -> bytes:
