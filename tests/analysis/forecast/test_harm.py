@@ -106,6 +106,13 @@ def test_a_configured_slo_breached_over_five_minutes_is_harm(front: Served, slo:
     assert harmed == [False, expected]
 
 
+def test_failures_that_the_slo_does_not_allow_at_all_harm_at_once() -> None:
+    front = Served(failed=step(0.0, 0.05))
+    point = Platform({"front": front}, {("user", "front"): front}).point(2)
+    risk = service_risks(point, {FRONT: Slo(20.0, 0.0)})[FRONT]
+    assert is_harmed(point, FRONT, risk)
+
+
 def test_too_few_known_points_are_no_five_minutes() -> None:
     """A service that is new, or was not reported: what happened before is not known."""
     front = Served(rate=lambda i: 20.0 if i >= Platform.at + 20 else math.nan, failed=0.0118)

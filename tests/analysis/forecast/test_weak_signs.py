@@ -202,10 +202,12 @@ def test_a_few_slow_requests_are_an_early_warning_at_the_first_point_of_any_eval
     assert scores[1] > 0.3
 
 
-def test_slow_requests_are_worth_no_page_until_they_last() -> None:
+@pytest.mark.parametrize("seconds", [1.0, 10.0, 30.0, 60.0, 300.0])
+def test_slow_requests_are_worth_no_page_until_they_last(seconds: float) -> None:
     """Whatever their number is: shorter trouble ends by itself."""
-    served = Served(5.0, p99=step(0.5, 3.0))
-    scores = [risk_at(Platform(services={"front": served}), later=later)[1].score for later in range(3)]
+    began = max(60, round(3600 / seconds))
+    platform = Platform(services={"front": Served(5.0, p99=step(0.5, 3.0, began))}, points=began + 3, at=began)
+    scores = [risk_at(platform, later=later, seconds=seconds)[1].score for later in range(3)]
     assert EARLY_WARNING_SCORE < scores[0] < PAGE_SCORE < scores[2]
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.analysis.conftest import last_state
+from tests.analysis.platforms import START, Platform, Served
 from tests.conftest import soak
 
 from foreshock_dashboard.analysis.baseline.slos import LEARNED_ERROR_RATE_MARGIN, LEARNED_SLO_FACTORS, Slo
@@ -115,9 +116,7 @@ def test_a_slow_caller_makes_an_incident_cascading(scenes: Scenes) -> None:
 
 def test_one_signal_alone_gives_no_high_confidence(platforms: Scenes) -> None:
     """Only p95 of a service without callers is worse, far beyond its baseline."""
-    platform = platforms.Platform(
-        services={"lone": platforms.Served(p95=platforms.step(0.5, 3.0), tailless=0.5)}, points=250
-    )
+    platform = Platform(services={"lone": Served(p95=platforms.step(0.5, 3.0), tailless=0.5)}, points=250)
     (incident,) = last_state(platform.world()).incidents
     assert [item.name for item in incident.evidence] == ["p95"]
     assert (incident.severity, incident.confidence_level) == ("critical", "medium")
@@ -192,6 +191,17 @@ def test_a_long_incident_does_not_become_the_baseline(scenes: Scenes) -> None:
 
     assert (incident.severity, incident.cascading) == ("critical", False)
     assert {item.baseline for item in incident.evidence if item.name == "p95" and item.entity == "serving/llm"} == {0.5}
+
+
+@pytest.mark.parametrize(("seconds", "points"), [(1.0, 9), (5.0, 1), (10.0, 0), (15.0, 0), (30.0, 1), (300.0, 1)])
+def test_slow_requests_open_an_early_warning_within_ten_seconds_or_two_evaluations(seconds: float, points: int) -> None:
+    """At any evaluation interval: at the first one where values are medians of three points."""
+    at = max(60, round(3600 / seconds))
+    served = Served(5.0, p99=lambda i: 3.0 if i >= at else 0.5)
+    world = Platform(services={"front": served}, points=at + points + 1).world()
+    world = replace(world, times=START + seconds * np.arange(at + points + 1, dtype=np.float64), step=seconds)
+    (opened,) = last_state(world, State(time=float(world.times[at - 5]))).incidents
+    assert opened.opened == world.time
 
 
 def test_with_too_little_history_no_incident_opens(scenes: Scenes) -> None:

@@ -7,7 +7,7 @@ a median of grid points would only be later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 
 import numpy as np
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from foreshock_dashboard.analysis.baseline.counts import COUNT_SECONDS, MIN_REQUESTS, count_seconds
 from foreshock_dashboard.analysis.baseline.levels import baseline_columns
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothing_points
-from foreshock_dashboard.analysis.forecast.breach import Breach, likely, worst
+from foreshock_dashboard.analysis.forecast.breach import NEVER, Breach, likely, worst
 from foreshock_dashboard.model.capacity.slow_burn import LATE_RATIO
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world import Red
 from foreshock_dashboard.stats.late_share import late_share
 from foreshock_dashboard.stats.poisson import ordinary_ratio, poisson_tail
-from foreshock_dashboard.stats.robust import median, quantile
+from foreshock_dashboard.stats.robust import quantile
 
 MIN_BAD_REQUESTS = 3
 """Slow, or failed, requests of a rate window from which they may be more than chance."""
@@ -33,15 +33,15 @@ MIN_ALLOWED_RATIO = 0.5
 NEWEST_SCORE = 0.5
 """Score of a breach by the newest grid point alone: an early warning, but no page."""
 MAX_SLOW_SCORE = 0.9
-"""Largest score by the median of grid points: until more requests are slow, there is no breach."""
+"""Largest score by several grid points: until more requests are slow, there is no breach."""
 ANOMALOUS_TAIL_RATIO, NORMAL_TAIL_QUANTILE = 1.5, 0.98
-"""p99, as a median of grid points, over this quantile of its history, from which the slowest requests are anomalous."""
+"""p99, at two grid points, over this quantile of its history, from which the slowest requests are anomalous."""
 ShareOf = Callable[[NDArray[np.intp], slice], Floats]
 """Share of bad requests of some rows at some grid points, shape (rows, points)."""
 
 
-def bad_requests(point: EvaluationPoint, red: Red, limit: Floats, max_failed: Floats) -> Iterator[tuple[int, Breach]]:
-    """Rows with more slow or failed requests than chance explains.
+def bad_request_breaches(point: EvaluationPoint, red: Red, limit: Floats, max_failed: Floats) -> Mapping[int, Breach]:
+    """The breach by each row with more slow or failed requests than chance explains.
 
     red: requests by row. limit, max_failed: p95 in seconds and error rate that the SLO allows, by row. The share of
     slow requests is read off between p50, p95, and p99.
@@ -56,21 +56,18 @@ def bad_requests(point: EvaluationPoint, red: Red, limit: Floats, max_failed: Fl
     def failed(rows: NDArray[np.intp], columns: slice) -> Floats:
         return red.error_rate[rows, columns].astype(np.float64)
 
-    found: dict[int, Breach] = {}
-    by_chance = (
-        # Quantiles of a few requests are read off between two of them: one slow request of ten is no 40%.
-        _beyond_chance(point, red, slow, np.full(len(limit), LATE_RATIO), MIN_REQUESTS),
-        _beyond_chance(point, red, failed, max_failed),
-    )
-    for row, breach in chain(_slow_tails(point, red, limit), *by_chance):
-        found[row] = worst(breach, found[row]) if row in found else breach
-    yield from found.items()
+    # Quantiles of a few requests are read off between two of them: one slow request of ten is no 40%.
+    too_slow = _beyond_chance(point, red, slow, np.full(len(limit), LATE_RATIO), MIN_REQUESTS)
+    found = dict.fromkeys(chain(too_slow, _beyond_chance(point, red, failed, max_failed)), likely(NEWEST_SCORE))
+    lasting = {row: worst(breach, found.get(row, NEVER)) for row, breach in _slow_tails(point, red, limit)}
+    return found | lasting
 
 
 def _slow_tails(point: EvaluationPoint, red: Red, limit: Floats) -> Iterator[tuple[int, Breach]]:
-    """Rows of which some requests are slower than the SLO for most of the smoothed grid points, by an anomalous p99."""
-    recent = point.window(point.world.step * smoothing_points(point.world))
-    rate, p95, p99 = (median(values[:, recent].astype(np.float64)) for values in (red.rate, red.p95, red.p99))
+    """Rows with requests slower than the SLO at two of the newest two or three points, by an anomalous p99."""
+    recent = point.window(point.world.step * max(2, smoothing_points(point.world)))
+    newest = (np.nan_to_num(values[:, recent].astype(np.float64)) for values in (red.rate, red.p95, red.p99))
+    rate, p95, p99 = (np.sort(values, axis=1)[:, -2:][:, 0] for values in newest)
     share = late_share(limit, p95 / 2, p95, p99)
     with np.errstate(invalid="ignore"):
         bad = share * rate * count_seconds(point)
@@ -83,7 +80,7 @@ def _slow_tails(point: EvaluationPoint, red: Red, limit: Floats) -> Iterator[tup
 
 def _beyond_chance(
     point: EvaluationPoint, red: Red, share_of: ShareOf, allowed: Floats, min_requests: float = 0.0
-) -> Iterator[tuple[int, Breach]]:
+) -> Iterator[int]:
     """Rows whose newest number of bad requests is beyond chance. allowed: share that the SLO allows, by row."""
     share = share_of(np.arange(len(allowed)), slice(point.column, point.column + 1))[:, 0]
     requests = red.rate[:, point.column].astype(np.float64) * count_seconds(point)
@@ -93,7 +90,7 @@ def _beyond_chance(
         rows = np.flatnonzero(is_enough & (share >= MIN_ALLOWED_RATIO * allowed))
     past = baseline_columns(point.world, point.column)
     counts = red.rate[rows, past].astype(np.float64) * max(COUNT_SECONDS, point.world.step)
-    expected = ordinary_ratio(share_of(rows, past) * counts, counts) * requests[rows]
-    for row, mean in zip(rows.tolist(), expected.tolist(), strict=True):
-        if poisson_tail(int(bad[row]), mean) <= MAX_CHANCE:
-            yield row, likely(NEWEST_SCORE)
+    ratios, dispersions = ordinary_ratio(share_of(rows, past) * counts, counts)
+    for row, ratio, dispersion in zip(rows.tolist(), ratios.tolist(), dispersions.tolist(), strict=True):
+        if poisson_tail(float(bad[row]), ratio * float(requests[row]), dispersion) <= MAX_CHANCE:
+            yield row

@@ -44,7 +44,7 @@ def is_harmed(point: EvaluationPoint, service: Service, risk: ServiceRisk) -> bo
 
 def _is_harm(burn: Floats, slo: Slo, step: float) -> bool:
     """Whether burn rates within `HARM_SECONDS` are harm; one above 1 in their mean is, if a person has set the SLO."""
-    known = burn[np.isfinite(burn)]
+    known = burn[~np.isnan(burn)]  # infinite where the SLO allows no failure
     if np.maximum(known - 1.0, 0.0).sum() * step >= PAGE_HARM_SECONDS:
         return True
     return not slo.learned and len(known) >= MIN_KNOWN_RATIO * len(burn) > 0 and bool(known.mean() > 1.0)

@@ -15,7 +15,7 @@ from foreshock_dashboard.analysis.baseline.operations import MIN_OPERATION_Z
 from foreshock_dashboard.analysis.baseline.outages import is_outage_observed
 from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, smoothing_points
 from foreshock_dashboard.analysis.baseline.slos import Slo, operation_slos
-from foreshock_dashboard.analysis.forecast.bad_requests import bad_requests
+from foreshock_dashboard.analysis.forecast.bad_requests import bad_request_breaches
 from foreshock_dashboard.analysis.forecast.breach import (
     MIN_TREND_Z,
     NEVER,
@@ -188,7 +188,7 @@ def _breaches(
         shifted = np.flatnonzero(trending & shown & (p50.z >= MIN_SHIFT_Z))
     window = trend_window(point)
     shift = np.fmax(red.p50[shifted, window].astype(np.float64) - p50.level[shifted, None], 0.0)
-    breaches = dict(bad_requests(point, red, limit, max_failed))
+    breaches = dict(bad_request_breaches(point, red, limit, max_failed))
     for rows, seconds in (
         (slower, red.p95[slower, window].astype(np.float64)),
         (shifted, p95.level[shifted, None] + shift),

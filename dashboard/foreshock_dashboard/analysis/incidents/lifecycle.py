@@ -43,9 +43,9 @@ from foreshock_dashboard.stats.duration import Duration
 
 MIN_LEARNING_SECONDS = 1800.0
 """Seconds with data within `LEARNING_LOOKBACK_SECONDS` before incidents open."""
-OPEN_FOR = Duration(20.0, 2)
-"""Consecutive grid points that show a candidate before an incident opens as an early warning. Where values are medians
-of three points, two of them show it already at the first evaluation."""
+OPEN_FOR = Duration(10.0, 1)
+"""Consecutive evaluations with a candidate before an incident opens as an early warning, where values are medians of
+three points; else `FOR`. At one alone, two of the three points show it, or the requests of a whole rate window."""
 FOR = Duration(30.0, 2)
 """Consecutive evaluations with a candidate that is worth a page before it pages."""
 URGENT_FOR = Duration(20.0, 2)
@@ -301,9 +301,8 @@ def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluatio
         recovering=None,
     )
     for_points = (URGENT_FOR if candidate.urgent else FOR).points_at(evaluation.point.world.step)
-    is_smoothed = smoothing_points(evaluation.point.world) == SMOOTHING_POINTS
-    open_points = OPEN_FOR.points_at(evaluation.point.world.step) - is_smoothed
-    if before is None and firing.firing_points < min(open_points, for_points):
+    open_for = OPEN_FOR if smoothing_points(evaluation.point.world) == SMOOTHING_POINTS else FOR
+    if before is None and firing.firing_points < open_for.points_at(evaluation.point.world.step):
         return firing
     page = firing.paging_points >= for_points
     opened = before or opened_incident(candidate, evaluation.point)
