@@ -90,7 +90,7 @@ def _beyond_chance(
         rows = np.flatnonzero(is_enough & (share >= MIN_ALLOWED_RATIO * allowed))
     past = baseline_columns(point.world, point.column)
     counts = red.rate[rows, past].astype(np.float64) * max(COUNT_SECONDS, point.world.step)
-    ratios, dispersions = ordinary_ratio(share_of(rows, past) * counts, counts)
-    for row, ratio, dispersion in zip(rows.tolist(), ratios.tolist(), dispersions.tolist(), strict=True):
-        if poisson_tail(float(bad[row]), ratio * float(requests[row]), dispersion) <= MAX_CHANCE:
+    expected = ordinary_ratio(share_of(rows, past) * counts, counts) * requests[rows]
+    for row, mean in zip(rows.tolist(), expected.tolist(), strict=True):
+        if poisson_tail(int(bad[row]), mean) <= MAX_CHANCE:
             yield row
