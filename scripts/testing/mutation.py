@@ -54,32 +54,29 @@ class Group(NamedTuple):
 GROUPS = {
     "WAL recovery": Group(
         WAL,
-        ["tests/store/test_wal.py", "tests/store/test_sqlite_pages.py"]
-        + [f"tests/store/test_store_{name}.py" for name in ("damage", "folder", "recovery")],
+        [f"tests/store/test_{name}.py" for name in ("wal", "sqlite_pages", "store_folder", "store_recovery")]
+        + ["tests/store/faults/test_store_damage.py"],
     ),
     "authentication": Group(
         ["foreshock_dashboard/access/*.py"]
         + [f"foreshock_dashboard/web/http/{name}.py" for name in ("authentication", "oidc")],
-        ["tests/access", "tests/ingest/test_otlp_auth.py"]
+        ["tests/access", "tests/ingest/receivers/test_otlp_auth.py"]
         + [f"tests/web/test_web_{name}.py" for name in ("access", "authentication", "changes", "oidc", "roles", "tls")],
     ),
     "receivers": Group(
         ["foreshock_dashboard/sources/otlp/*.py"],
-        [f"tests/ingest/test_{name}.py" for name in ("admission", "otlp_auth", "otlp_limits", "otlp_listeners")]
-        + [f"tests/ingest/test_{name}.py" for name in ("hostile_connections", "hostile_payloads", "hostile_senders")]
-        + [f"tests/ingest/test_{name}.py" for name in ("otlp_decoding", "otlp_metrics", "receiver")]
+        ["tests/ingest/receivers"]
+        + [f"tests/ingest/otlp/test_otlp_{name}.py" for name in ("decoding", "metrics")]
         + ["tests/sources/http_config/test_remote_write.py"],
     ),
     "store": Group(
         [f"{STORE}/{folder}*.py" for folder in ("", "blocks/", "samples/", "spans/")],
-        [f"tests/store/test_{name}.py" for name in ("trusted_clock", "journal", "wal", "sqlite_pages", "head")]
-        + [f"tests/store/test_{name}.py" for name in ("block_dir", "block_store", "disk", "group_commit", "health")]
-        + [f"tests/store/test_{name}.py" for name in ("promql_functions", "span_conditions")]
-        + [
-            f"tests/store/test_store_{name}.py"
-            for name in ("bounds", "damage", "disk", "engine", "failures", "folder", "recovery", "samples", "series")
-        ]
-        + ["tests/store/test_store_traces.py", "tests/notify/test_outbox.py"],
+        [f"tests/store/{folder}" for folder in ("blocks", "samples", "spans")]
+        + [f"tests/store/test_{name}.py" for name in ("trusted_clock", "journal", "wal", "sqlite_pages")]
+        + [f"tests/store/test_{name}.py" for name in ("group_commit", "health")]
+        + [f"tests/store/test_store_{name}.py" for name in ("bounds", "folder", "recovery")]
+        + [f"tests/store/faults/test_store_{name}.py" for name in ("damage", "disk", "failures")]
+        + ["tests/notify/test_outbox.py"],
     ),
 }
 TESTS_SECONDS = 8.0

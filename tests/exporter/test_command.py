@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.exporter.kubelet import kubelet, pod
+from tests.exporter.kubernetes.kubelet import kubelet, pod
 
 from foreshock_exporter.common.option_table import Option
 from foreshock_exporter.options import OPTIONS, parse

@@ -131,8 +131,8 @@ class _Accepted(socket.socket):
 class Connection(H11Protocol):
     """uvicorn's protocol of one connection, with a deadline.
 
-    It overrides callbacks of a class that uvicorn does not document: `tests/ingest/test_hostile_connections.py` fails
-    if an upgrade changes them.
+    It overrides callbacks of a class that uvicorn does not document: `test_hostile_connections.py` fails if an upgrade
+    changes them.
     """
 
     def __init__(self, connections: Connections, **arguments: Any) -> None:  # noqa: ANN401 - uvicorn's own

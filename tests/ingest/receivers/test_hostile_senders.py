@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from tests.ingest.listeners import EXPORT, HEAD, PROTOBUF, Listeners, ended, opened
+from tests.ingest.receivers.listeners import EXPORT, HEAD, PROTOBUF, Listeners, ended, opened
 
 from foreshock_dashboard.model.span import Span
 from foreshock_dashboard.sources.otlp import grpc as otlp_grpc

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.exporter.kubelet import Devices, devices, kubelet, pod
+from tests.exporter.kubernetes.kubelet import Devices, devices, kubelet, pod
 
 from foreshock_exporter.kubernetes.allocations import MAX_DEVICES, Device, KnownDevices
 from foreshock_exporter.kubernetes.pod_resources import MAX_MESSAGE_BYTES, READ_SECONDS, PodResources

@@ -22,7 +22,7 @@ from foreshock_dashboard.sources.otlp.receiver import Refusal
 from foreshock_dashboard.store import StoreLimits
 from foreshock_dashboard.web.pages.traces import parameters
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "reference" / "otlp.md").read_text()
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "reference" / "otlp.md").read_text()
 ROWS = [[cell.strip() for cell in row.split("|")] for row in re.findall(r"^\|(.*)\|$", DOCUMENT, re.MULTILINE)]
 UNANSWERED = {Refusal.CANCELLED, Refusal.CROWDED}
 OVER_HTTP_ALONE = {Refusal.NOT_FOUND, Refusal.METHOD, Refusal.CONTENT_TYPE, Refusal.MISDIRECTED}

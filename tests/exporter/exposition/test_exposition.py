@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.conftest import Golden
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost, Series
 
-DOCS = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "metrics.md"
 
 
 def mock_text(samples: int, script: str = "contended") -> bytes:

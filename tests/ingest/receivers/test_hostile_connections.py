@@ -14,7 +14,7 @@ import httpx
 import pytest
 import trustme
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from tests.ingest.listeners import EXPORT, HEAD, PROTOBUF, ended, opened
+from tests.ingest.receivers.listeners import EXPORT, HEAD, PROTOBUF, ended, opened
 
 from foreshock_dashboard.access.tls import TlsFiles
 from foreshock_dashboard.common.http_limits import LISTEN_BACKLOG

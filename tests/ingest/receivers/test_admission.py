@@ -15,7 +15,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from tests.conftest import Eventually
-from tests.ingest.listeners import EXPORT
+from tests.ingest.receivers.listeners import EXPORT
 
 from foreshock_dashboard.ingest.otlp.split import MAX_SLICE_BYTES
 from foreshock_dashboard.model.span import Span

@@ -19,7 +19,7 @@ from foreshock_exporter.model.family import Families, Sample
 if TYPE_CHECKING:
     from tests.exporter.conftest import ScriptedGpu, ScriptedHost
 
-DOCS = Path(__file__).parents[2] / "docs" / "reference" / "exporter.md"
+DOCS = Path(__file__).parents[3] / "docs" / "reference" / "exporter.md"
 DEFAULT_COUNTERS = [
     "DEV_SM_CLOCK",
     "DEV_MEM_CLOCK",

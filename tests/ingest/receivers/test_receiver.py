@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from tests.ingest.listeners import EXPORT
+from tests.ingest.receivers.listeners import EXPORT
 
 from foreshock_dashboard.sources.otlp.admission import MAX_PENDING_BYTES, MAX_REQUEST_BYTES, Admission
 from foreshock_dashboard.sources.otlp.codec import decode_groups, decode_json, encode_status

@@ -306,7 +306,7 @@ def test_a_merged_block_replaces_those_within_its_sequences() -> None:
 
 
 def test_the_default_limits_are_those_of_the_documentation() -> None:
-    text = (Path(__file__).parents[2] / "docs/internals/store.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/internals/store.md").read_text()
     rows = dict(re.findall(r"^\| ([^|]+) \| ([^|]+) \| [^|]+ \|$", text.partition("## Limits")[2], re.MULTILINE))
     limits = StoreLimits()
     assert rows["size or age of a head table"] == (
