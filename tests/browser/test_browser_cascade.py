@@ -44,7 +44,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
     page = visit("/?from=now-1h").page
     verdict = page.locator("#verdict")
     for words in (
-        "Critical · firing",
+        "Critical incident · firing",
         "embedder is degraded",
         "SLO breach since 18:57:00 (3 min). About 2 of 1,100 requests (0.2% since then) to rag-api failed.",
         "First anomaly 18:56:50 (3 min 13 s ago) → paged 18:57:30",

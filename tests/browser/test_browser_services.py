@@ -140,7 +140,7 @@ def test_pages_that_show_something_else_name_the_open_incident(visit: Open, site
     site.hub.snapshot = snapshot(world, contention_incident(world), seq=8)
     page = visit("/status").page
     line = page.locator("#incident-line")
-    expect(line).to_contain_text("Critical embedder: GPU contention, first anomaly")
+    expect(line).to_contain_text("Critical incident embedder: GPU contention, first anomaly")
     for name in ("fleet", "cost", "traces"):
         page.locator(f"#nav-{name}").click()
         expect(line).to_be_visible()

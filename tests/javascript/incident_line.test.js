@@ -55,13 +55,13 @@ beforeEach(() => {
 test("the line leads to the incident, and to the others", () => {
   assert.equal(
     draw(),
-    "⬢ Critical shop/chat: overload, load 81% (safe limit 76%), first anomaly 11:58:00 UTC (2 min ago) · Action: rate-limit shop/front to 7 req/s",
+    "⬢ Critical incident shop/chat: overload, load 81% (safe limit 76%), first anomaly 11:58:00 UTC (2 min ago) · Action: rate-limit shop/front to 7 req/s",
   );
   assert.deepEqual([hrefs(), byId("incident-line").dataset.severity], [["/cascade?incident=a%2Fb"], "critical"]);
   const recovering = { ...worst, state: /** @type {const} */ ("recovering"), figure: "", action: "", others: 2 };
   assert.equal(
     draw({ worst_incident: recovering }),
-    "◐ Critical, recovering shop/chat: overload, first anomaly 11:58:00 UTC (2 min ago) · 2 more incidents",
+    "◐ Critical incident, recovering shop/chat: overload, first anomaly 11:58:00 UTC (2 min ago) · 2 more incidents",
   );
   assert.deepEqual([hrefs(), byId("incident-line").dataset.severity], [["/cascade?incident=a%2Fb", "/"], "recovering"]);
 });
@@ -89,7 +89,7 @@ test("pages with the incident, addresses without values, and hubs without an inc
 test("an incident is announced once, and again where its severity or state changes", () => {
   const said = () => byId("incident-status").textContent;
   draw();
-  assert.equal(said(), "⬢ Critical shop/chat: overload");
+  assert.equal(said(), "⬢ Critical incident shop/chat: overload");
   byId("incident-status").textContent = "";
   live.time = NOON + 60;
   draw();

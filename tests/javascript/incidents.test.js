@@ -17,7 +17,14 @@ const NOW = 1_000_000;
  * @param {number} age seconds
  * @param {number | undefined} step seconds between evaluations
  */
-const saysWhen = (age, step) => {
+const saysWhen = (age, step) => drawnEvidence(age, step).includes("Values as of");
+
+/**
+ * The evidence of a firing incident: the p95 of a service, and the rate of calls to it.
+ * @param {number} age seconds
+ * @param {number | undefined} step seconds between evaluations
+ */
+const drawnEvidence = (age, step) => {
   const main = emptyMain();
   main.innerHTML = '<section class="panel"><div id="evidence"></div></section>';
   const suspect = { service: "train-llm", gpus: [] };
@@ -31,14 +38,21 @@ const saysWhen = (age, step) => {
     unit: "s",
     since: NOW - 900,
   };
-  const evidence = [p95];
+  const calls = { ...p95, entity: "gateway -> embedder", signal: "call rate", metric: "edge_rate", unit: "req/s" };
+  const evidence = [p95, calls];
   const lists = { affected: ["embedder"], actions: [], evidence, candidates: [], at_risk: [], summary_clauses: [] };
   const state = { id: "a", service: "embedder", severity: "critical", state: "firing", cause: "gpu_contention" };
   const incident = { ...state, ...times, ...lists, suspect, confidence: 0.9, confidence_level: "high" };
   const data = { open_incidents: [incident], resolved: [], learning: { done: true }, verdict: {}, step };
   drawIncidents(/** @type {any} */ (data), NOW);
-  return (main.textContent ?? "").includes("Values as of");
+  return main.textContent ?? "";
 };
+
+test("the rate of calls says that the caller measured it, beside the request rate that the service measured", () => {
+  const text = drawnEvidence(0, 10);
+  assert.match(text, /gateway → embeddercall rate \(measured by the caller\)/);
+  assert.equal(text.match(/measured by the caller/g)?.length, 1);
+});
 
 test("evidence is old where a newer evaluation could have had it", () => {
   assert.equal(saysWhen(90, 10), true);

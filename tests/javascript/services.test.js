@@ -3,28 +3,39 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { emptyMain } from "./document.js";
 
-const { breachRank, breachText, hasRetries, probabilityText } = await import("#web/pages/services/service_cells.js");
+const { breachInterval, breachRank, breachText, hasRetries, probabilityText } = await import(
+  "#web/pages/services/service_cells.js"
+);
+const { formatForecast } = await import("#web/assets/format.js");
 const { h, put } = await import("#web/assets/dom.js");
 const { sortRows } = await import("#web/assets/widgets/table.js");
 const { incidentTag, services } = await import("#web/pages/services/services.js");
 
-test("a forecast is a time, or none is expected, and its probability is never certain", () => {
-  const row = (/** @type {number | null} */ probability, /** @type {number | null} */ seconds) => ({
+/**
+ * The percentiles of a forecast.
+ * @param {number} p50
+ */
+const seconds = (p50) => ({ p10: p50 / 4, p20: p50 / 2, p50, p80: p50 * 2, p90: p50 * 3 });
+
+test("a forecast is a time with its interval, or none is expected, and its probability is never certain", () => {
+  const row = (/** @type {number | null} */ probability, /** @type {number | null} */ median) => ({
     breach_probability: probability,
-    breach_seconds: seconds,
+    breach_seconds: median === null ? null : seconds(median),
   });
-  for (const [probability, seconds, text, title] of /** @type {const} */ ([
-    [0.99, 20, "imminent", "probability within 10 min: > 95%"],
-    [0.6, 240, "median < 5 min", "probability within 10 min: 60%"],
-    [0.3, 900, "unlikely", "probability within 10 min: 30%"],
-    [0, null, "unlikely", "probability within 10 min: < 5%"],
-    [null, 240, "median < 5 min", ""],
-    [null, null, "–", ""],
+  for (const [probability, median, text, interval, title] of /** @type {const} */ ([
+    [0.99, 20, "imminent", "80% interval: 10 s to 60 s", "probability within 10 min: > 95%"],
+    [0.6, 240, "median < 5 min", "80% interval: 60 s to 12 min", "probability within 10 min: 60%"],
+    [0, null, "unlikely", null, "probability within 10 min: < 5%"],
+    [null, 240, "median < 5 min", "80% interval: 60 s to 12 min", ""],
+    [null, null, "–", null, ""],
   ])) {
-    assert.equal(breachText(row(probability, seconds)), text);
-    assert.equal(probabilityText(row(probability, seconds)), title);
+    assert.equal(breachText(row(probability, median)), text);
+    assert.equal(breachInterval(row(probability, median)), interval);
+    assert.equal(probabilityText(row(probability, median)), title);
+    if (median) assert.equal(`${text}, ${interval}`, formatForecast(seconds(median)), "as on all other pages");
   }
   assert.equal(breachText(row(1, 0)), "in breach");
+  assert.equal(breachInterval(row(1, 0)), null);
   assert.equal(breachText({ ...row(0, null), condition: "low_traffic" }), "–");
 });
 
@@ -36,11 +47,11 @@ test("the services at risk come first, and those without a forecast last", () =>
   });
   const rows = [
     row("batch", { slo: null, breach_probability: 0 }),
-    row("healthy", { breach_probability: 0.34, breach_seconds: 900 }),
-    row("later", { breach_seconds: 260 }),
+    row("healthy", { breach_probability: 0.34 }),
+    row("later", { breach_seconds: seconds(260) }),
     row("unlikely", { breach_probability: 0 }),
-    row("breached", { breach_probability: 1, breach_seconds: 0 }),
-    row("sooner", { breach_seconds: 180 }),
+    row("breached", { breach_probability: 1, breach_seconds: seconds(0) }),
+    row("sooner", { breach_seconds: seconds(180) }),
     row("unknown", {}),
   ];
   const columns = [{ key: "forecast", name: "SLO breach forecast", value: breachRank }];

@@ -9,7 +9,7 @@ from tests.web.worlds import contended, contention_incident
 
 from foreshock_dashboard.analysis.baseline.slos import LEARNED_SLO_FACTORS
 from foreshock_dashboard.model.forecast import ServiceSlo
-from foreshock_dashboard.model.incident import State
+from foreshock_dashboard.model.incident import AtRisk, State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.verdict.course import Breach, Impact, Peak, Recovery
 from foreshock_dashboard.model.verdict.healthy import Coverage, Exceedance
@@ -166,19 +166,29 @@ def test_a_recovery_is_compared_with_its_peak() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "breached", "words"),
+    ("state", "breached", "in_breach", "words"),
     [
-        ("firing", None, ("Critical · firing", "")),
-        ("recovering", None, ("Recovering", "no SLO breach")),
-        ("recovering", ENDED, ("Recovering", "SLO breach ended")),
-        ("recovering", Breach("llm", T - 300, None), ("Recovering", "still in SLO breach")),
+        ("firing", None, 0, ("Critical incident · firing", "SLO breach forecast")),
+        ("firing", replace(ENDED, until=None), 1, ("Critical incident · firing", "1 service in SLO breach")),
+        ("firing", replace(ENDED, until=None), 3, ("Critical incident · firing", "3 services in SLO breach")),
+        ("firing", ENDED, 0, ("Critical incident · firing", "SLO breach ended")),
+        ("recovering", None, 0, ("Critical incident · recovering", "no SLO breach")),
+        ("recovering", ENDED, 0, ("Critical incident · recovering", "SLO breach ended")),
+        ("recovering", replace(ENDED, until=None), 1, ("Critical incident · recovering", "1 service in SLO breach")),
     ],
 )
-def test_the_badge_says_whether_a_recovering_service_breached(
-    state: State, breached: Breach | None, words: tuple[str, str]
+def test_the_badge_says_of_what_the_severity_is_and_why(
+    state: State, breached: Breach | None, in_breach: int, words: tuple[str, str]
 ) -> None:
-    item = replace(contention_incident(contended()), severity="critical", state=state)
-    assert badge(item, breached) == words
+    """An incident is critical while its services are only at risk, each of which has its own state."""
+    soon = (AtRisk(LLM, 60.0, 120.0, 240.0),)
+    item = replace(contention_incident(contended()), severity="critical", state=state, at_risk=soon)
+    assert badge(item, breached, in_breach) == words
+
+
+def test_the_badge_of_an_incident_that_paged_without_a_forecast_says_that_no_slo_is_breached() -> None:
+    item = replace(contention_incident(contended()), severity="critical", at_risk=())
+    assert badge(item, None) == ("Critical incident · firing", "no SLO breach")
 
 
 def test_the_badge_of_an_early_warning_says_that_it_did_not_page() -> None:

@@ -222,8 +222,8 @@ def test_a_service_that_passes_the_load_on_has_a_lane_from_the_time_its_calls_ar
     page = cascade(snapshot(world, replace(_asked(world, "gateway", "vllm-70b"), evidence=(calls,))), NOW - 900)
     found = [lane for lane in page["timeline"].lanes if lane.service == "rag-api"]
     assert [lane.service for lane in found] == lanes
-    assert [(lane.first, lane.intervals, lane.sign and lane.sign.value) for lane in found] == [
-        (NOW - 100, [[NOW - 100, NOW, 1]], 14.2)
+    assert [(lane.first, lane.intervals, lane.sign and (lane.sign.text, lane.sign.value)) for lane in found] == [
+        (NOW - 100, [[NOW - 100, NOW, 1]], ("calls to vllm-70b", 14.2))
     ] * len(lanes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.model.world import Target
 from foreshock_dashboard.render.clause import Clause, joined_text
 from foreshock_dashboard.render.incident_summary import summary_clauses
+from foreshock_dashboard.web.pages.cascade.data import cascade
 from foreshock_dashboard.web.pages.now import data
 from foreshock_dashboard.web.pages.now.course import breach, recovery
 from foreshock_dashboard.web.pages.now.verdict import breached_row, by_impact, verdict, with_reason
@@ -112,6 +114,26 @@ def test_each_service_at_risk_says_why() -> None:
     calls, metric = reasons(item)
     assert calls == "calls embedder"
     assert re.fullmatch(r"(p95|error rate) .*, SLO .*", metric)
+
+
+@pytest.mark.parametrize(
+    ("p50", "p10", "interval"),
+    [(120.0, 40.0, ", 80% interval: 40 s to 10 min"), (120.0, math.nan, ""), (9000.0, 40.0, "")],
+)
+def test_the_forecast_of_a_headline_has_its_interval_on_now_and_on_cascade(
+    p50: float, p10: float, interval: str
+) -> None:
+    """Unless it is unknown, or the headline has no forecast: a breach that is not soon."""
+    world = contended()
+    own = AtRisk(service("embedder"), 60.0, p50, 400.0, p10, 600.0)
+    item = replace(contention_incident(world), stage=None, at_risk=(own,))
+    seen = replace(snapshot(world, item), forecast=Forecast(slos=(ServiceSlo(service("embedder"), 9.0, 0.5, True),)))
+    situation = verdict(seen).payload()["situation"]
+    assert situation
+    assert situation["interval"] == interval
+    headline = "".join(clause.text for clause in cascade(seen, NOW - 900)["headline"])
+    assert headline.endswith(interval)
+    assert ("interval" in headline) == bool(interval)
 
 
 def test_a_degraded_service_at_risk_without_values_stays_degraded() -> None:

@@ -40,10 +40,13 @@ from foreshock_dashboard.store import StoreLimits
 from foreshock_dashboard.web.app import PAGES, create_app
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.theme import LIGHT
+from foreshock_dashboard.web.pages.cascade.data import breaches
 from foreshock_dashboard.web.pages.services.data import service as service_page
 from foreshock_dashboard.web.pages.services.data import services as services_page
 from foreshock_dashboard.web.pages.status.data import data_health, newest_trace, signals, status
 from foreshock_dashboard.web.panels import service_charts as figures
+from foreshock_dashboard.web.panels.at_risk import at_risk_next
+from foreshock_dashboard.web.panels.chosen_incidents import chosen_incidents
 from foreshock_dashboard.web.state.conditions import breach_probability, conditions
 from foreshock_dashboard.web.state.freshness import serving_services
 from foreshock_dashboard.web.state.parameters import View
@@ -189,8 +192,34 @@ def test_the_forecast_of_an_slo_breach_is_that_of_the_open_incident() -> None:
     world = contended()
     item = replace(contention_incident(world), at_risk=(AtRisk(GATEWAY, 30.0, 40.0, 90.0),))
     near, over = (about(expecting(incidents=(each,)), GATEWAY) for each in (item, replace(item, state="resolved")))
-    assert (near["breach_seconds"], near["breach_probability"]) == (40.0, 0.8)
-    assert (over["breach_seconds"], over["breach_probability"]) == (180.0, 0.6)
+    assert (near["breach_seconds"]["p50"], near["breach_probability"]) == (40.0, 0.8)
+    assert (over["breach_seconds"]["p50"], over["breach_probability"]) == (180.0, 0.6)
+
+
+def test_every_page_has_one_forecast_of_a_service_with_its_interval() -> None:
+    """The nearest of the open incidents: in the list, on its page, in its sentence, on Now, and on Cascade."""
+    world = contended()
+    first, sooner = (AtRisk(GATEWAY, p50 / 2, p50, p50 * 2, p50 / 4, p50 * 3) for p50 in (900.0, 400.0))
+    item = replace(contention_incident(world), affected=(EMBEDDER, GATEWAY), at_risk=(first,))
+    second = replace(item, id="second", service=service("auth"), at_risk=(sooner,))
+    seen = expecting(incidents=(item, second))
+    chosen = chosen_incidents(seen)
+    (listed,) = (row["breach_seconds"] for row in services(seen)["services"] if row["id"] == "gateway")
+    page = about(seen, GATEWAY)
+    (on_now,) = (row for row in at_risk_next(chosen, {}) if row.service == "gateway")
+    (on_cascade,) = (row for row in breaches(seen, chosen) if row.service == "gateway")
+    assert listed == page["breach_seconds"] == vars(on_now.breach_seconds) == vars(on_cascade.seconds)
+    assert listed["p90"] == 1200.0
+    assert page["summary"].endswith("SLO breach forecast: median < 15 min, 80% interval: 2 to 20 min.")
+
+
+def test_a_service_that_an_incident_forecasts_to_breach_its_slo_is_never_unlikely_to() -> None:
+    """Though its probability within ten minutes is low; without an incident, an unlikely breach is no forecast."""
+    item = replace(contention_incident(contended()), at_risk=(AtRisk(GATEWAY, 700.0, 900.0, 1200.0),))
+    unlikely = Forecast(risks=(Risk(GATEWAY, 0.1, 700.0, 800.0, 900.0, 1200.0, 1500.0),))
+    shown = [about(replace(expecting(incidents=each), forecast=unlikely), GATEWAY) for each in ((item,), ())]
+    assert [(page["breach_seconds"] or {}).get("p50") for page in shown] == [900.0, None]
+    assert shown[0]["word"] == "At risk"
 
 
 def test_an_early_warning_has_no_probability_of_a_breach() -> None:

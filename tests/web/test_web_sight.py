@@ -119,7 +119,7 @@ def test_a_batch_job_without_requests_is_seen_on_its_gpus() -> None:
     assert freshness(quiet).stale_services == ()
     assert conditions.conditions(snapshot(quiet))[service("train-llm")].word == "No inbound requests; uses 10 GPUs"
     unused = replace(quiet, busy=np.zeros_like(quiet.busy))
-    assert conditions.conditions(snapshot(unused))[service("train-llm")].word == "No inbound requests; uses 0 GPUs"
+    assert conditions.conditions(snapshot(unused))[service("train-llm")].word == "No inbound requests; idle on 10 GPUs"
     unknown = replace(quiet, busy=np.full_like(quiet.busy, np.nan))
     assert conditions.conditions(snapshot(unknown))[service("train-llm")].gpus is None
     gone = without(quiet, ("busy", "gpu_wait", "memory"))

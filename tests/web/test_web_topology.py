@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 from tests.web.worlds import (
     NOW,
     contended,
@@ -18,7 +19,11 @@ from tests.web.worlds import (
 from foreshock_dashboard.model.world import Edge
 from foreshock_dashboard.web.charts.theme import SERVICE_COLORS, service_color
 from foreshock_dashboard.web.pages.cascade.data import cascade
-from foreshock_dashboard.web.panels.topology import topology
+from foreshock_dashboard.web.pages.services.data import service as service_page
+from foreshock_dashboard.web.panels.chosen_incidents import chosen_incidents, current_history
+from foreshock_dashboard.web.panels.topology import call_edges, map_nodes, topology
+from foreshock_dashboard.web.state.lists import services
+from foreshock_dashboard.web.state.service_history import HistoryCache
 
 Golden = Callable[[str, str], None]
 
@@ -48,6 +53,25 @@ def test_an_edge_to_a_name_that_is_no_service_is_still_drawn() -> None:
     assert kinds["user"] == "outside"
     assert kinds["postgres"] == "database"
     assert Edge(service("user"), service("gateway"), "virtual_node") in healthy_world().edges
+
+
+def test_a_call_has_the_same_values_on_the_map_on_pages_of_services_and_in_the_api() -> None:
+    """The smoothed ones, as evidence has them, so that no page has two request rates of one call."""
+    world = contended()
+    calls, factor = world.calls, np.where(np.arange(len(world.times)) == len(world.times) - 1, 1.5, 1.0)
+    world = replace(world, calls=replace(calls, rate=calls.rate * factor, p95=calls.p95 * factor))
+    seen = snapshot(world)
+    rows = services(seen, current_history(seen, world, chosen_incidents(seen), HistoryCache()))["edges"]
+    api = {(row.client, row.server): (row.requests_per_second, row.error_rate, row.p95_seconds) for row in rows}
+    on_map = {(str(row[0]), str(row[1])): tuple(row[2:5]) for row in call_edges(world, map_nodes(world))}
+    of_services = {
+        (call.id, str(who)): (call.rate, call.error_rate, call.p95)
+        for who in world.services
+        for call in service_page(seen, who)["callers"]
+    }
+    assert on_map == api
+    assert of_services
+    assert of_services.items() <= api.items()
 
 
 def test_a_service_has_one_color_everywhere() -> None:

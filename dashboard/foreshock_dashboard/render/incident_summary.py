@@ -22,6 +22,7 @@ from foreshock_dashboard.render.clause import (
 from foreshock_dashboard.render.units import (
     breach_bucket,
     duration,
+    forecast_interval,
     gpu_list,
     load_percent,
     percent,
@@ -81,8 +82,17 @@ def slo_outlook(incident: Incident, figure: str) -> str:
 
 def breach_forecast(incident: Incident) -> str:
     """`SLO breach forecast: median < 5 min`, of an incident's own service; "" where none is soon."""
-    forecast = _own_forecast(incident)
-    return "" if forecast is None else f"{BREACH_FORECAST}: {breach_bucket(forecast)}"
+    risk = _own_forecast(incident)
+    return "" if risk is None else f"{BREACH_FORECAST}: {breach_bucket(risk.p50)}"
+
+
+def headline_interval(incident: Incident) -> str:
+    """After a headline that has a forecast, its interval, for a page: `, 80% interval: 40 s to 6 min`; else ""."""
+    risk = _own_forecast(incident)
+    if risk is None or not (is_forecast(incident) or is_load_condition(incident)):
+        return ""
+    interval = forecast_interval(risk.p10, risk.p90)
+    return f", {interval}" if interval else ""
 
 
 def is_load_condition(incident: Incident) -> bool:
@@ -284,8 +294,8 @@ def _condition(incident: Incident, stage: Stage | None = None) -> str:
         return BREACHES_SLO
     if incident.cause in ("overload", "scale_up_lag") and summary.load > summary.safe_load:
         return OVERLOADED if summary.load > 1.0 else ABOVE_SAFE_LIMIT
-    if (forecast := _own_forecast(incident)) is not None:
-        bucket, is_imminent = breach_bucket(forecast), forecast < IMMINENT_SECONDS
+    if (risk := _own_forecast(incident)) is not None:
+        bucket, is_imminent = breach_bucket(risk.p50), risk.p50 < IMMINENT_SECONDS
         if incident.severity != "critical":  # few trends of early warnings end in a breach
             return f"may breach its SLO ({'median < 1 min' if is_imminent else bucket})"
         return "is about to breach its SLO" if is_imminent else f"is forecast to breach its SLO ({bucket})"
@@ -297,10 +307,10 @@ def is_forecast(incident: Incident) -> bool:
     return "breach its SLO" in _condition(incident)
 
 
-def _own_forecast(incident: Incident) -> float | None:
-    """Median seconds until the incident's own service breaches its SLO; None if that is not soon."""
-    own = (risk.p50 for risk in incident.at_risk if risk.service == incident.service)
-    return next((seconds for seconds in own if 0 < seconds <= NEXT_SECONDS), None)
+def _own_forecast(incident: Incident) -> AtRisk | None:
+    """The forecast of an SLO breach of the incident's own service; None if that is not soon."""
+    own = (risk for risk in incident.at_risk if risk.service == incident.service)
+    return next((risk for risk in own if 0 < risk.p50 <= NEXT_SECONDS), None)
 
 
 def _stage_by_symptom(symptom: Symptom | None) -> Stage:

@@ -138,8 +138,12 @@ def breach_forecast(low: float, median: float, high: float) -> str:
 
     Times are infinite beyond the horizon. low: NaN or infinite without an interval.
     """
-    bucket = breach_bucket(median)
-    return f"{bucket}, {BREACH_TEXTS['interval']} {_interval(low, high)}" if math.isfinite(low) else bucket
+    return ", ".join(filter(None, (breach_bucket(median), forecast_interval(low, high))))
+
+
+def forecast_interval(low: float, high: float) -> str:
+    """The 80% interval of a forecast, in seconds: `80% interval: 10 s to 3 min`; "" if `low` is NaN or infinite."""
+    return f"{BREACH_TEXTS['interval']} {_interval(low, high)}" if math.isfinite(low) else ""
 
 
 def _interval(low: float, high: float) -> str:

@@ -11,7 +11,7 @@ from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.verdict.course import Breach, ContentionCheck, Impact, Peak, Recovery
 from foreshock_dashboard.model.verdict.reading import Reading
 from foreshock_dashboard.render.clause import Clause, Text, joined, listed, sentences, text, time
-from foreshock_dashboard.render.incident_summary import summary_clauses
+from foreshock_dashboard.render.incident_summary import BREACH_FORECAST, summary_clauses
 from foreshock_dashboard.render.units import counted, duration, elapsed, estimate, estimates, percent, rate
 from foreshock_dashboard.render.verdict.reading_text import explained_limit, reading_text, value_and_limit, value_text
 from foreshock_dashboard.render.words.incidents import SEVERITIES, STATES, TOO_FEW
@@ -34,17 +34,24 @@ def headline_figure(reading: Reading, peak: Peak | None, slo: ServiceSlo | None 
     return f"{reading.metric} peaked at {worst}, now {now} ({explained_limit(reading, slo)})"
 
 
-def badge(item: Incident, breached: Breach | None) -> tuple[str, str]:
-    """Severity and state, and of a recovery whether the SLO was breached.
+def badge(item: Incident, breached: Breach | None, in_breach: int = 0) -> tuple[str, str]:
+    """Severity and state of an incident, and the reason for its severity: what its services do to their SLOs.
 
-    `Critical · firing`, `Early warning · not paged`, or `Recovering`.
+    `Critical incident · firing` and `2 services in SLO breach`, or `Early warning · not paged`, without a reason.
+    in_breach: services that breach their SLO now.
     """
     if item.state == "firing" and item.paged is None and item.severity == "warning":
         return f"{SEVERITIES[item.severity]} · not paged", ""
-    if item.state != "recovering":
-        return f"{SEVERITIES[item.severity]} · {STATES[item.state]}", ""
-    lasts = "still in SLO breach" if breached and breached.until is None else "SLO breach ended"
-    return "Recovering", lasts if breached else "no SLO breach"
+    return f"{SEVERITIES[item.severity]} · {STATES[item.state]}", _slo_reason(item, breached, in_breach)
+
+
+def _slo_reason(item: Incident, breached: Breach | None, in_breach: int) -> str:
+    if in_breach:
+        return f"{counted(in_breach, 'service')} in SLO breach"
+    if breached:
+        return "still in SLO breach" if breached.until is None else "SLO breach ended"
+    is_forecast = item.state == "firing" and any(0 < risk.p50 < math.inf for risk in item.at_risk)
+    return BREACH_FORECAST if is_forecast else "no SLO breach"
 
 
 def latent_risk(item: Incident, now: float) -> Text:

@@ -6,14 +6,14 @@ import math
 from typing import NamedTuple
 
 from foreshock_dashboard.model.forecast import ServiceSlo
-from foreshock_dashboard.model.incident import Incident
+from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Health, Stage
 from foreshock_dashboard.render.clause import Text, filled_text, in_sentence, joined, text
 from foreshock_dashboard.render.incident_summary import BREACH_FORECAST, summary_clauses, suspicion_clauses
 from foreshock_dashboard.render.units import (
-    breach_bucket,
+    breach_forecast,
     counted,
     duration,
     load_percent,
@@ -31,8 +31,8 @@ class ServiceState(NamedTuple):
     """The current values of a service that its sentence states.
 
     low_traffic: too few requests to judge its values.
-    slo_usage: value over target, above 1 in breach. breach_seconds: until a likely SLO breach; 0 or less where none is
-    expected, or it lasts. load, safe_load: of capacity, NaN where unknown.
+    slo_usage: value over target, above 1 in breach. forecast: of an SLO breach that lasts or is expected. load,
+    safe_load: of capacity, NaN where unknown.
     """
 
     health: Health
@@ -44,7 +44,7 @@ class ServiceState(NamedTuple):
     low_traffic: bool = False
     slo: ServiceSlo | None = None
     slo_usage: float = 0.0
-    breach_seconds: float = 0.0
+    forecast: AtRisk | None = None
     load: float = math.nan
     safe_load: float = math.nan
 
@@ -72,10 +72,11 @@ def _slo_state(state: ServiceState) -> str:
 
 
 def _breach_forecast(state: ServiceState) -> str:
-    """` SLO breach forecast: median < 5 min.`; empty where none is expected, or it lasts already."""
-    if state.breach_seconds <= 0 or state.slo_usage > 1 or state.low_traffic:
+    """` SLO breach forecast: median < 5 min, 80% interval: 1 to 9 min.`; empty where none is expected, or it lasts."""
+    risk = state.forecast
+    if risk is None or not 0 < risk.p50 < math.inf or state.slo_usage > 1 or state.low_traffic:
         return ""
-    return f" {BREACH_FORECAST}: {breach_bucket(state.breach_seconds)}."
+    return f" {BREACH_FORECAST}: {breach_forecast(risk.p10, risk.p50, risk.p90)}."
 
 
 def service_detail(service: Service, state: ServiceState, incident: Incident | None) -> Text:

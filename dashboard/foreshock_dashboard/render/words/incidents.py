@@ -8,7 +8,8 @@ from typing import Literal
 from foreshock_dashboard.model.incident import Cause, ConfidenceLevel, Quality, Severity, State
 from foreshock_dashboard.response.values import FeedbackVerdict
 
-SEVERITIES: Mapping[Severity, str] = {"critical": "Critical", "warning": "Early warning"}
+SEVERITIES: Mapping[Severity, str] = {"critical": "Critical incident", "warning": "Early warning"}
+"""Of incidents. The states of services, such as `At risk`, are conditions."""
 STATES: Mapping[State, str] = {"firing": "firing", "recovering": "recovering", "resolved": "resolved"}
 CAUSES: Mapping[Cause, str] = {
     "overload": "Overload",

@@ -112,8 +112,7 @@ CASCADE_TEXTS: Mapping[str, str] = {
     "call": "degraded dependency",
     "forecast": CONDITIONS["slo_breach"],
     "older": "Older anomalies have ended. First anomaly: ",
-    "at_caller": "(service graph)",
-    "calls_key": "calls (width: request rate)",
+    "calls_key": "calls (width: request rate, measured by the caller)",
     "gpu_wait_key": "GPU wait, from noisy neighbor to affected service (width: share of time)",
 }
 """What a step of a cascade goes along, and texts of the Cascade page."""
@@ -212,6 +211,7 @@ TILE_TEXTS: Mapping[str, str] = {
     "all_services": "across all services with an SLO",
     "normal": "not anomalous",
     "of_capacity": "of capacity;",
+    "above": "above",
     "within": "within SLO",
     "others_within": "others within SLO",
     "of": "of",
@@ -250,7 +250,6 @@ NOW_TEXTS: Mapping[str, str] = {
     "all": "All",
     "all_services": "services",
     "evidence_of": "Evidence of",
-    "incident": "incident",
     "no_anomalies": "No sustained anomalies in the last",
     "timeline": "Timeline: last",
     "timeline_of_incident": "Incident timeline",
@@ -272,12 +271,14 @@ NOW_TEXTS: Mapping[str, str] = {
 }
 """Texts of the Now page."""
 SIGNAL_NOTES: Mapping[str, str] = {
+    "at_caller": "measured by the caller",
     "first_token": "answered requests only",
     "flight": "finished requests only",
     "gpu_wait": "on a saturated GPU: the neighbor's share of GPU time",
 }
 """What explains values of evidence that seem to contradict others, in short, by metric."""
 SIGNAL_MEANINGS: Mapping[str, str] = {
+    "at_caller": "A caller counts the requests that it sends. The request rate of a service counts those it receives.",
     "first_token": "p95 also covers requests that were rejected or timed out. Time to first token does not.",
     "flight": "This is an estimate from finished requests (rate × p50). More requests may be queued.",
     "gpu_wait": (

@@ -42,7 +42,11 @@ CONDITIONS: Mapping[ConditionKind, str] = {
     "no_traffic": "No inbound requests",
     "no_data": "No data",
 }
-CONDITION_NOTES: Mapping[str, str] = {"baseline": "expected in {minutes} min", "gpus": "uses {gpus}"}
+CONDITION_NOTES: Mapping[str, str] = {
+    "baseline": "expected in {minutes} min",
+    "gpus": "uses {gpus}",
+    "idle_gpus": "idle on {gpus}",
+}
 """What follows a condition of a service without a baseline, or without requests, after a semicolon."""
 SLO_COUNTS: Mapping[str, str] = {
     "breached": "breached",

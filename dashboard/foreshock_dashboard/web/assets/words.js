@@ -1,7 +1,7 @@
 // The catalog of words. Generated from render/words by `make golden`: change it there.
 
 export const SEVERITIES = /** @type {const} */ ({
-  critical: "Critical",
+  critical: "Critical incident",
   warning: "Early warning",
 });
 
@@ -229,7 +229,6 @@ export const NOW_TEXTS = /** @type {const} */ ({
   all: "All",
   all_services: "services",
   evidence_of: "Evidence of",
-  incident: "incident",
   no_anomalies: "No sustained anomalies in the last",
   timeline: "Timeline: last",
   timeline_of_incident: "Incident timeline",
@@ -251,12 +250,14 @@ export const NOW_TEXTS = /** @type {const} */ ({
 });
 
 export const SIGNAL_NOTES = /** @type {const} */ ({
+  at_caller: "measured by the caller",
   first_token: "answered requests only",
   flight: "finished requests only",
   gpu_wait: "on a saturated GPU: the neighbor's share of GPU time",
 });
 
 export const SIGNAL_MEANINGS = /** @type {const} */ ({
+  at_caller: "A caller counts the requests that it sends. The request rate of a service counts those it receives.",
   first_token: "p95 also covers requests that were rejected or timed out. Time to first token does not.",
   flight: "This is an estimate from finished requests (rate × p50). More requests may be queued.",
   gpu_wait:
@@ -335,6 +336,7 @@ export const TILE_TEXTS = /** @type {const} */ ({
   all_services: "across all services with an SLO",
   normal: "not anomalous",
   of_capacity: "of capacity;",
+  above: "above",
   within: "within SLO",
   others_within: "others within SLO",
   of: "of",
@@ -480,8 +482,7 @@ export const CASCADE_TEXTS = /** @type {const} */ ({
   call: "degraded dependency",
   forecast: "SLO breach",
   older: "Older anomalies have ended. First anomaly: ",
-  at_caller: "(service graph)",
-  calls_key: "calls (width: request rate)",
+  calls_key: "calls (width: request rate, measured by the caller)",
   gpu_wait_key: "GPU wait, from noisy neighbor to affected service (width: share of time)",
 });
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from foreshock_dashboard.model.forecast import ServiceSlo
@@ -11,7 +11,7 @@ from foreshock_dashboard.model.incident import AtRisk, Incident
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.web.state.conditions import LIKELY_BREACH_PROBABILITY, open_incidents
+from foreshock_dashboard.web.state.conditions import ServiceForecasts, open_incidents
 from foreshock_dashboard.web.state.parameters import DEFAULT_RANGE_SECONDS
 from foreshock_dashboard.web.state.service_history import HistoryCache
 from foreshock_dashboard.web.state.stages import ServiceHistory
@@ -70,29 +70,15 @@ def chosen_incident(snapshot: Snapshot, incident: Incident) -> ChosenIncidents:
 
 
 def _with_risks(snapshot: Snapshot, chosen: ChosenIncidents) -> ChosenIncidents:
-    risks = nearest_breaches(snapshot, chosen.incidents).items()
-    return chosen._replace(risks={service: risk for service, risk in risks if chosen.may_have(service)})
+    if not any(item.is_open for item in chosen.incidents):
+        return chosen
+    expected = ServiceForecasts(snapshot).expected.items()
+    return chosen._replace(risks={service: risk for service, risk in expected if chosen.may_have(service)})
 
 
 def first_sign(incident: Incident) -> float:
     """Unix seconds of the first anomaly of an incident."""
     return min(incident.since, incident.opened)
-
-
-def nearest_breaches(snapshot: Snapshot, incidents: Sequence[Incident]) -> dict[Service, AtRisk]:
-    """The nearest SLO breach by service: of those that incidents forecast while open, else a likely one by itself."""
-    current = [item for item in incidents if item.resolved is None]
-    nearest: dict[Service, AtRisk] = {}
-    for item in current:
-        for risk in item.at_risk:
-            if risk.service not in nearest or risk.p50 < nearest[risk.service].p50:
-                nearest[risk.service] = risk
-    likely = {
-        risk.service: AtRisk(risk.service, risk.p20, risk.p50, risk.p80, risk.p10, risk.p90)
-        for risk in snapshot.forecast.risks
-        if current and risk.probability >= LIKELY_BREACH_PROBABILITY
-    }
-    return likely | nearest
 
 
 def lanes_start(world: World, chosen: ChosenIncidents, healthy_seconds: float = HEALTHY_SECONDS) -> float:

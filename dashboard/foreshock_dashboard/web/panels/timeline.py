@@ -229,7 +229,8 @@ def hop_lanes(
         first = min((row for row in calls if math.isfinite(row.since)), key=lambda row: row.since, default=None)
         if first is None or hop in shown:
             continue
-        sign = _sign(first.name, first.entity, first.since, first.value, first.baseline, first.unit)
+        callee = in_words(first.entity.removeprefix(f"{hop} -> "))
+        sign = _sign(f"calls to {callee}", first.entity, first.since, first.value, first.baseline, first.unit)
         interval = [number_of_time(first.since), lanes.now, STAGES.index("early_warning")]
         since = round(first.since, 3)
         found.append(Lane(hop, "at_risk", None, since, "", [interval], sign, None, state=states.get(hop)))

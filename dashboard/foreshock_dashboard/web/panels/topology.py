@@ -185,7 +185,7 @@ def call_edges(world: World, shown: Collection[str]) -> list[list[float | str | 
     rows = [i for i, edge in enumerate(world.edges) if str(edge.client) in shown and str(edge.server) in shown]
     calls = world.calls
     columns = (
-        last(calls.rate[rows]),
+        last_median(calls.rate[rows]),
         last_median(calls.error_rate[rows]),
         last_median(calls.p95[rows]),
         last(world.attempts[rows]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -23,6 +22,7 @@ from foreshock_dashboard.render.clause import filled_text, in_sentence
 from foreshock_dashboard.render.units import counted
 from foreshock_dashboard.render.words.services import CONDITION_NOTES, CONDITIONS
 from foreshock_dashboard.web.state.freshness import fresh_services
+from foreshock_dashboard.web.state.incident_json import BreachSeconds, breach_seconds
 from foreshock_dashboard.web.state.numbers import Row, last_median, newest, number, rounded
 from foreshock_dashboard.web.state.stages import ServiceHistory
 
@@ -64,32 +64,43 @@ class ServiceForecast(TypedDict):
     """The SLO of a service, the forecast of its breach, and its load.
 
     slo_usage: value over target, the larger of latency and errors; above 1 the SLO is breached. breach_probability:
-    within `RISK_HORIZON_SECONDS`. breach_seconds: median time to the breach. load, safe_load: of capacity. imbalance:
-    load of the busiest replica over the mean.
+    within `RISK_HORIZON_SECONDS`. breach_seconds: until an expected breach, None where none is. load, safe_load: of
+    capacity. imbalance: load of the busiest replica over the mean.
     """
 
     slo: SloJson | None
     slo_usage: float | None
     breach_probability: float | None
-    breach_seconds: float | None
+    breach_seconds: BreachSeconds | None
     load: float | None
     safe_load: float | None
     imbalance: float | None
 
 
 class ServiceForecasts:
-    """The forecasts of a snapshot, by service."""
+    """The forecasts of a snapshot, by service, the same on all pages.
+
+    expected: the SLO breaches that last or are expected, in seconds: the nearest of those that open incidents forecast,
+    else a likely one of the service itself.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         forecast = snapshot.forecast
         self._slos: Mapping[Service, ServiceSlo] = {item.service: item for item in forecast.slos}
-        self._breaches = {item.service: item.p50 for item in forecast.risks}
         self._probabilities = {item.service: item.probability for item in forecast.risks}
-        for item in reversed(snapshot.incidents):  # incidents win, so that all pages agree
+        expected = {
+            item.service: AtRisk(item.service, item.p20, item.p50, item.p80, item.p10, item.p90)
+            for item in forecast.risks
+            if item.probability >= LIKELY_BREACH_PROBABILITY
+        }
+        nearest: dict[Service, AtRisk] = {}
+        for item in snapshot.incidents:
             for risk in item.at_risk if item.is_open else ():
-                self._breaches[risk.service] = risk.p50
-                likely = breach_probability(risk, RISK_HORIZON_SECONDS)
-                self._probabilities[risk.service] = likely if item.severity == "critical" else math.nan
+                if risk.service not in nearest or risk.p50 < nearest[risk.service].p50:
+                    nearest[risk.service] = risk
+                    likely = breach_probability(risk, RISK_HORIZON_SECONDS)
+                    self._probabilities[risk.service] = likely if item.severity == "critical" else math.nan
+        self.expected: Mapping[Service, AtRisk] = expected | nearest
         self._loads = {item.service: item for item in forecast.loads}
         self._imbalance = {item.service: item.ratio for item in forecast.imbalance}
 
@@ -110,13 +121,13 @@ class ServiceForecasts:
 
     def of(self, service: Service, p95: float | None, error_rate: float | None) -> ServiceForecast:
         """SLO, breach forecast, and load."""
-        slo, load = self._slos.get(service), self._loads.get(service)
+        slo, load, risk = self._slos.get(service), self._loads.get(service), self.expected.get(service)
         usage = self.slo_usage(service, p95, error_rate)
         return {
             "slo": slo and SloJson(rounded(slo.seconds), rounded(slo.error_rate), slo.learned),
             "slo_usage": None if usage is None else number(usage),
             "breach_probability": number(self.breach_probability(service)),
-            "breach_seconds": number(self._breaches.get(service, math.nan)),
+            "breach_seconds": breach_seconds(risk) if risk else None,
             "load": load and number(load.ratio),
             "safe_load": load and number(load.safe),
             "imbalance": number(self._imbalance.get(service, math.nan)),
@@ -146,14 +157,15 @@ def _urgency(incident: Incident) -> tuple[bool, bool, bool, float, str]:
 class Condition(NamedTuple):
     """The health of a service, and its condition.
 
-    gpus: that it uses, where it gets no requests; None where unknown, or without GPUs. suspected: it is the suspected
-    cause of an open incident. seconds: until it has a baseline, where it has none; at least so long.
+    gpus: without requests, those that it uses, or is idle on (`is_idle`); None if unknown. suspected: it is the
+    suspected cause of an open incident. seconds: until it has a baseline, where it has none; at least so long.
     """
 
     health: Health
     kind: ConditionKind
     stale: bool = False
     gpus: int | None = None
+    is_idle: bool = False
     suspected: bool = False
     seconds: float = math.nan
 
@@ -166,7 +178,8 @@ class Condition(NamedTuple):
         if self.seconds > 0:
             return f"{word}; {filled_text(CONDITION_NOTES['baseline'], minutes=math.ceil(self.seconds / 60))}"
         if self.gpus is not None:
-            return f"{word}; {filled_text(CONDITION_NOTES['gpus'], gpus=counted(self.gpus, 'GPU'))}"
+            note = CONDITION_NOTES["idle_gpus" if self.is_idle else "gpus"]
+            return f"{word}; {filled_text(note, gpus=counted(self.gpus, 'GPU'))}"
         return f"{word}, {in_sentence(CONDITIONS['no_data'])}" if self.stale else word
 
 
@@ -296,7 +309,8 @@ def conditions(snapshot: Snapshot) -> Mapping[Service, Condition]:
         elif state.kind == "healthy" and usage is None and left[service] > 0:
             state = Condition("idle", "no_baseline", seconds=left[service])
         elif state.kind == "no_traffic":
-            state = state._replace(gpus=used.get(service))
+            busy, idle = used.get(service, (None, None))
+            state = state._replace(gpus=busy or idle, is_idle=busy == 0)
         found[service] = state._replace(suspected=service in suspects)
     return found
 
@@ -307,12 +321,13 @@ def _with_recent_requests(world: World) -> set[Service]:
     return {world.services[row] for row in np.flatnonzero(seen).tolist()}
 
 
-def _used_gpus(world: World) -> Mapping[Service, int]:
-    """The number of GPUs that each service uses now; processes that do nothing on a GPU do not count."""
-    used: Counter[Service] = Counter()
+def _used_gpus(world: World) -> Mapping[Service, tuple[int, int]]:
+    """The number of GPUs that each service uses now, and of those on which its processes do nothing."""
+    used: dict[Service, tuple[int, int]] = {}
     for tenant, share in zip(world.tenants, newest(world.busy), strict=True):
         if math.isfinite(share):
-            used[tenant.service] += int(share >= MIN_BUSY_RATIO)
+            busy, idle = used.get(tenant.service, (0, 0))
+            used[tenant.service] = (busy + 1, idle) if share >= MIN_BUSY_RATIO else (busy, idle + 1)
     return used
 
 

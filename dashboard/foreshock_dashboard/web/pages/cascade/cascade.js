@@ -29,7 +29,16 @@ import { responseLine } from "#web/assets/timeline/response.js";
 import { drawTimeline } from "#web/assets/timeline/timeline.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import * as timeRange from "#web/assets/widgets/time_range.js";
-import { ACTION_TEXTS, BREACH_TEXTS, CASCADE_TEXTS, CONDITIONS, EMPTY, NOW_TEXTS, STATES } from "#web/assets/words.js";
+import {
+  ACTION_TEXTS,
+  BREACH_TEXTS,
+  CASCADE_TEXTS,
+  CONDITIONS,
+  EMPTY,
+  NOW_TEXTS,
+  SIGNAL_NOTES,
+  STATES,
+} from "#web/assets/words.js";
 import { drawServiceMap, propagationPath } from "#web/pages/cascade/service_map.js";
 
 /** @typedef {import("#web/assets/payload.d.ts").Incident} Incident */
@@ -322,7 +331,7 @@ const signalCell = ({ signal, entity, meaning, leading }) =>
     "span",
     { title: leading ? `Leading indicator: ${meaning}` : meaning },
     signal,
-    entity.includes(" -> ") ? h("small", { class: "muted" }, ` ${CASCADE_TEXTS.at_caller}`) : null,
+    entity.includes(" -> ") ? h("small", { class: "muted" }, ` (${SIGNAL_NOTES.at_caller})`) : null,
   );
 
 /**

@@ -12,12 +12,13 @@ from typing import Required
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.baseline.replicas import pool_quota
-from foreshock_dashboard.model.incident import AtRisk, Cause, Evidence, Incident, Severity, State
+from foreshock_dashboard.model.incident import Cause, Evidence, Incident, Severity, State
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import ConditionKind, Health, Stage
 from foreshock_dashboard.model.world import World
-from foreshock_dashboard.render.incident_summary import headline_clauses
+from foreshock_dashboard.render.clause import Text, text
+from foreshock_dashboard.render.incident_summary import headline_clauses, headline_interval
 from foreshock_dashboard.render.verdict.reading_text import lane_figures
 from foreshock_dashboard.render.words.signals import SIGNAL_HINTS
 from foreshock_dashboard.web.panels.at_risk import MAX_BREACH_SECONDS, AtRiskRow, at_risk_next
@@ -184,7 +185,7 @@ def cascade(
     body: Cascade = {
         "incidents": [_row(item) for item in snapshot.incidents if item.affected or item.id == incident_id],
         "selected": [incident(item) for item in chosen.incidents],
-        "headline": clauses(headline_clauses(chosen.incidents[0])) if chosen.incidents else [],
+        "headline": clauses(_headline(chosen.incidents[0])) if chosen.incidents else [],
         "suspected": clauses(suspected(chosen.incidents[0], world)) if chosen.incidents and world else [],
         "incident": incident_id,
         "open_incidents": [incident(item) for item in open_incidents(snapshot)],
@@ -235,6 +236,11 @@ def cascade(
         "capacity_services": [str(service_) for service_ in capacity_services(snapshot)],
         "quota": None if shown is None else quota(world, shown),
     }
+
+
+def _headline(item: Incident) -> Text:
+    """The condition with its metric, and the interval of a forecast."""
+    return text(headline_clauses(item), headline_interval(item))
 
 
 def past_lanes(lanes: Timeline) -> Timeline:
@@ -425,13 +431,9 @@ def _signal(sign: Sign) -> SignalRow:
 
 def breaches(snapshot: Snapshot, chosen: ChosenIncidents) -> list[BreachRow]:
     """Seconds until SLO breaches, the soonest first: of the incidents, and of other likely services."""
-    nearest = dict(chosen.risks)
     forecasts = ServiceForecasts(snapshot)
-    for risk_ in snapshot.forecast.risks:
-        if risk_.probability >= LIKELY_BREACH_PROBABILITY:
-            nearest.setdefault(
-                risk_.service, AtRisk(risk_.service, risk_.p20, risk_.p50, risk_.p80, risk_.p10, risk_.p90)
-            )
+    others = (risk.service for risk in snapshot.forecast.risks if risk.probability >= LIKELY_BREACH_PROBABILITY)
+    nearest = {service_: forecasts.expected[service_] for service_ in {*chosen.risks, *others}}
     return [
         BreachRow(str(risk.service), number(forecasts.breach_probability(risk.service)), breach_seconds(risk))
         for risk in sorted(nearest.values(), key=lambda risk: (risk.p50, risk.service))

@@ -38,7 +38,7 @@ def layout() -> Component:
             html.Div(
                 [
                     panel("map", "Cascade map", "callers left, dependencies right", wide=True, fold=True),
-                    panel("timeline", "Timeline", "by first anomaly (±1 min)", wide=True, fold=True),
+                    panel("timeline", "Timeline", "cause, then by first anomaly (±1 min)", wide=True, fold=True),
                     panel("signals", "Anomalous signals", "oldest first", fold=True),
                     panel("breaches", "SLO breach forecast", "", fold=True),
                     html.Div(id="capacity", className="capacity"),

@@ -20,6 +20,7 @@ from foreshock_dashboard.render.incident_summary import (
     breach_forecast,
     condition_clauses,
     headline_clauses,
+    headline_interval,
     is_forecast,
     is_load_condition,
     slo_outlook,
@@ -39,9 +40,9 @@ class Headline(NamedTuple):
 
     service: its subject. figure: the value beside its limit. slo: of the subject, where it is explained. own: the
     metric of the incident's own service that uses most of its SLO. reading: the metric of the headline. is_forecast:
-    whether it is that of a forecast, which the clauses state; outlook: the forecast beside a load, else "". beyond:
-    services that breach their SLO; breached: those that did since the first anomaly; whole: their breaches. peak: of
-    what recovers.
+    whether it is that of a forecast, which the clauses state; outlook: the forecast beside a load, else "". interval:
+    of either forecast, else "". beyond: services that breach their SLO; breached: those that did since the first
+    anomaly; whole: their breaches. peak: of what recovers.
     """
 
     service: Service
@@ -52,6 +53,7 @@ class Headline(NamedTuple):
     reading: Reading | None
     is_forecast: bool
     outlook: str
+    interval: str
     is_over: bool
     beyond: tuple[Service, ...]
     breached: tuple[Service, ...]
@@ -122,9 +124,9 @@ def headline(
     if is_load:
         figure += slo_outlook(item, reading_text(own, slo) if own else "")
     outlook = breach_forecast(item) if is_load else ""
-    return Headline(
-        subject, said, figure, slo, own, reading, ahead_of_breach, outlook, is_over, beyond, breached, whole, top
-    )
+    interval = headline_interval(item) if ahead_of_breach or outlook else ""
+    forecast = ahead_of_breach, outlook, interval
+    return Headline(subject, said, figure, slo, own, reading, *forecast, is_over, beyond, breached, whole, top)
 
 
 def _subject(item: Incident, own: Reading | None, found: Sequence[Reading]) -> Service:

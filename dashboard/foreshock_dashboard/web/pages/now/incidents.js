@@ -23,9 +23,8 @@ import {
   slowestTracesLink,
 } from "#web/assets/timeline/incident.js";
 import { responseLine } from "#web/assets/timeline/response.js";
-import { healthState } from "#web/assets/timeline/signs.js";
 import { breakable } from "#web/assets/widgets/widgets.js";
-import { EMPTY, NOW_TEXTS, QUALITIES, SEVERITIES, SIGNAL_MEANINGS, SIGNAL_NOTES, STATES } from "#web/assets/words.js";
+import { EMPTY, NOW_TEXTS, QUALITIES, SIGNAL_MEANINGS, SIGNAL_NOTES } from "#web/assets/words.js";
 
 /** @typedef {import("#web/pages/now/payload.d.ts").Evidence} Evidence */
 /** @typedef {import("#web/pages/now/payload.d.ts").NowData} NowData */
@@ -93,11 +92,12 @@ const targetText = (value, target, unit) =>
 
 /**
  * A signal; where its value seems to contradict another one, with what it covers.
- * @param {Pick<Evidence, "signal" | "metric" | "xid">} row
+ * @param {Pick<Evidence, "signal" | "metric" | "entity" | "xid">} row
  */
-const signalCell = ({ signal, metric, xid }) => {
+const signalCell = ({ signal, metric, entity, xid }) => {
   if (xid) return [`${signal} `, h("span", { class: "muted" }, xid.text)];
-  const name = signal === GPU_WAIT ? "gpu_wait" : (metric ?? "");
+  const metricName = signal === GPU_WAIT ? "gpu_wait" : (metric ?? "");
+  const name = entity?.includes(" -> ") ? "at_caller" : metricName;
   const note = NOTES[name];
   return note ? [signal, " ", h("abbr", { class: "muted", title: MEANINGS[name] }, `(${note})`)] : signal;
 };
@@ -142,7 +142,7 @@ const evidenceTable = ({ service, evidence, affected }, now) =>
         "tr",
         { class: isSame ? "same" : null },
         h("th", { scope: "row" }, isSame ? hidden : entityName),
-        h("td", null, signalCell({ signal, metric, xid })),
+        h("td", null, signalCell({ signal, metric, entity, xid })),
         h("td", null, h("b", null, formatSignal(metric, value, unit))),
         h("td", null, affected.length ? formatSignal(metric, baseline, unit) : targetText(value, baseline, unit)),
         h("td", null, timeElement(since, now)),
@@ -196,16 +196,6 @@ const candidateText = ({ service, score, why }) => [
 ];
 
 /**
- * The severity of an incident within its name, and its state where that is not firing: "critical, recovering".
- * @param {NowIncident} incident
- */
-const shownState = ({ severity, state }) =>
-  healthState(
-    state === "recovering" ? state : severity,
-    SEVERITIES[severity].toLowerCase() + (state === "firing" ? "" : `, ${STATES[state]}`),
-  );
-
-/**
  * @param {NowIncident} incident
  * @param {NowData["verdict"]["situation"]} situation of the verdict, which has its summary already; else null
  * @param {number} now
@@ -222,13 +212,9 @@ const openIncident = (incident, situation, now, step = 0) => {
     h(
       "p",
       { class: "warning-head" },
-      isShown
-        ? [serviceLink(service), ` ${NOW_TEXTS.incident} (`, shownState(incident), ")"]
-        : [
-            isLatent ? null : [incidentState(incident), " "],
-            serviceLink(service),
-            h("span", { class: "muted" }, ` ${causeText(incident)}. `, courseOf(incident, now)),
-          ],
+      isLatent ? null : [incidentState(incident), " "],
+      serviceLink(service),
+      isShown ? null : h("span", { class: "muted" }, ` ${causeText(incident)}. `, courseOf(incident, now)),
       " ",
       incidentLinks(incident, isShown),
     ),

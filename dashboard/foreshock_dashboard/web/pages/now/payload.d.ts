@@ -41,6 +41,8 @@ export interface Situation {
   reading: Reading | null;
   /** The value of the headline beside its limit; "" for a forecast. */
   figure: string;
+  /** Of the forecast in the headline; empty without one. */
+  interval: string;
   /** Whether its SLO is learned. */
   learned: boolean;
   /** Severity and state. */

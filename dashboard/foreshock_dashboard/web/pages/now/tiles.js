@@ -111,7 +111,10 @@ const limitText = (tile, isLearning) => {
   if (hasNoErrors(tile)) {
     return peak ? `${inWords(peak.service)}, ${formatTimestamp(peak.at)}` : TILE_TEXTS.all_services;
   }
-  if (name === HIGHEST_LOAD) return `${TILE_TEXTS.of_capacity} ${limit_kind} ${formatLoad(limit)}`;
+  if (name === HIGHEST_LOAD) {
+    const above = value > limit ? `${TILE_TEXTS.above} ` : "";
+    return `${TILE_TEXTS.of_capacity} ${above}${limit_kind} ${formatLoad(limit)}`;
+  }
   const text = `${limit_kind} ${formatValue(limit, unit)}`;
   if (limit_kind === "baseline") return status === "ok" ? `${text}: ${TILE_TEXTS.normal}` : text;
   const ratio = isRatio(tile) ? shownRatio(tile) : Number.NaN;

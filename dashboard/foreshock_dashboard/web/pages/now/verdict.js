@@ -256,12 +256,7 @@ const links = ({ incident }) =>
   h(
     "span",
     { class: "verdict-links" },
-    h(
-      "a",
-      { href: "#evidence-panel" },
-      "Evidence",
-      h("span", { class: "badge-note" }, ` (${plural(incident.evidence.length, "signal")})`),
-    ),
+    h("a", { href: "#evidence-panel", class: "wide-only" }, `Evidence (${plural(incident.evidence.length, "signal")})`),
     h("a", { href: runbookHref(incident) }, "Runbook"),
     h("span", { class: "wide-only" }, link(incidentHref(incident.id), "Cascade")),
     incident.state === "firing" ? null : reportLink(incident),
@@ -309,6 +304,7 @@ export const drawVerdict = ({ verdict, data_time, bounds }, now) => {
     byId("headline"),
     situation ? clauses.map(clauseLink) : clauseTexts(clauses),
     situation?.figure ? [": ", h("span", { title: figureTitle(situation) }, unbroken(situation.figure))] : null,
+    situation?.interval ? h("span", { class: "headline-interval" }, unbroken(situation.interval)) : null,
   );
   put(
     byId("verdict-detail"),

@@ -96,8 +96,8 @@ class Situation(TypedDict):
 
     service: the one of the headline. While the incident's own is within its SLO, it is the affected one that is
     furthest beyond its SLO. reading: the metric of the headline, of that service, and below it if the headline is a
-    forecast. learned: whether its SLO is. figure, badge, lead, suspected, gpu_wait, recovery_text,
-    action_text: sentences. gpu_wait: whether GPU contention is ruled out, where that is not the cause.
+    forecast. interval: of the forecast in the headline. learned: whether its SLO is. figure, badge, lead, suspected,
+    gpu_wait, recovery_text, action_text: sentences. gpu_wait: whether GPU contention is ruled out, if it is no cause.
     origin: the metric of the incident's own service that uses most of its SLO, if that is another one. first_breach: of
     any of its services. breached: other services that breach their SLO: those that fail most requests first, then the
     furthest beyond it. degraded: those that do not, but are slower or fail more than normally, without those at_risk.
@@ -110,6 +110,7 @@ class Situation(TypedDict):
     service: str
     reading: Reading | None
     figure: str
+    interval: str
     learned: bool
     badge: str
     badge_note: str
@@ -285,7 +286,7 @@ def _of_incidents(
     )
     if cost is not None:  # those that still breach their SLO are listed below
         cost = cost._replace(behind=tuple(service for service in cost.behind if service not in first.beyond))
-    state_word, state_note = badge(item, whole)
+    state_word, state_note = badge(item, whole, len(first.beyond))
     subjects = tuple(dict.fromkeys((item.suspect.service or item.service, item.service)))
     untracked = [str(service) for service in subjects if service not in world.change_tracked]
     origin = first.own if subject != item.service else None
@@ -298,6 +299,7 @@ def _of_incidents(
         "service": str(subject),
         "reading": reading,
         "figure": first.figure,
+        "interval": first.interval,
         "learned": "learned" in first.figure,
         "badge": state_word,
         "badge_note": state_note,

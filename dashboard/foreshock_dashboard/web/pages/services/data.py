@@ -27,7 +27,6 @@ from foreshock_dashboard.web.panels.gpu_sharing import far_cpus
 from foreshock_dashboard.web.panels.vitals import services_by_cluster, slo_status, sparkline
 from foreshock_dashboard.web.state.change_json import CHANGES_DURING, CHANGES_SECONDS, ChangeMark, change_mark_rows
 from foreshock_dashboard.web.state.conditions import (
-    LIKELY_BREACH_PROBABILITY,
     IncidentStatus,
     ServiceForecast,
     ServiceForecasts,
@@ -38,7 +37,15 @@ from foreshock_dashboard.web.state.conditions import (
     states,
 )
 from foreshock_dashboard.web.state.freshness import serving_services
-from foreshock_dashboard.web.state.incident_json import ActionJson, ClauseJson, IncidentJson, actions, clauses, incident
+from foreshock_dashboard.web.state.incident_json import (
+    ActionJson,
+    BreachSeconds,
+    ClauseJson,
+    IncidentJson,
+    actions,
+    clauses,
+    incident,
+)
 from foreshock_dashboard.web.state.numbers import Row, last, last_median, newest, number
 from foreshock_dashboard.web.state.placement import NO_SHARING, GpuSharing
 from foreshock_dashboard.web.state.service_history import HistoryCache
@@ -186,7 +193,7 @@ class ServicePage(TypedDict, total=False):
     slo: SloJson | None
     slo_usage: float | None
     breach_probability: float | None
-    breach_seconds: float | None
+    breach_seconds: BreachSeconds | None
     load: float | None
     safe_load: float | None
     imbalance: float | None
@@ -292,21 +299,17 @@ def service(
     rate, error_rate, p50, p95, p99 = (
         last_median(values[row : row + 1])[0] for values in (red.rate, red.error_rate, red.p50, red.p95, red.p99)
     )
-    forecast = ServiceForecasts(snapshot).of(service, p95, error_rate)
+    forecasts = ServiceForecasts(snapshot)
+    forecast = forecasts.of(service, p95, error_rate)
     use = _shares(world, service).get(service, _NO_GPU)
     history = current_history(snapshot, world, chosen_incidents(snapshot), histories or HistoryCache())
     stage, condition = history.now().get(service), states(snapshot, history)[service]
-    probability, seconds = (
-        forecast["breach_probability"],
-        forecast["breach_seconds"],
-    )  # an early warning has no probability
-    is_likely = probability is None or probability >= LIKELY_BREACH_PROBABILITY
     state = ServiceState(
         *(condition.health, stage, rate, error_rate, p95, use["gpus"]),
         low_traffic=condition.kind == "low_traffic",
         slo=next((slo for slo in snapshot.forecast.slos if slo.service == service), None),
         slo_usage=forecast["slo_usage"] or 0.0,
-        breach_seconds=(seconds or 0.0) if is_likely else 0.0,
+        forecast=forecasts.expected.get(service),
         load=_known(forecast["load"]),
         safe_load=_known(forecast["safe_load"]),
     )
@@ -429,14 +432,15 @@ def _neighbors(world: World, service: Service) -> list[NeighborRow]:
 
 
 def _calls(world: World, service: Service, side: Literal["client", "server"]) -> list[CallRow]:
-    """The calls of which a service is one side, the edge with the most requests first."""
+    """The calls of which a service is one side, the edge with the most requests first; values as on all pages."""
+    at = [row for row, edge in enumerate(world.edges) if getattr(edge, side) == service]
+    calls = world.calls
+    smoothed = (last_median(values[at]) for values in (calls.rate, calls.error_rate, calls.p95, world.server_p95))
     rows = []
-    for row, edge in enumerate(world.edges):
-        if getattr(edge, side) == service:
-            other = edge.client if edge.server == service else edge.server
-            calls = world.calls
-            figures = _newest_of(row, calls.rate, calls.error_rate, calls.p95, world.server_p95, world.attempts)
-            rows.append(CallRow(str(other), other in world.services, edge.connection, *figures))
+    for row, *figures in zip(at, *smoothed, last(world.attempts[at]), strict=True):
+        edge = world.edges[row]
+        other = edge.client if edge.server == service else edge.server
+        rows.append(CallRow(str(other), other in world.services, edge.connection, *figures))
     return sorted(rows, key=lambda call: (-(call.rate or 0.0), call.id))
 
 

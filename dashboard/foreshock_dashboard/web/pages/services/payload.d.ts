@@ -7,6 +7,7 @@ import type {
   Incident,
   LivePayload,
   Ownership,
+  Percentiles,
   Stage,
 } from "#web/assets/payload.d.ts";
 
@@ -35,8 +36,8 @@ export interface ServiceValues {
   safe_load: number | null;
   /** Within ten minutes. */
   breach_probability: number | null;
-  /** Median seconds until the SLO breach; 0 in one. */
-  breach_seconds: number | null;
+  /** Seconds until an expected SLO breach, 0 in one; null where none is expected. */
+  breach_seconds: Percentiles | null;
 }
 
 export interface ServiceRow extends ServiceValues {

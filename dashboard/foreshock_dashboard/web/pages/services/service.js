@@ -28,6 +28,7 @@ import { ABSENT, CONDITIONS, EMPTY, NOW_TEXTS, SERVICE_HINTS, STATES, TILE_TEXTS
 import {
   beyondClass,
   breachClass,
+  breachInterval,
   breachText,
   ERROR_RATE_LIMITS,
   gpuWaitCell,
@@ -128,6 +129,7 @@ const drawFigures = (data) => {
       title: sloText(data),
     }),
     figure("SLO breach forecast", breachText(data), {
+      note: breachInterval(data) ?? "",
       mark: breachClass(data),
       title: probabilityText(data),
     }),
@@ -343,7 +345,7 @@ const incidentItem = (incident, now) => {
       "p",
       { class: "warning-head" },
       incidentState(incident),
-      severity === "critical" ? " incident " : " ",
+      " ",
       h(
         "b",
         null,

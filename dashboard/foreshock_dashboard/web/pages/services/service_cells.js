@@ -7,6 +7,7 @@ import {
   formatMedian,
   formatPercent,
   formatSeconds,
+  intervalText,
   isNumber,
   localName,
   NOT_KNOWN,
@@ -22,8 +23,6 @@ import { BREACH_TEXTS, SLO_NAMES, TILE_TEXTS } from "#web/assets/words.js";
 const MANY_ATTEMPTS = 1.2;
 
 export const ERROR_RATE_LIMITS = /** @type {const} */ ({ poor: 0.01, bad: 0.05 });
-/** From which a breach is more likely than not. */
-const LIKELY_PROBABILITY = 0.5;
 const MAX_SHOWN_PROBABILITY = 0.95;
 const WITHIN = "probability within 10 min: ";
 
@@ -189,30 +188,27 @@ export const probabilityText = ({ breach_probability: probability }) => {
 /** @typedef {Pick<ServiceValues, "breach_probability" | "breach_seconds"> & { condition?: string }} Forecast */
 
 /**
- * Whether the time of the breach is forecast: of a service at risk, of whose early warning no probability is known.
- * @param {Forecast} values
- */
-const isExpected = ({ breach_probability: probability, breach_seconds: seconds }) =>
-  isNumber(seconds) && (probability ?? 1) >= LIKELY_PROBABILITY;
-
-/**
- * That it is in breach, the time of an expected breach, or that it is unlikely; a service with low traffic is not
+ * That it is in breach, the median of an expected breach, or that it is unlikely; a service with low traffic is not
  * judged.
  * @param {Forecast} values
  */
-export const breachText = (values) => {
-  const { breach_probability: probability, breach_seconds: seconds, condition } = values;
+export const breachText = ({ breach_probability: probability, breach_seconds: seconds, condition }) => {
   if (condition === "low_traffic") return NOT_KNOWN;
-  if (seconds === 0) return BREACH_TEXTS.now;
-  if (isExpected(values)) return formatMedian(seconds);
-  return isNumber(probability) ? BREACH_TEXTS.none : NOT_KNOWN;
+  if (!seconds) return isNumber(probability) ? BREACH_TEXTS.none : NOT_KNOWN;
+  return seconds.p50 === 0 ? BREACH_TEXTS.now : formatMedian(seconds.p50);
 };
 
-/** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage">} row */
+/**
+ * The interval of a breach that is expected and does not last; null without one.
+ * @param {Forecast} values
+ */
+export const breachInterval = ({ breach_seconds: seconds, condition }) =>
+  seconds && seconds.p50 !== 0 && condition !== "low_traffic" ? intervalText(seconds) || null : null;
+
+/** @param {Pick<ServiceRow, "breach_seconds" | "health" | "stage">} row */
 export const breachClass = (row) => {
-  const { breach_probability: probability, breach_seconds: seconds } = row;
-  if (seconds === 0 && isCritical(row)) return "bad";
-  return isExpected(row) || (probability ?? 0) >= LIKELY_PROBABILITY ? "poor" : "";
+  if (!row.breach_seconds) return "";
+  return row.breach_seconds.p50 === 0 && isCritical(row) ? "bad" : "poor";
 };
 
 /**
@@ -220,14 +216,16 @@ export const breachClass = (row) => {
  * breaches, then the more probable of the others.
  * @param {Forecast & Pick<ServiceValues, "slo">} values
  */
-export const breachRank = (values) => {
-  const { slo, breach_probability: probability, breach_seconds: seconds, condition } = values;
+export const breachRank = ({ slo, breach_probability: probability, breach_seconds: seconds, condition }) => {
   if (!slo || condition === "low_traffic") return null;
-  return isExpected(values) ? 1 + 1 / (1 + (seconds ?? 0)) : probability;
+  return seconds ? 1 + 1 / (1 + (seconds.p50 ?? Number.POSITIVE_INFINITY)) : probability;
 };
 
 /** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage" | "slo">} row */
 export const breachCell = (row) =>
   breachRank(row) === null
     ? null
-    : h("span", { class: breachClass(row), title: probabilityText(row) }, breachText(row));
+    : [
+        h("span", { class: breachClass(row), title: probabilityText(row) }, breachText(row)),
+        h("small", { class: "reference interval" }, breachInterval(row)?.replaceAll(/(?<!:) /g, "\u00a0")), // on two lines
+      ];

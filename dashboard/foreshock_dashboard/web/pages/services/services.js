@@ -82,7 +82,7 @@ const servingColumns = (slo) => [
   {
     key: "breach_probability",
     name: "SLO breach forecast",
-    hint: "median time to the next SLO breach (unlikely: probability below 50% within 10 min)",
+    hint: "time to the next SLO breach (unlikely: probability below 50% within 10 min)",
     value: breachRank,
     cell: breachCell,
   },
