@@ -14,7 +14,7 @@ import pytest
 from tests.hub.process import HubProcess
 from tests.ports import free_port
 
-GATEWAY = Path(__file__).parents[1] / "ingest" / "real_service.py"
+GATEWAY = Path(__file__).parents[1] / "ingest" / "real" / "real_service.py"
 MODEL_SERVER = Path(__file__).with_name("model_server.py")
 
 
