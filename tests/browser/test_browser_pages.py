@@ -51,7 +51,7 @@ def test_the_headline_names_the_affected_service_and_its_condition(visit: Open) 
     """Then come since when, the evidence, and the badge that the data is simulated."""
     page = visit().page
     expect(page.get_by_role("alert")).to_have_text(
-        re.compile("^Critical incident · firing .*: embedder is degraded.*Suspected cause: .*train-llm")
+        re.compile("^Critical incident · firing: embedder is degraded.*Suspected cause: .*train-llm")
     )
     expect(page.locator("#verdict-detail")).to_contain_text("train-llm")
     expect(page.locator("#evidence")).to_contain_text("GPU time")

@@ -285,19 +285,14 @@ const figureTitle = ({ learned }) => (learned ? TILE_TEXTS.learned_slo : null);
  */
 export const drawVerdict = ({ verdict, data_time, bounds }, now) => {
   const { state, clauses, notes, situation } = verdict;
-  const note = situation?.badge_note ? ` · ${situation.badge_note}` : "";
-  const words = `${situation?.badge ?? STATE_WORDS[state] ?? state}${note}`;
+  const note = situation?.badge_note ? ` · ${situation.badge_note}` : ""; // changes with values, and is not announced
+  const words = situation?.badge ?? STATE_WORDS[state] ?? state;
   requireId("verdict").dataset.state = state;
   const suspected = situation ? `. ${suspectText(situation)}` : "";
   setText(requireId("verdict-alert"), `${words}: ${clausesText(clauses)}${suspected}`);
   put(
     byId("verdict-state"),
-    h(
-      "span",
-      { class: "chip" },
-      h("span", null, situation?.badge ?? words),
-      note ? h("span", { class: "badge-note" }, note) : null,
-    ),
+    h("span", { class: "chip" }, h("span", null, words), note ? h("span", { class: "badge-note" }, note) : null),
     situation ? [links(situation), responseLine(situation.incident.id, now)] : null,
   );
   put(

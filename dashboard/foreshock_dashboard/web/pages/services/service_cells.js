@@ -221,11 +221,16 @@ export const breachRank = ({ slo, breach_probability: probability, breach_second
   return seconds ? 1 + 1 / (1 + (seconds.p50 ?? Number.POSITIVE_INFINITY)) : probability;
 };
 
-/** @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage" | "slo">} row */
-export const breachCell = (row) =>
-  breachRank(row) === null
-    ? null
-    : [
-        h("span", { class: breachClass(row), title: probabilityText(row) }, breachText(row)),
-        h("small", { class: "reference interval" }, breachInterval(row)?.replaceAll(/(?<!:) /g, "\u00a0")), // on two lines
-      ];
+/**
+ * The forecast, and its interval below; both break where a phone has no room between their words alone.
+ * @param {Pick<ServiceRow, "breach_probability" | "breach_seconds" | "health" | "stage" | "slo">} row
+ */
+export const breachCell = (row) => {
+  if (breachRank(row) === null) return null;
+  const text = breachText(row).replaceAll(/(?<!median) /g, "\u00a0");
+  const interval = breachInterval(row)?.replaceAll(/(?<!:) /g, "\u00a0");
+  return [
+    h("span", { class: breachClass(row), title: probabilityText(row) }, text),
+    h("small", { class: "reference interval" }, interval),
+  ];
+};
