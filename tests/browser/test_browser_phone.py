@@ -249,7 +249,7 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
 
 
 def test_a_long_command_scrolls_on_a_phone_and_leaves_who_is_next_in_sight(visit: Open, site: Site) -> None:
-    """A rate limit has the longest one, with a note before it."""
+    """A rate limit has the longest one, with a note before it. A desktop of 1440 x 900 shows all of both."""
     world = contended({"train-llm": "batch-embed"})
     limit = Action("limit_rate", Service("product", "assistant-feature"), amount=7.8, current=11.3)
     effect = Effect("load", Service("serving", "llm-chat"), "ratio", 0.81, 0.65, 0.76, "safe_limit")
@@ -270,6 +270,10 @@ def test_a_long_command_scrolls_on_a_phone_and_leaves_who_is_next_in_sight(visit
     box = page.locator("#verdict .at-risk li span").first.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] <= 680
+    wide = visit(width=1440).page  # 900 px high
+    expect(wide.locator("#verdict .command code").first).to_contain_text("ENVOY_REPLICAS")
+    for last in (wide.locator("#verdict .command code").last, wide.locator("#verdict .at-risk li span").last):
+        expect(last).to_be_in_viewport(ratio=1)
 
 
 def test_the_reason_of_a_service_at_risk_wraps_on_a_phone(visit: Open, site: Site) -> None:
