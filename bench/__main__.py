@@ -76,7 +76,7 @@ BENCHMARKS = (
     Benchmark(
         title="Evaluation of 10,000 GPUs and 1,000 services",
         module="bench.hub.tick",
-        quick="--ticks 5 --minutes 10",
+        quick="--ticks 5 --minutes 40",
         small="--gpus 1000 --services 100 --edges 800",
         size_ratio=10,
     ),

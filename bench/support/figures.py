@@ -19,7 +19,7 @@ TIME_UNITS = frozenset({"s", "ms", "µs", "% of a core", "/CPU s"})
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A measured value.
+    """A measured value, NaN where there was nothing to measure, which holds no goal.
 
     goal: limit of the value, the least with `more_is_better`; NaN without one.
     peer, peer_value: who else was measured in the same run, or the source of a recorded figure, and its value.
@@ -57,8 +57,8 @@ class Figure:
 
     @property
     def held(self) -> bool:
-        """Whether neither ratio is below its goal."""
-        return not (self.to_goal < 1.0 or self.to_peer < self.min_ratio)
+        """Whether it was measured, and neither ratio is below its goal."""
+        return not (math.isnan(self.value) or self.to_goal < 1.0 or self.to_peer < self.min_ratio)
 
 
 def report(figures: Sequence[Figure]) -> int:

@@ -21,6 +21,7 @@ PEER = Figure(name="CPU", value=1.5, unit="% of a core", peer="nvitop-exporter",
     ("figure", "to_goal", "held"),
     [
         (LATENCY, 100 / 120, False),
+        (replace(LATENCY, value=math.nan), math.nan, False),
         (replace(LATENCY, factor=1.5), 1.25, True),
         (replace(LATENCY, unit="MiB", factor=1.5), 100 / 120, False),
         (RATE, 1 / 3, False),

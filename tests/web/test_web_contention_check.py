@@ -60,13 +60,29 @@ def _unknown(world: World) -> World:
     return replace(world, gpu_wait_by=waits)
 
 
+def _on_one_gpu(world: World) -> World:
+    """A wait that rose on one of two shared GPUs, so that the mean stays in its normal range."""
+    waits = world.gpu_wait_by.copy()
+    row = next(i for i, pair in enumerate(world.gpu_wait_pairs) if str(pair.affected) == "embedder")
+    waits[row, world.times >= _overload(world).since] = 0.15
+    return replace(world, gpu_wait_by=waits)
+
+
 RISEN = "May contribute: GPU wait of embedder on train-llm peaked at 35% (baseline 1.0%), above its normal range"
+RISEN_ON_ONE = (
+    "May contribute: GPU wait of embedder on train-llm peaked on one GPU at 15% (baseline 1.0%), above its normal range"
+)
 
 
 @pytest.mark.parametrize(
     ("wait", "words"),
-    [(_steady, NORMAL), (_risen, RISEN), (_over, RISEN), (_unknown, "No GPU wait data")],
-    ids=["normal", "risen", "risen and normal again", "no data"],
+    [
+        pytest.param(_steady, NORMAL, id="normal"),
+        pytest.param(_risen, RISEN, id="risen"),
+        pytest.param(_over, RISEN, id="risen and normal again"),
+        pytest.param(_on_one_gpu, RISEN_ON_ONE, id="risen on one GPU"),
+        pytest.param(_unknown, "No GPU wait data", id="no data"),
+    ],
 )
 def test_an_incident_with_another_cause_says_whether_gpu_contention_is_ruled_out(
     wait: Callable[[World], World], words: str

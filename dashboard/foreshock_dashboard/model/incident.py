@@ -159,7 +159,8 @@ class Incident:
     or affected. first_service, paged_service: `service` at the opening and at the page, which no later evaluation
     changes: they identify its alerts; None if unknown. cascading: other services breach their SLO too, or did.
     affected: affected services, the first one first. at_risk: services about to breach their SLO, the soonest first.
-    candidates: suspected causes, the likeliest first. evidence_at: Unix seconds of the values of the evidence, the last
+    candidates: suspected causes, the likeliest first. ranked_at: Unix seconds of their last ranking, which may have
+    found none and kept them; None before the first. evidence_at: Unix seconds of the values of the evidence, the last
     time at which it supported the cause; None without evidence. since (the first anomaly), opened, paged,
     recovering_since (the end of the symptoms), and resolved: Unix seconds; None if it has not happened. confidence: 0
     to 1. stage: of the service while the incident fires; None if unknown, or if no service is affected. later: what
@@ -182,6 +183,7 @@ class Incident:
     affected: tuple[Service, ...] = ()
     at_risk: tuple[AtRisk, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    ranked_at: float | None = None
     evidence: tuple[Evidence, ...] = ()
     evidence_at: float | None = None
     confidence: float = 0.0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import GpuShares, pool_of
+from foreshock_dashboard.analysis.baseline.point import gpu_pools
 from foreshock_dashboard.analysis.detectors.finding import lost_gpu_time
 from foreshock_dashboard.model.world import Gpu
 
@@ -78,8 +78,10 @@ def test_a_gpu_is_full_from_90_percent(platforms: Kit, busy: float, full: bool) 
 def test_gpus_have_a_pool_if_it_is_unique(platforms: Kit, pools: tuple[str, ...], pool: str) -> None:
     world = platforms.Platform(busy={(1, "a"): 0.1, (2, "a"): 0.1}).world()
 
-    assert pool_of(replace(world, pool=pools), world.gpus) == pool
-    assert pool_of(replace(world, pool=pools), [Gpu("elsewhere", "0", "GPU-9")]) == ""
+    known = gpu_pools(world.gpus, pools)
+
+    assert pool_of(known, world.gpus) == pool
+    assert pool_of(known, [Gpu("elsewhere", "0", "GPU-9")]) == ""
 
 
 @pytest.mark.parametrize(

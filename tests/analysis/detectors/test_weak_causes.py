@@ -101,8 +101,8 @@ def test_a_weak_network_finding_is_reported_until_it_or_the_suspect_changes() ->
     first = updated_incident(
         opened_incident(candidate, minute), candidate, Evaluation(minute, {}, (network,)), page=True
     )
-    second = updated_incident(first, candidate, Evaluation(later, {}, (network,)), page=True)
-    third = updated_incident(second, candidate, Evaluation(later, {}, ()), page=True)
+    second = updated_incident(first, candidate, Evaluation(later, {}, (network,)), page=True, is_ranked=False)
+    third = updated_incident(second, candidate, Evaluation(later, {}, ()), page=True, is_ranked=False)
     assert [(incident.cause, incident.suspect.service) for incident in (first, second)] == [("network", LLM)] * 2
     assert third.cause == "dependency"
     another = make_finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from foreshock_dashboard.analysis.baseline.point import SMOOTHING_POINTS, Evalua
 from foreshock_dashboard.common.identity_cache import rows_by_field
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Bools, Floats
-from foreshock_dashboard.model.world import Gpu, World
+from foreshock_dashboard.model.world import Gpu
 
 CONTENDED_BUSY_RATIO = 0.9
 """Busy share at which the services of a GPU contend for it, as in the exporter's contended time."""
@@ -101,9 +101,8 @@ class GpuShares:
         return np.nan_to_num(busy) * scale[self._gpu]
 
 
-def pool_of(world: World, gpus: Sequence[Gpu]) -> str:
-    """Pool of these GPUs; "" where unknown or not unique."""
-    pool_by_gpu = dict(zip(world.gpus, world.pool, strict=False))
+def pool_of(pool_by_gpu: Mapping[Gpu, str], gpus: Iterable[Gpu]) -> str:
+    """Pool of these GPUs; "" where unknown or not unique. pool_by_gpu: of a World, as `gpu_pools`."""
     pools = {pool_by_gpu.get(gpu, "") for gpu in gpus}
     return pools.pop() if len(pools) == 1 else ""
 

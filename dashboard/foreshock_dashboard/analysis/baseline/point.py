@@ -23,7 +23,7 @@ from foreshock_dashboard.common.identity_cache import IdentityCache, row_by_key,
 from foreshock_dashboard.model.forecast import Utilization
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Bools, Floats
-from foreshock_dashboard.model.world import Edge, World
+from foreshock_dashboard.model.world import Edge, Gpu, World
 from foreshock_dashboard.stats.robust import median
 from foreshock_dashboard.stats.runs import moving_median
 
@@ -41,6 +41,11 @@ FIRST_LOOKBACK_POINTS = 12
 def smoothing_points(world: World) -> int:
     """Grid points of the median that is the current value."""
     return min(SMOOTHING_POINTS, world.points(MAX_SMOOTHING_SECONDS))
+
+
+def gpu_pools(gpus: Sequence[Gpu], pools: Sequence[str]) -> Mapping[Gpu, str]:
+    """The pool of each GPU of a World; empty where none has one."""
+    return dict(zip(gpus, pools, strict=False))
 
 
 class SignalAt(NamedTuple):
@@ -224,6 +229,11 @@ class EvaluationPoint:
     def tenant_rows(self) -> Mapping[Service, list[int]]:
         """Rows of the GPU tenants of each service."""
         return self.cache.get(rows_by_field, self.world.tenants, "service")
+
+    @property
+    def pool_by_gpu(self) -> Mapping[Gpu, str]:
+        """The pool of each GPU, as `gpu_pools`."""
+        return self.cache.get(gpu_pools, self.world.gpus, self.world.pool)
 
     @property
     def operations(self) -> Mapping[Service, list[int]]:

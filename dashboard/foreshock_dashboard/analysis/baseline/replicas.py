@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from foreshock_dashboard.analysis.baseline.gpu_shares import pool_of
-from foreshock_dashboard.analysis.baseline.point import EvaluationPoint
+from foreshock_dashboard.analysis.baseline.point import EvaluationPoint, gpu_pools
 from foreshock_dashboard.analysis.baseline.signals import capacity
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.types import Floats
@@ -57,9 +57,9 @@ class PoolQuota(NamedTuple):
     limit: float
 
 
-def pool_of_service(world: World, service: Service, gpus: Sequence[Gpu]) -> str:
+def pool_of_service(world: World, service: Service, pool_by_gpu: Mapping[Gpu, str], gpus: Iterable[Gpu]) -> str:
     """The pool of the GPUs of a service; without pools of GPUs, that with a quota in its name. "" if unknown."""
-    if pool := pool_of(world, gpus):
+    if pool := pool_of(pool_by_gpu, gpus):
         return pool
     named = [name for name in capacity(world).pools if name and name in service.name]
     return named[0] if len(named) == 1 else ""
@@ -68,7 +68,8 @@ def pool_of_service(world: World, service: Service, gpus: Sequence[Gpu]) -> str:
 def pool_quota(world: World, service: Service, column: int = -1) -> PoolQuota | None:
     """The GPU quota of the pool of a service; None where it is unknown."""
     state = capacity(world)
-    pool = pool_of_service(world, service, [tenant.gpu for tenant in world.tenants if tenant.service == service])
+    gpus = [tenant.gpu for tenant in world.tenants if tenant.service == service]
+    pool = pool_of_service(world, service, gpu_pools(world.gpus, world.pool), gpus)
     if pool not in state.pools:
         return None
     row = state.pools.index(pool)

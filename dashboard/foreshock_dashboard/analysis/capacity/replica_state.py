@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from foreshock_dashboard.analysis.baseline.point import gpu_pools
 from foreshock_dashboard.analysis.baseline.replicas import pool_of_service
 from foreshock_dashboard.analysis.baseline.signals import capacity, model_servers
 from foreshock_dashboard.model.capacity.replicas import ReplicaState
@@ -31,7 +32,7 @@ def replica_states(world: World, *, is_typical: bool = False) -> Mapping[Service
     state_row = {service: i for i, service in enumerate(state.services)}
     recent = slice(max(0, len(world.times) - world.points(READY_SECONDS)), len(world.times))
     reporting = np.where(np.isfinite(servers.running[:, recent]), servers.reporting_replicas(recent), np.nan)
-    free = free_gpus(world)
+    free, pools = free_gpus(world), gpu_pools(world.gpus, world.pool)
     found = {}
     for service in dict.fromkeys((*world.services, *servers.services)):
         used = gpus.get(service, set())
@@ -43,7 +44,7 @@ def replica_states(world: World, *, is_typical: bool = False) -> Mapping[Service
             counts = reporting[server_row[service]]
         typical = _typical(counts)
         ready = typical if is_typical else last_known(counts)
-        pool = pool_of_service(world, service, [*used]) if used else ""
+        pool = pool_of_service(world, service, pools, used) if used else ""
         holders = max(ready, typical)  # a crashed replica still has its GPUs
         per_replica = len(used) / holders if used and holders > 0 else math.nan
         room = free.get(pool, math.nan) / per_replica
@@ -69,7 +70,7 @@ def free_gpus(world: World) -> Mapping[str, float]:
     """GPUs of each pool's quota that are not assigned; NaN where unknown."""
     state = capacity(world)
     free = (last_known(state.quota[row]) - last_known(state.used[row]) for row in range(len(state.pools)))
-    return {pool: 0.0 if left < 0 else left for pool, left in zip(state.pools, free, strict=True)}
+    return {pool: 0.0 if left < 0 else left for pool, left in zip(state.pools, free, strict=True) if pool}
 
 
 def last_known(values: Floats) -> float:

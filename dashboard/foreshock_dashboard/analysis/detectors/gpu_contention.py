@@ -177,7 +177,7 @@ def _finding(point: EvaluationPoint, sharing: GpuShares, affected: Service) -> F
     return Finding(
         service=affected,
         cause="gpu_contention",
-        suspect=SuspectedCause(worst.service, worst.gpus, pool_of(point.world, worst.gpus)),
+        suspect=SuspectedCause(worst.service, worst.gpus, pool_of(point.pool_by_gpu, worst.gpus)),
         strength=strength,
         severity=severity,
         since=pair.since,

@@ -104,7 +104,7 @@ def _finding(excesses: Excesses, service: Service) -> Finding | None:
     return Finding(
         service=service,
         cause="gpu_contention",
-        suspect=SuspectedCause(caller, tuple(sorted(gpus, key=gpu_order)), pool_of(point.world, gpus)),
+        suspect=SuspectedCause(caller, tuple(sorted(gpus, key=gpu_order)), pool_of(point.pool_by_gpu, gpus)),
         strength=strength,
         severity=min(MAX_SLOWDOWN_RATIO, slow.ratio),
         since=since,

@@ -173,8 +173,7 @@ def _blocking_pool(point: EvaluationPoint, state: Capacity, row: int) -> str:
         for i, pool in enumerate(state.pools)
         if quota[i] > 0 and used[i] >= quota[i] and split_cluster(pool)[0] == service.cluster
     ]
-    pool_by_gpu = dict(zip(world.gpus, world.pool, strict=False))
-    own = {pool_by_gpu.get(world.tenants[tenant].gpu, "") for tenant in point.tenant_rows.get(service, ())} - {""}
+    own = {point.pool_by_gpu.get(world.tenants[tenant].gpu, "") for tenant in point.tenant_rows.get(service, ())} - {""}
     if own:
         full = [i for i in full if state.pools[i] in own]
     else:

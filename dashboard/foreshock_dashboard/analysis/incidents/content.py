@@ -39,10 +39,6 @@ SUSPECTED_RATIO = 0.5
 """Strength of another finding over that of a fault of the service itself, from which the other one is reported."""
 LATENT_SUFFIX = "-weak"
 """End of the IDs of early warnings of latent risks: one may stand beside an incident of its service."""
-MAX_RANKED_CALLERS = 8
-"""Affected callers that the ranking of suspected causes takes into account, nearest first."""
-RANKING_SECONDS = 60.0
-"""Seconds between two rankings of suspected causes, from when the incident opened."""
 MAX_LONE_CONFIDENCE = 0.7
 """Largest confidence in the cause of an incident with fewer than two signals, a change included, as its evidence."""
 
@@ -80,16 +76,16 @@ def _blank(service: Service, suffix: str, since: float, point: EvaluationPoint) 
 
 
 def updated_incident(
-    incident: Incident, candidate: IncidentCandidate, evaluation: Evaluation, *, page: bool
+    incident: Incident, candidate: IncidentCandidate, evaluation: Evaluation, *, page: bool, is_ranked: bool = True
 ) -> Incident:
-    """The incident as of this evaluation. Its severity never decreases, and an empty ranking changes nothing."""
+    """The incident as of this evaluation. Its severity never decreases, and an empty ranking changes nothing.
+
+    is_ranked: whether its suspected causes are ranked again.
+    """
     point, origin = evaluation.point, candidate.origin
     cascading = incident.cascading or (page and bool({*candidate.breaching} - {origin}))
     paged = point.time if page and incident.paged is None else incident.paged
-    is_ranking_due = paged != incident.paged or _is_ranking_due(incident, point)
-    callers = candidate.affected_callers
-    affected = (origin, *callers[:MAX_RANKED_CALLERS])
-    ranking = evaluation.ranker.candidates(affected, incident.opened) if is_ranking_due else ()
+    ranking = evaluation.ranker.candidates(candidate.ranked_from, incident.opened) if is_ranked else ()
     known = ranking or incident.candidates
     suspect = ranking[0].service if ranking else None
     finding = _reported_finding(incident, candidate, suspect, evaluation.findings)
@@ -116,7 +112,7 @@ def updated_incident(
     evidence = with_load(evidence, cause, incident, origin, point)
     evidence = with_sent_load(evidence, cause, incident, origin, suspected.service, point)
     known = tuple(as_in_evidence(with_present_growth(item, point), evidence, since) for item in known)
-    is_changed = bool(ranking) or not known or (is_ranking_due and known[0].service != suspected.service)
+    is_changed = bool(ranking) or not known or (is_ranked and known[0].service != suspected.service)
     updated = replace(
         incident,
         severity="critical" if page else incident.severity,
@@ -126,9 +122,10 @@ def updated_incident(
         cause=cause,
         service=origin,
         suspect=suspected,
-        affected=tuple(dict.fromkeys((origin, *callers))),
+        affected=tuple(dict.fromkeys((origin, *candidate.affected_callers))),
         at_risk=services_at_risk(candidate, evaluation, 0.0 if paged is None else point.time - paged),
         candidates=with_suspect_first(suspected.service, finding, candidate.score, known) if is_changed else known,
+        ranked_at=point.time if is_ranked else incident.ranked_at,
         since=since,
         evidence=evidence,
         evidence_at=point.time if evidence else None,
@@ -136,18 +133,6 @@ def updated_incident(
         quality="sampled",
     )
     return with_summary(with_actions(updated, with_xid_reason(actions, evidence), evaluation), evaluation)
-
-
-def _is_ranking_due(incident: Incident, point: EvaluationPoint) -> bool:
-    """Whether another `RANKING_SECONDS` of an incident ended since the last evaluation.
-
-    In the first, each evaluation ranks until a service is suspected.
-
-    By its own age, so that incidents that open at different times are ranked in different evaluations.
-    """
-    age = point.time - incident.opened
-    is_new = not incident.candidates and age < RANKING_SECONDS
-    return is_new or age // RANKING_SECONDS != (age - point.world.step) // RANKING_SECONDS
 
 
 def _sends_more(suspect: Candidate, origin: Service, point: EvaluationPoint) -> bool:

@@ -24,7 +24,7 @@ def forecast(state: State, world: World) -> Forecast:
         risks=tuple(
             Risk(service, risk.probability, *risk.seconds) for service, risk in risks if math.isfinite(risk.probability)
         ),
-        loads=_loads(state, world),
+        loads=_loads(state, point),
         amplification=_amplification(point),
         imbalance=tuple(
             Imbalance(service, spread.busy / spread.even)
@@ -36,15 +36,13 @@ def forecast(state: State, world: World) -> Forecast:
     )
 
 
-def _loads(state: State, world: World) -> tuple[Load, ...]:
+def _loads(state: State, point: EvaluationPoint) -> tuple[Load, ...]:
     """Load of the services with known capacity."""
-    gpus: dict[Service, list[Gpu]] = {}
-    for tenant in world.tenants:
-        gpus.setdefault(tenant.service, []).append(tenant.gpu)
     loads = []
     for service, risk in sorted(state.service_risks.items()):
         if risk.utilization is not None and math.isfinite(risk.utilization.load):
-            utilization, pool = risk.utilization, pool_of(world, gpus.get(service, ()))
+            gpus = (point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ()))
+            utilization, pool = risk.utilization, pool_of(point.pool_by_gpu, gpus)
             law = state.learned.laws.get(service)
             loads.append(Load(service, pool, utilization.load, safe_limit(utilization), law))
     return tuple(loads)
@@ -66,6 +64,6 @@ def _gpu_waits(point: EvaluationPoint) -> tuple[GpuWait, ...]:
         if math.isfinite(ratio):
             pairs.setdefault((pair.affected, pair.noisy_neighbor), {})[pair.gpu] = ratio
     return tuple(
-        GpuWait(affected, neighbor, pool_of(point.world, [*ratios]), float(np.mean([*ratios.values()])))
+        GpuWait(affected, neighbor, pool_of(point.pool_by_gpu, ratios), float(np.mean([*ratios.values()])))
         for (affected, neighbor), ratios in sorted(pairs.items())
     )

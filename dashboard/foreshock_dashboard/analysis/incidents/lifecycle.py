@@ -24,7 +24,7 @@ from foreshock_dashboard.analysis.incidents.content import (
     updated_incident,
     with_forecast,
 )
-from foreshock_dashboard.analysis.incidents.evaluation import Evaluation
+from foreshock_dashboard.analysis.incidents.evaluation import Evaluation, RankingRequest, ranked_incidents
 from foreshock_dashboard.analysis.incidents.learned import Learned, relearned
 from foreshock_dashboard.analysis.incidents.paging import FINDING_STRENGTH
 from foreshock_dashboard.analysis.incidents.summary import with_summary
@@ -224,7 +224,7 @@ def _advanced(
     recovered for a while takes what belongs to no other.
     """
     point = evaluation.point
-    groups: list[TrackedIncident] = []
+    groups: list[TrackedIncident | _Firing] = []
     ended: list[Incident] = []
     left = list(candidates)
     step = point.world.step
@@ -232,7 +232,7 @@ def _advanced(
         own = [candidate for candidate in left if _belongs(candidate, group, step)]
         left = [candidate for candidate in left if candidate not in own]
         if own:
-            after: TrackedIncident | None = _updated(group, own, evaluation)
+            after: TrackedIncident | _Firing | None = _firing(group, own, point)
         elif not _has_recovered(group, step) and any(_belongs(candidate, group, step) for candidate in candidates):
             after = _merged(group, point)
         else:
@@ -243,10 +243,13 @@ def _advanced(
             last = group.recovering or group.incident
             ended.append(replace(group.incident, recovering_since=last.recovering_since, quality=last.quality))
     groups += [
-        _updated(TrackedIncident(frozenset(candidate.members), 0, 0, 0.0, point.time), [candidate], evaluation)
+        _firing(TrackedIncident(frozenset(candidate.members), 0, 0, 0.0, point.time), [candidate], point)
         for candidate in left
     ]
-    return tuple(groups), ended
+    ranked = ranked_incidents((group.ranking for group in groups if isinstance(group, _Firing)), evaluation)
+    return tuple(
+        _updated(group, evaluation, ranked) if isinstance(group, _Firing) else group for group in groups
+    ), ended
 
 
 def _belongs(candidate: IncidentCandidate, group: TrackedIncident, step: float) -> bool:
@@ -281,13 +284,32 @@ def _merged(group: TrackedIncident, point: EvaluationPoint) -> TrackedIncident |
     )
 
 
-def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluation: Evaluation) -> TrackedIncident:
-    """A group after an evaluation with its own candidates, the worst first.
+class _Firing(NamedTuple):
+    """An open incident, and whether it is worth a page, with the candidate that it reports in an evaluation.
+
+    group: with the incident before the evaluation; None if it opens.
+    """
+
+    group: TrackedIncident
+    incident: Incident
+    candidate: IncidentCandidate
+    page: bool
+
+    @property
+    def ranking(self) -> RankingRequest:
+        """The ranking of its suspected causes."""
+        return RankingRequest(self.incident, self.candidate.ranked_from, self.page and self.incident.paged is None)
+
+
+def _firing(
+    group: TrackedIncident, own: Sequence[IncidentCandidate], point: EvaluationPoint
+) -> TrackedIncident | _Firing:
+    """A group in an evaluation with its own candidates, the worst first: pending, or with an open incident.
 
     After its page an incident reports the candidate of its service, if there is one, else the worst. Nothing opens or
     pages until the rate window is full again after a gap in the samples: a few requests are not what was missing.
     """
-    before, candidate, counted = group.incident, own[0], is_window_full(evaluation.point)
+    before, candidate, counted = group.incident, own[0], is_window_full(point)
     if before is not None and before.paged is not None:
         candidate = next((other for other in own if other.origin == before.service), candidate)
     firing = replace(
@@ -296,18 +318,25 @@ def _updated(group: TrackedIncident, own: Sequence[IncidentCandidate], evaluatio
         firing_points=group.firing_points + 1 if counted else 0,
         paging_points=group.paging_points + 1 if counted and any(other.page for other in own) else 0,
         recovered_seconds=0.0,
-        last_data=evaluation.point.time,
+        last_data=point.time,
         merged_points=0,
         recovering=None,
     )
-    for_points = (URGENT_FOR if candidate.urgent else FOR).points_at(evaluation.point.world.step)
-    open_for = OPEN_FOR if smoothing_points(evaluation.point.world) == SMOOTHING_POINTS else FOR
-    if before is None and firing.firing_points < open_for.points_at(evaluation.point.world.step):
+    for_points = (URGENT_FOR if candidate.urgent else FOR).points_at(point.world.step)
+    open_for = OPEN_FOR if smoothing_points(point.world) == SMOOTHING_POINTS else FOR
+    if before is None and firing.firing_points < open_for.points_at(point.world.step):
         return firing
-    page = firing.paging_points >= for_points
-    opened = before or opened_incident(candidate, evaluation.point)
-    after = updated_incident(opened, candidate, evaluation, page=page)
-    return replace(firing, incident=after) if before is None else reported_group(firing, before, after, evaluation)
+    return _Firing(firing, before or opened_incident(candidate, point), candidate, firing.paging_points >= for_points)
+
+
+def _updated(firing: _Firing, evaluation: Evaluation, ranked: Set[str]) -> TrackedIncident:
+    """The group of an open incident after an evaluation. ranked: IDs of incidents whose causes it ranks."""
+    group, incident = firing.group, firing.incident
+    is_ranked = incident.id in ranked
+    after = updated_incident(incident, firing.candidate, evaluation, page=firing.page, is_ranked=is_ranked)
+    if group.incident is None:
+        return replace(group, incident=after)
+    return reported_group(group, group.incident, after, evaluation)
 
 
 def _without_candidate(group: TrackedIncident, evaluation: Evaluation) -> TrackedIncident | None:
@@ -352,7 +381,7 @@ def reported_group(
     switches = disagreeing_points >= switch.points_at(evaluation.point.world.step)
     if switches and not (is_unexplained and math.isfinite(began)):
         return replace(group, incident=after, disagreeing_points=0)
-    reported = replace(before, severity=after.severity, cascading=after.cascading)
+    reported = replace(before, severity=after.severity, cascading=after.cascading, ranked_at=after.ranked_at)
     if switches and after.is_cause_stated:
         later = LaterCause(after.service, after.cause, after.suspect, began)
         reported = with_actions(replace(reported, later=later), after.actions, evaluation)

@@ -23,6 +23,8 @@ from foreshock_dashboard.model.service import Service
 
 BRIEF_SECONDS = 120.0
 """Seconds up to which slowness may be a trigger that passes and leaves a retry loop behind."""
+MAX_RANKED_CALLERS = 8
+"""Affected callers that the ranking of suspected causes takes into account, nearest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class IncidentCandidate:
     origin_overloaded: bool
     causes_outage: bool
     score: float
+
+    @property
+    def ranked_from(self) -> tuple[Service, ...]:
+        """The affected services from which suspected causes are ranked: the origin and its nearest callers."""
+        return (self.origin, *self.affected_callers[:MAX_RANKED_CALLERS])
 
 
 def every_cluster(_: str) -> bool:

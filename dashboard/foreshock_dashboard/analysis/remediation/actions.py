@@ -176,7 +176,7 @@ def add_replicas(point: EvaluationPoint, service: Service, load: OfferedLoad | N
 
     They are added to the desired ones. Where these suffice once all are ready, the question is why they are not.
     """
-    pool = pool_of(point.world, [point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())])
+    pool = pool_of(point.pool_by_gpu, (point.world.tenants[row].gpu for row in point.tenant_rows.get(service, ())))
     action = Action("add_replicas", service, target=pool, maximum=max_replicas(point, service))
     replicas = reporting_replicas(point, service)
     if load is None or not replicas:

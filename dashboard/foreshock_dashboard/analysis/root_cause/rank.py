@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from foreshock_dashboard.analysis.root_cause.deviation import window_of_incident
+from foreshock_dashboard.analysis.root_cause.deviation import AnalysisWindow, window_of_incident
 from foreshock_dashboard.analysis.root_cause.graph_walk import GraphWalk
 from foreshock_dashboard.analysis.root_cause.rank_signals import MIN_CANDIDATE_SHARE, Ranking, SignalRanker
 from foreshock_dashboard.analysis.root_cause.service_evidence import computed_once
@@ -15,8 +16,12 @@ from foreshock_dashboard.model.action import Reason
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.service import Service
 
-Group = tuple[float, frozenset[Service]]
-"""When an incident opened (Unix seconds), and the connected services."""
+
+class Group(NamedTuple):
+    """What connected incidents have in common: when they opened (Unix seconds), and the services around them."""
+
+    opened: float
+    services: frozenset[Service]
 
 
 class CauseRanker:
@@ -33,14 +38,13 @@ class CauseRanker:
         Scores are shares of all suspicion. opened: Unix seconds at which the incident was first seen; what the World
         holds from before is the baseline, and without one no cause is suspected.
         """
-        point = self._walk.point
-        world = point.world
-        window = window_of_incident(float(world.times[0]), point.time, opened, world.step)
+        group, window = self.group(affected, opened)
         if window is None:
             return ()
-        group = opened, self._connected(affected)
         if group not in self._rankers:
-            self._rankers[group] = SignalRanker(world_rows(world, point.column, window, group[1]), window)
+            self._rankers[group] = SignalRanker(
+                world_rows(self._walk.point.world, self._walk.point.column, window, group.services), window
+            )
         rankings = [self._ranking(group, service) for service in dict.fromkeys(affected)]
         ranked = mean_ranking([ranking.candidates for ranking in rankings if ranking.passed])
         first = float(window.times[window.first])
@@ -48,7 +52,14 @@ class CauseRanker:
             return ranked
         return tuple(item._replace(reasons=tuple(_dated(reason, first) for reason in item.reasons)) for item in ranked)
 
-    def _connected(self, affected: Sequence[Service]) -> frozenset[Service]:
+    def group(self, affected: Sequence[Service], opened: float) -> tuple[Group, AnalysisWindow | None]:
+        """What is compared for an incident: services, and grid points unless there is no baseline. As `candidates`."""
+        point = self._walk.point
+        window = window_of_incident(float(point.world.times[0]), point.time, opened, point.world.step)
+        return Group(opened, self._connected(tuple(affected))), window
+
+    @computed_once
+    def _connected(self, affected: tuple[Service, ...]) -> frozenset[Service]:
         """The affected services, their callers, and all direct and indirect callees of these."""
         reached = {caller for service in affected for caller in (service, *self._walk.point.upstream[service])}
         frontier = reached

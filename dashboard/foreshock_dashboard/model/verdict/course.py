@@ -61,7 +61,8 @@ class ContentionCheck:
 
     service: the first affected one, or the suspected cause. neighbor: on which its wait exceeds the normal range most.
     ratio: newest, mean over the GPUs that they share. baseline: before the first anomaly. peak: the most since then.
-    is_normal: whether that is within the normal range.
+    is_normal: whether that is within the normal range. is_on_one_gpu: the mean is, and the figures are those of the GPU
+    on which the wait is not.
     """
 
     service: str
@@ -70,6 +71,7 @@ class ContentionCheck:
     baseline: float | None
     peak: float | None
     is_normal: bool
+    is_on_one_gpu: bool = False
 
 
 class Impact(NamedTuple):

@@ -179,7 +179,8 @@ def contention_text(check: ContentionCheck) -> Text:
     """Whether GPU contention is ruled out: `Not the cause: GPU wait of chat on batch is 23% (baseline 19%) …`."""
     wait, neighbor = f"GPU wait of {check.service} on ", Clause(check.neighbor, "pair", (check.service, check.neighbor))
     if check.peak is not None and check.baseline is not None and not check.is_normal:
-        said = f" peaked at {percent(check.peak)} (baseline {percent(check.baseline)}), above its normal range"
+        peaked = f" peaked {'on one GPU ' if check.is_on_one_gpu else ''}at {percent(check.peak)}"
+        said = f"{peaked} (baseline {percent(check.baseline)}), above its normal range"
         return text(f"May contribute: {wait}", neighbor, said)
     if check.ratio is None or check.peak is None:
         return text(EMPTY["gpu_wait"].removesuffix("."))

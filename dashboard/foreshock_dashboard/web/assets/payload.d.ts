@@ -201,6 +201,7 @@ export interface Incident {
   paged_service: string | null;
   recovering_since: number | null;
   evidence_at: number | null;
+  ranked_at: number | null;
   resolved: number | null;
   headline: string;
   summary: string;

@@ -234,6 +234,7 @@ class IncidentJson(Assessment):
     resolved: float | None
     evidence: list[EvidenceJson]
     evidence_at: float | None
+    ranked_at: float | None
     quality: Quality
 
 
@@ -336,6 +337,7 @@ def incident(item: Incident) -> IncidentJson:
         **_assessment(item),
         "evidence": list(map(_evidence, item.evidence)),
         "evidence_at": number_of_time(item.evidence_at),
+        "ranked_at": number_of_time(item.ranked_at),
         "quality": item.quality,
     }
 

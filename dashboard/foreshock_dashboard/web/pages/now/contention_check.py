@@ -38,13 +38,20 @@ def contention_check(snapshot: Snapshot, world: World, item: Incident) -> Conten
 def _judged(
     world: World, pair: tuple[Service, Service], rows: tuple[int, ...], history: Columns, since: float
 ) -> tuple[float, ContentionCheck]:
-    """By how much a wait, mean over the shared GPUs, exceeded its normal range since then; 0 if that is unknown.
+    """By how much a wait exceeded its normal range since then; 0 if that is unknown.
 
-    So an unknown wait comes after those beyond their range, and before those within it.
+    So an unknown wait comes after those beyond their range, and before those within it. It is the mean over the shared
+    GPUs, unless only that on some of them exceeded its range: then that on the one where it did most.
     """
-    values = nan_mean(world.gpu_wait_by[list(rows)].astype(np.float64), axis=0)
-    baseline, most = normal_wait(values[history])
-    during = moving_median(values[None, int(np.searchsorted(world.times, since)) :], smoothing_points(world))[0]
-    peak = float(np.nanmax(during)) if np.isfinite(during).any() else math.nan
-    figures = number(values[-1]), number(baseline), number(peak)
-    return float(np.nan_to_num(peak - most)), ContentionCheck(str(pair[0]), str(pair[1]), *figures, peak <= most)
+    waits = world.gpu_wait_by[list(rows)].astype(np.float64)
+    first = int(np.searchsorted(world.times, since))
+    found = []
+    for values in (nan_mean(waits, axis=0), *waits):
+        baseline, most = normal_wait(values[history])
+        during = moving_median(values[None, first:], smoothing_points(world))[0]
+        peak = float(np.nanmax(during)) if np.isfinite(during).any() else math.nan
+        figures = number(values[-1]), number(baseline), number(peak)
+        check = ContentionCheck(str(pair[0]), str(pair[1]), *figures, peak <= most, is_on_one_gpu=bool(found))
+        found.append((float(np.nan_to_num(peak - most)), check))
+    worst = max(found, key=lambda row: row[0])
+    return found[0] if found[0][0] > 0 or worst[0] <= 0 else worst
