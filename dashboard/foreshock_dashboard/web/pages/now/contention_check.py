@@ -45,7 +45,7 @@ def _judged(
     """
     waits = world.gpu_wait_by[list(rows)].astype(np.float64)
     first = int(np.searchsorted(world.times, since))
-    found = []
+    found = list[tuple[float, ContentionCheck]]()
     for values in (nan_mean(waits, axis=0), *waits):
         baseline, most = normal_wait(values[history])
         during = moving_median(values[None, first:], smoothing_points(world))[0]
