@@ -87,8 +87,10 @@ def ranked_incidents(
     due = (request for request in requests if request.is_due(evaluation.point.time))
     for incident, affected, _ in sorted(due, key=lambda request: request.priority):
         group, window = evaluation.ranker.group(affected, incident.opened)
-        points = {(group, service): POINTS_PER_RANKING for service in affected if window}
-        points |= {(group, None): len(window.times)} if window else {}
+        points: dict[tuple[Group, Service | None], int] = {}
+        if window is not None:
+            points = {(group, service): POINTS_PER_RANKING for service in affected}
+            points[group, None] = len(window.times)
         values = len(group.services) * sum(points[part] for part in points.keys() - counted)
         if not used or used + values <= max_values:
             used += values
