@@ -243,3 +243,24 @@ SHELL_SCRIPTS = [path for path in SCRIPTS if path.read_bytes().startswith(b"#!/b
 def test_a_shell_script_parses(path: Path) -> None:
     done = subprocess.run(["sh", "-n", path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("commands", "said"),
+    [
+        (("apt-get",), "make setup: missing a b. Run: sudo apt-get install -y --no-install-recommends a b"),
+        ((), "make setup: missing a b. There is no apt-get: install them with the package manager of this system"),
+    ],
+)
+def test_who_may_not_install_packages_reads_who_needs_them_and_the_command(
+    tmp_path: Path, commands: tuple[str, ...], said: str
+) -> None:
+    """On a machine without root, and on one without apt-get."""
+    for name in ("id", *commands):
+        (tmp_path / name).write_text("#!/bin/sh\necho 1000\n")
+        (tmp_path / name).chmod(0o755)
+    for name in ("sh", "dirname"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    command = [ROOT / "scripts/apt-install", "make setup", "a", "b"]
+    done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (1, said)

@@ -8,12 +8,13 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from tests.web.costs import LEDGER, PRICES
-from tests.web.forecasts import FORECAST
+from tests.web.forecasts import FORECAST, YOUNG
 from tests.web.test_web_limits import source as limits_source
 from tests.web.two_clusters import fleet
 from tests.web.worlds import SCENES, FakeHub, NoMetrics, request
@@ -24,6 +25,7 @@ from foreshock_dashboard.cli.main import main
 from foreshock_dashboard.cli.output import table
 from foreshock_dashboard.cli.source import AnswerError, Source
 from foreshock_dashboard.model.action import Reason
+from foreshock_dashboard.model.forecast import Load
 from foreshock_dashboard.model.incident import Candidate
 from foreshock_dashboard.model.query import Matrix, SourceError
 from foreshock_dashboard.model.service import Service
@@ -114,6 +116,42 @@ def test_cost_says_what_it_covers_how_time_is_split_and_what_to_do(capsys: pytes
     assert f"From {utc_timestamp(start)} to {utc_timestamp(LEDGER.end)}." in lines
     assert "Data covers 2 d of 7 d (whole 10 min steps only)." in lines
     assert lines[-1].endswith("kubectl -n ml scale deployment/notebook --replicas=0")
+
+
+@pytest.mark.usefixtures("hub")
+def test_needed_replicas_stand_beside_the_forecast(capsys: pytest.CaptureFixture[str]) -> None:
+    """As on the Capacity page; a pool has GPUs in place of replicas."""
+    assert main(["get", "forecast"]) == 0
+    head, *rows = (re.split(r"  +", line) for line in capsys.readouterr().out.splitlines())
+    assert head[5:] == ["READY", "NEEDED AT PEAK OF 7 D", "TRAFFIC X 1.3", "ONE HOST LOST AT PEAK", "POOL HAS ROOM FOR"]
+    (chat,) = (row for row in rows if row[0] == "vllm-70b")
+    assert chat[5:7] == ["3", "+2 (5 in total, 1 short)"]
+    assert chat[-1] == "1 more in chat"
+
+
+def test_without_a_forecast_measured_load_and_replicas_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With why there is none."""
+    scene = SCENES["healthy"]()
+    loads = (Load(Service("ml", "chat"), "", 0.81, 0.76), Load(Service("ml", "embed"), "", 0.38, 0.76))
+    seen = FakeHub(replace(scene, forecast=replace(scene.forecast, loads=loads)), capacity=YOUNG)
+    with closing(WebServer(create_app(seen, version="1"), "127.0.0.1", 0)) as server:
+        server.start()
+        monkeypatch.setenv("FORESHOCK_HUB", server.url)
+        assert main(["get", "forecast"]) == 0
+        out = capsys.readouterr().out
+        assert main(["get", "forecast", "-o", "csv"]) == 0
+    rows = [re.split(r"  +", line) for line in out.splitlines()]
+    assert rows[0][:4] == ["SERVICE", "LOAD", "HEADROOM", "READY"]
+    assert [row[:3] for row in rows[1:3]] == [
+        ["ml/chat", "81% (safe limit 76%)", "7% over"],
+        ["ml/embed", "38% (safe limit 76%)", "50%"],
+    ]
+    assert "No forecast yet: 5 h of history, 24 h needed." in out
+    assert capsys.readouterr().out.startswith(
+        "service,pool,load,safe,basis,headroom,status,ready,room,need.peak.needed"
+    )
 
 
 @pytest.mark.usefixtures("hub")

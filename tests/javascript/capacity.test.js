@@ -67,6 +67,9 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
       main.append(Object.assign(document.createElement("section"), { id }));
     }
   }
+  const csv = document.createElement("a");
+  csv.dataset.viewed = "/api/csv/forecast";
+  document.getElementById("headroom-panel")?.append(csv);
   const shown = () => panels.filter((name) => !document.getElementById(`${name}-panel`)?.hidden);
   const data = { ready: true, state: "learning", clauses: [], slow_burns: [] };
   const draw = (/** @type {object[]} */ current, more = {}) =>
@@ -80,6 +83,7 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
     { ...row, service: "ml/code", load: 0.4, safe: 0.8, basis: "peak", headroom: 0.5 },
   ]);
   assert.deepEqual(shown(), ["replicas", "headroom"]);
+  assert.equal(csv.getAttribute("href"), "/api/csv/headroom");
   assert.match(
     document.getElementById("headroom")?.textContent ?? "",
     /chat81% \(safe limit 76%\)6% over.*code40% \(safe limit 80%, own peak\)50%/,
@@ -107,6 +111,14 @@ test("without a forecast there is no all-clear, only the headroom of now", () =>
     document.getElementById("replicas")?.textContent ?? "",
     /Needed at peak since start of data \(46 min\).*≥ \+1 \(≥ 5 in total\)/,
   );
+  draw(
+    [
+      { ...row, service: "ml/chat", load: 0.81, safe: 0.76, peak_seconds: 300 },
+      { ...row, service: "ml/code", load: 0.4, safe: 0.8, peak_seconds: 10_800 },
+    ],
+    { peak_seconds: 10_800 },
+  );
+  assert.match(replicas(), /^ml\/chat.*\+1 \(5 in total\), 5 min of data.*ml\/code.*\+1 \(5 in total\)enough/);
   draw([]);
   assert.deepEqual(shown(), []);
   draw([], { unlimited: ["ml/batch"] });

@@ -65,7 +65,7 @@ def saving(field: str, file: str) -> str:
 def restoring(field: str, file: str) -> str:
     """A command that sets a field of a policy to what was saved first."""
     value = f"""'"${{saved:?none in {file}}}"'"""
-    return f"saved=$(sed 's/^$/null/' {file}) && {setting(field, value)} && rm {file}"
+    return f"(saved=$(sed 's/^$/null/' {file}) && {setting(field, value)} && rm {file})"
 
 
 RAISE = """kubectl -n serving patch hpa/llm-chat --patch '{"spec": {"maxReplicas": 6}}'"""
@@ -150,9 +150,9 @@ def test_what_is_expected_says_what_is_not_achieved(effect: Effect | None, too_l
 @pytest.mark.parametrize(
     ("rate", "shown", "limit"),
     [
-        (10.9, "10", '$((10 / ENVOY_REPLICAS))"\',"unit":"Second"'),
-        (7.01, "7", '$((420 / ENVOY_REPLICAS))"\',"unit":"Minute"'),
-        (1.99, "1.98", '$((119 / ENVOY_REPLICAS))"\',"unit":"Minute"'),
+        (10.9, "10", '$((10 / ENVOY_REPLICAS > 0 ? 10 / ENVOY_REPLICAS : 1))"\',"unit":"Second"'),
+        (7.01, "7", '$((420 / ENVOY_REPLICAS > 0 ? 420 / ENVOY_REPLICAS : 1))"\',"unit":"Minute"'),
+        (1.99, "1.98", '$((119 / ENVOY_REPLICAS > 0 ? 119 / ENVOY_REPLICAS : 1))"\',"unit":"Minute"'),
         (0.01, "0.01", None),
     ],
 )
@@ -269,7 +269,9 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
             LIMITING,
             "ENVOY_REPLICAS=1 && "
             + saving("rateLimit", "rateLimit.@")
-            + setting("rateLimit", LIMITED.replace("266", """'"$((266 / ENVOY_REPLICAS))"'""")),
+            + setting(
+                "rateLimit", LIMITED.replace("266", """'"$((266 / ENVOY_REPLICAS > 0 ? 266 / ENVOY_REPLICAS : 1))"'""")
+            ),
         ),
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), f"{BACK} --to-revision=7"),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format(266)}'"),

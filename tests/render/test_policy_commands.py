@@ -41,7 +41,7 @@ class Cluster:
 
     def __init__(self, folder: Path, spec: Mapping[str, object]) -> None:
         self.folder = folder
-        self.errors = ""
+        self.output = self.errors = ""
         kubectl = folder / "kubectl"
         kubectl.write_text(POLICY_KUBECTL.format(kubectl=KUBECTL))
         kubectl.chmod(0o755)
@@ -62,7 +62,7 @@ class Cluster:
         done = subprocess.run(
             ["sh", "-c", command], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
-        self.errors = done.stderr
+        self.output, self.errors = done.stdout, done.stderr
         return calls.read_text().split()
 
     @property
@@ -120,11 +120,11 @@ def test_limits_of_two_incidents_of_a_service_leave_none_behind(tmp_path: Path) 
 
 
 def test_a_limit_is_divided_by_the_number_of_envoy_replicas(tmp_path: Path) -> None:
-    """Each has the limit for itself, and only who runs the command knows how many there are."""
+    """Each has the limit for itself, and only who runs the command knows how many there are. None rejects all."""
     cluster = Cluster(tmp_path, {})
     command = action_command(LIMITING)
     assert command
-    for replicas, requests in ((1, 266), (2, 133), (3, 88)):
+    for replicas, requests in ((1, 266), (2, 133), (3, 88), (266, 1), (267, 1), (1000, 1)):
         cluster.run(command.replace("ENVOY_REPLICAS=1", f"ENVOY_REPLICAS={replicas}"))
         assert cluster.spec == {"rateLimit": json.loads(LIMITED.replace("266", str(requests)))}
 
@@ -151,10 +151,22 @@ def test_a_rollback_without_a_saved_setting_changes_nothing_and_says_why(
     rollback = revert_command(LIMITING)
     assert rollback
     if content is not None:
-        (tmp_path / rollback.split()[-1]).write_text(content)
+        (tmp_path / rollback.split()[-1].removesuffix(")")).write_text(content)
     assert cluster.run(rollback) == []
     assert reason in cluster.errors
     assert cluster.spec == {"rateLimit": GLOBAL_LIMIT}
+
+
+@pytest.mark.parametrize("is_saved", [True, False])
+def test_a_rollback_leaves_no_variable_and_does_not_end_the_script_that_runs_it(
+    tmp_path: Path, *, is_saved: bool
+) -> None:
+    cluster = Cluster(tmp_path, {"rateLimit": GLOBAL_LIMIT})
+    rollback = revert_command(LIMITING)
+    assert rollback
+    (tmp_path / rollback.split()[-1].removesuffix(")")).write_text("{}\n" if is_saved else "")
+    assert cluster.run(f'{rollback}; echo "next: ${{saved-unset}}"') == ["patch"] * is_saved
+    assert "next: unset" in cluster.output.splitlines()
 
 
 def test_each_setting_has_a_separate_file() -> None:

@@ -34,6 +34,7 @@ from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind, Shortage
 from foreshock_dashboard.model.forecast import Load
 from foreshock_dashboard.model.service import Service
+from foreshock_dashboard.render.capacity_text import closest_text
 from foreshock_dashboard.web.charts.chart import Look
 from foreshock_dashboard.web.charts.lines import stamp
 from foreshock_dashboard.web.charts.theme import LIGHT
@@ -253,6 +254,8 @@ def test_the_api_has_shortages_loads_and_what_fills_up(look: Caller) -> None:
     assert [row["act_by"] for row in body["shortages"]] == [NOW + DAY + 2400 - 3000 - 480]
     assert [row["service"] for row in body["loads"]] == ["vllm-70b", "embedder", None, "vllm-8b"]
     assert body["loads"][0]["points"] is None
+    assert body["loads"][0]["need"]["peak"] == {"needed": 5.0, "added": 2.0, "short": 1.0}
+    assert (body["loads"][0]["room"], body["loads"][2]["need"]["peak"]["needed"], body["current"]) == (1.0, None, [])
     assert body["slow_burns"][0]["name"] == "host-3"
     described = answer_schema(look.get("/api/openapi.json").json(), "/api/forecast")
     assert body.keys() == described.keys() - {"clusters", "preview", "worst_incident"}
@@ -271,7 +274,46 @@ def test_the_csv_has_a_line_for_each_service(look: Caller) -> None:
     rows = list(csv.DictReader(io.StringIO(look.get("/api/csv/forecast").text)))
     assert [row["service"] for row in rows] == ["vllm-70b", "embedder", "", "vllm-8b"]
     assert (rows[0]["replicas_to_add"], rows[0]["room"]) == ("2", "1.0")
+    assert (rows[0]["need.peak.needed"], rows[0]["need.peak.added"], rows[0]["need.peak.short"]) == (
+        "5.0",
+        "2.0",
+        "1.0",
+    )
+    assert rows[2]["need.peak.needed"] == ""  # a pool has no replicas
     assert float(rows[3]["peaks.7d.high"]) == pytest.approx(9.9)
+    assert float(rows[3]["headroom"]) == pytest.approx(0.4)
+
+
+def test_the_csv_has_the_what_if_case_of_the_page(look: Caller) -> None:
+    """The peak is higher by its factor; an impossible case is an error."""
+    (row,) = (
+        row
+        for row in csv.DictReader(io.StringIO(look.get("/api/csv/forecast?traffic=1.5").text))
+        if row["service"] == "vllm-8b"
+    )
+    assert float(row["peaks.7d.high"]) == pytest.approx(1.5 * 9.9)
+    assert look.get("/api/csv/forecast?lost=absent").status_code == 400
+
+
+def test_without_a_forecast_api_and_csv_have_what_is_measured() -> None:
+    """Each service of the page's table, with its headroom; with a forecast, the API has loads in its place."""
+    scene = SCENES["healthy"]()
+    loads = (Load(Service("ml", "chat"), "", ratio=0.3, safe=0.6), Load(Service("ml", "embed"), "", 0.5, 0.5))
+    seen = FakeHub(replace(scene, forecast=replace(scene.forecast, loads=loads)), capacity=YOUNG)
+    without = client(seen)
+    body = without.get("/api/forecast").json()
+    assert [(row["service"], row["headroom"]) for row in body["current"]] == [("ml/embed", 0.0), ("ml/chat", 0.5)]
+    assert (body["loads"], body["current"][0]["need"]["peak"]) == ([], {"needed": None, "added": None, "short": None})
+    rows = list(csv.DictReader(io.StringIO(without.get("/api/csv/headroom").text)))
+    assert [(row["service"], row["headroom"]) for row in rows] == [("ml/embed", "0.0"), ("ml/chat", "0.5")]
+    assert list(csv.DictReader(io.StringIO(without.get("/api/csv/forecast").text))) == []
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.064, "6.4%"), (0.924, "92%")])
+def test_the_closest_peak_is_rounded_as_in_the_table(share: float, shown: str) -> None:
+    """One value has one rounding."""
+    said = closest_text(Service("", "llm"), LoadKind.REQUESTS, share, NOW + 3600.0, NOW)
+    assert f"peak {shown} of its hourly safe limit" in "".join(clause.text for clause in said)
 
 
 @pytest.mark.parametrize(

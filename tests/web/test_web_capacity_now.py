@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.web.forecasts import FORECAST, NONE_SHORT, YOUNG
-from tests.web.worlds import NOW, POINTS, healthy_world, service, snapshot
+from tests.web.worlds import NOW, POINTS, contended, contention_incident, healthy_world, service, snapshot
 
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.replicas import ReplicaNeed, ReplicaState
 from foreshock_dashboard.model.forecast import BatchingLaw, Forecast, Load
@@ -19,8 +20,9 @@ from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
 from foreshock_dashboard.model.world_sections import Capacity, ModelServers, Replica
 from foreshock_dashboard.render.capacity_text import need_text
-from foreshock_dashboard.web.pages.capacity.current import AddedRow
+from foreshock_dashboard.web.pages.capacity.current import Measured
 from foreshock_dashboard.web.pages.capacity.data import capacity
+from foreshock_dashboard.web.state.capacity_json import AddedRow
 
 LLM, EMBEDDER = service("vllm-70b"), service("embedder")
 LAW = BatchingLaw(0.02, 0.001, 0.05, 0.43, 0.5)
@@ -81,6 +83,7 @@ def test_ready_and_needed_replicas_are_named_before_there_is_a_forecast() -> Non
     assert (row.service, row.pool, row.ready, row.room) == ("vllm-70b", "chat", 2.0, 2.0)
     assert (row.need.peak, row.need.host_lost) == (AddedRow(3.0, 1.0, 0.0), AddedRow(5.0, 3.0, 1.0))
     assert (row.need.more_traffic.added, row.need.is_lower_bound, row.unlearned) == (2.0, False, "")
+    assert row.peak_seconds == 910.0
 
 
 def test_a_service_without_a_learned_limit_is_listed_with_its_replicas_alone() -> None:
@@ -149,6 +152,59 @@ def test_above_the_safe_limit_the_order_is_for_now_in_the_color_of_a_warning() -
     assert words(found["action"]).startswith("Add 1 replica now (2 → 3) for the peak of the last 15 min: pool chat has")
     assert (found["state"], found["current"][0].status) == ("warning", "warning")
     assert page(seen(sequences(0), load=1.1))["state"] == "critical"
+
+
+RATE_LIMIT = Action("limit_rate", service("front"), amount=5.0, effective_seconds=55.0)
+SCALING = Action("add_replicas", LLM, amount=1.0, current=2.0, effective_seconds=400.0)
+
+
+@pytest.mark.parametrize(
+    ("actions", "said"),
+    [
+        (
+            (RATE_LIMIT, SCALING),
+            (
+                "Until new replicas are ready (within 7 min), rate-limit front to 5 req/s, "
+                "which takes effect within 1 min."
+            ),
+        ),
+        ((RATE_LIMIT,), "Until new replicas are ready, rate-limit front to 5 req/s, which takes effect within 1 min."),
+        ((SCALING, RATE_LIMIT), ""),
+        ((RATE_LIMIT._replace(effective_seconds=math.nan), SCALING), ""),
+        ((), ""),
+    ],
+)
+def test_the_action_of_the_incident_bridges_the_start_of_replicas(actions: tuple[Action, ...], said: str) -> None:
+    """The line above the page names it, beside the order to add replicas: the page says how both go together."""
+    found = seen(sequences(0), load=0.9)
+    incident = replace(contention_incident(contended()), service=LLM, affected=(LLM,), actions=actions)
+    action = words(page(replace(found, incidents=(incident,)))["action"])
+    assert action.startswith("Add 1 replica now")
+    assert action.removeprefix(words(page(found)["action"])).strip() == said
+    recovering = replace(incident, state="recovering")
+    assert page(replace(found, incidents=(recovering,)))["action"] == page(found)["action"]
+    other = replace(incident, service=EMBEDDER, affected=(EMBEDDER,))
+    assert page(replace(found, incidents=(other,)))["action"] == page(found)["action"]
+    of_shortage = page(replace(found, incidents=(incident,)), FORECAST)["action"]
+    assert (said in words(of_shortage), words(of_shortage).count("Until")) == (True, bool(said))
+
+
+def test_a_peak_covers_the_data_that_its_service_has() -> None:
+    """Another service may have a longer history."""
+    states = {LLM: ReplicaState("chat", 2.0), EMBEDDER: ReplicaState("chat", 2.0)}
+    needs = dict.fromkeys(states, ReplicaNeed(2.0))
+    found = Measured(states, needs, covered={LLM: 300.0, EMBEDDER: 900.0}, window=900.0)
+    assert "enough for the peak since the start of data (5 min)." in words(list(found.text(LLM, is_over=False)))
+    assert "enough for the peak of the last 15 min." in words(list(found.text(EMBEDDER, is_over=False)))
+    assert (found.seconds, found.is_since_start) == (900.0, False)
+
+
+def test_a_time_of_the_first_forecast_that_has_passed_is_not_said() -> None:
+    """A forecast is computed once an hour, and gaps in the data delay it."""
+    notes = [
+        words(capacity(seen(sequences(0)), YOUNG, NOW + 3600.0 * hours, past=False)["notes"][0]) for hours in (18, 20)
+    ]
+    assert ["It is expected" in note for note in notes] == [True, False]
 
 
 def test_data_that_begins_after_the_world_is_named_as_the_reason_for_a_short_peak() -> None:

@@ -73,7 +73,7 @@ def test_a_csv_has_the_same_rows_filters_and_past_as_the_page(caller: Caller) ->
     assert float(past[0]["gpu_wait_ratio"]) < float(worst["gpu_wait_ratio"])
     assert len(_read(caller.get("/api/csv/traces?limit=3").text)) == 3
     assert caller.get("/api/csv/services?q=x").status_code == 400
-    assert "(allowed: cost, edges, forecast, gpus" in caller.get("/api/csv/wishes").json()["error"]
+    assert "(allowed: cost, edges, forecast, gpus, headroom" in caller.get("/api/csv/wishes").json()["error"]
 
 
 def test_a_hostile_name_is_a_text_in_its_cell(shared_look: Callable[[str], Caller]) -> None:

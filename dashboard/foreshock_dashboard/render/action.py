@@ -89,10 +89,15 @@ def action_change(action: Action) -> str:
 
 def action_timing(action: Action) -> str:
     """When an action takes effect, and what it needs before: `within 7 min, likely too late`; "" if unknown."""
-    seconds = action.effective_seconds
-    when = f"within {max(1, math.ceil(seconds / 60))} min" if _known(seconds) else ""
+    when = effect_time(action)
     too_late = "likely too late" if when and action.too_late else ""
     return ", ".join(filter(None, (when, too_late, _missing_quota(action))))
+
+
+def effect_time(action: Action) -> str:
+    """When an action takes effect: `within 7 min`; "" if unknown."""
+    seconds = action.effective_seconds
+    return f"within {max(1, math.ceil(seconds / 60))} min" if _known(seconds) else ""
 
 
 def _missing_quota(action: Action) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from foreshock_dashboard.model.action import Action
 from foreshock_dashboard.model.capacity.forecast import MIN_HISTORY_HOURS, CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind, Shortage, ShortageBasis, Subject
 from foreshock_dashboard.model.capacity.move import Move
@@ -13,7 +14,8 @@ from foreshock_dashboard.model.capacity.replicas import MORE_TRAFFIC_FACTOR, Rep
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.world_sections import DAY_SECONDS
-from foreshock_dashboard.render.clause import Clause, Text, filled_text, in_words, place, text
+from foreshock_dashboard.render.action import action_clauses, effect_time
+from foreshock_dashboard.render.clause import Clause, Text, filled_text, in_sentence, in_words, place, text
 from foreshock_dashboard.render.incident_summary import OVERLOADED
 from foreshock_dashboard.render.units import counted, elapsed, estimate, headroom_ratio, load_percent, percent
 from foreshock_dashboard.render.words.capacity import (
@@ -189,7 +191,7 @@ def closest_text(service: Service, kind: LoadKind, share: float, at: float, now:
 
     share: peak over the safe limit. at: time of the peak, Unix seconds.
     """
-    return text(service, f" comes closest: peak {share:.0%} of its {SAFE_LIMITS[kind]}, ", moment(at, now), ".")
+    return text(service, f" comes closest: peak {percent(share)} of its {SAFE_LIMITS[kind]}, ", moment(at, now), ".")
 
 
 def measured_peak(seconds: float, *, is_since_start: bool) -> str:
@@ -243,6 +245,20 @@ def need_text(
         elif math.isfinite(more.added):
             said = text(said, f" {case}: {state.ready:.0f} are enough.")
     return said
+
+
+def until_ready_text(actions: Sequence[Action]) -> Text:
+    """`Until new replicas are ready (within 7 min), rate-limit front to 5 req/s, which takes effect within 1 min.`
+
+    actions: of an incident, the first one first. Empty where that one adds replicas, or its time to effect is unknown.
+    """
+    when = effect_time(actions[0]) if actions and actions[0].kind != "add_replicas" else ""
+    if not when:
+        return ()
+    ready = next((effect_time(action) for action in actions if action.kind == "add_replicas"), "")
+    verb, *rest = action_clauses(actions[0])
+    start = f"Until new replicas are ready{f' ({ready})' if ready else ''}, "
+    return text(start, verb._replace(text=in_sentence(verb.text)), *rest, f", which takes effect {when}.")
 
 
 def _order(state: ReplicaState, need: ReplicaNeed, *, is_over: bool, is_forecast: bool) -> str:
@@ -308,10 +324,10 @@ def no_forecast(forecast: CapacityForecast) -> str:
 
 
 def _expected(forecast: CapacityForecast, now: float) -> Text:
-    """` It is expected today at 14:00 UTC.`; empty where more than time is missing."""
-    if forecast.error or forecast.is_known or not forecast.history_hours > 0:
-        return ()
+    """` It is expected today at 14:00 UTC.`; empty where more than time is missing, or where that time has passed."""
     at = forecast.computed_at + (MIN_HISTORY_HOURS - forecast.history_hours) * 3600.0
+    if forecast.error or forecast.is_known or not forecast.history_hours > 0 or at < now:
+        return ()
     return text(" It is expected ", moment(at, now, BURN_GRAIN_SECONDS), ".")
 
 

@@ -234,8 +234,12 @@ def _set_policy(action: Action, value: Mapping[str, object]) -> Sequence[Sequenc
 
 
 def _per_replica(command: str, requests: int) -> str:
-    """Divide the requests of a limit, which each Envoy replica has for itself, by a number that a person sets."""
-    divided = f"""'"$(({requests} / ENVOY_REPLICAS))"'"""
+    """Divide the requests of a limit, which each Envoy replica has for itself, by a number that a person sets.
+
+    The limit of a replica is at least 1: 0 would reject every request.
+    """
+    share = f"{requests} / ENVOY_REPLICAS"
+    divided = f"""'"$(({share} > 0 ? {share} : 1))"'"""
     return "ENVOY_REPLICAS=1 && " + command.replace(f'"requests":{requests}', f'"requests":{divided}')
 
 
@@ -254,12 +258,14 @@ def _restore_setting(action: Action) -> str:
     """Set the field to the saved value, or remove it if it was not set, and remove the file.
 
     Without a saved setting it ends with the shell's reason: kubectl takes a value that is missing for null, which would
-    remove the field. The next command saves again: the setting may have changed meanwhile.
+    remove the field. The next command saves again: the setting may have changed meanwhile. In a subshell, neither the
+    variable nor the end of the shell reaches the script or terminal in which it runs.
     """
     file = _setting_file(action)
     patch = shlex.join(_policy(action.service, "patch", "--type=json"))
     value = f"""'"${{saved:?none in {file}}}"'"""
-    return f"saved=$(sed 's/^$/null/' {file}) && {patch} --patch '{_setting(_envoy_field(action), value)}' && rm {file}"
+    restored = f"{patch} --patch '{_setting(_envoy_field(action), value)}'"
+    return f"(saved=$(sed 's/^$/null/' {file}) && {restored} && rm {file})"
 
 
 def _setting_file(action: Action) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import click
 
 from foreshock_dashboard.cli.get.table import FORMATS
@@ -9,8 +12,11 @@ from foreshock_dashboard.cli.options import GroupedCommand, output_option
 from foreshock_dashboard.cli.output import Column, Row, show
 from foreshock_dashboard.cli.source import Source, reads_source
 from foreshock_dashboard.model.capacity.load import ShortageBasis
-from foreshock_dashboard.render.units import percent, utc_timestamp
+from foreshock_dashboard.model.world_sections import DAY_SECONDS
+from foreshock_dashboard.render.clause import filled_text
+from foreshock_dashboard.render.units import elapsed, load_percent, percent, utc_timestamp
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS
+from foreshock_dashboard.web.state.capacity_json import CURRENT_FIELDS, FORECAST_FIELDS
 
 
 def _of_safe(value: float | None, row: Row) -> str | None:
@@ -33,37 +39,86 @@ def _shortage(row: Row) -> str | None:
     return prefix + utc_timestamp(row["shortage_at"])
 
 
-def _needed(row: Row) -> str | None:
-    """`9 (4 ready)`, or `9 (4 ready, autoscaler's maximum 6)` where that is what to raise."""
-    if not row["replicas_to_add"]:
-        return None
+def _ready(row: Row) -> str | None:
+    """`4`, or `4 (autoscaler's maximum 6)` where that is what to raise."""
     if row["ready"] is None:
-        return f"+{row['replicas_to_add']}"
-    most = "" if row["max_replicas"] is None else f", autoscaler's maximum {row['max_replicas']:g}"
-    return f"{row['ready'] + row['replicas_to_add']:g} ({row['ready']:g} ready{most})"
+        return None
+    most = row.get("max_replicas")
+    return f"{row['ready']:g}" + ("" if most is None else f" (autoscaler's maximum {most:g})")
+
+
+def _needed(case: str, seconds: float = 0.0) -> Callable[[Row], str | None]:
+    """`+2 (6 in total, 1 short)`, `enough`, or why it is unknown; GPUs to add to a pool.
+
+    case: a field of `need`. seconds: of the heading; a row with less data says so.
+    """
+
+    def cell(row: Row) -> str | None:
+        if row["service"] is None:
+            return f"+{row['replicas_to_add']}" if case == "peak" and row["replicas_to_add"] else None
+        need = row["need"]
+        needed, added, short = (need[case][name] for name in ("needed", "added", "short"))
+        if needed is None:
+            return CAPACITY_TEXTS["not_learned"] if row["safe"] is None else None
+        least = "≥ " if need["is_lower_bound"] else ""
+        words = CAPACITY_TEXTS["in_all_short" if short else "in_all"]
+        total = filled_text(words, needed=f"{least}{needed:g}", short=f"{least}{short or 0:g}")
+        text = total if added is None else f"{least}+{added:g} ({total})" if added else CAPACITY_TEXTS["enough"]
+        own = elapsed(row.get("peak_seconds") or seconds)
+        if not seconds or own == elapsed(seconds):
+            return text
+        return f"{text}, {filled_text(CAPACITY_TEXTS['data_of'], time=own)}"
+
+    return cell
 
 
 def _room(row: Row) -> str | None:
-    """Replicas that fit, with those ready; free GPUs of a pool."""
+    """`1 more in chat`: replicas, or free GPUs of a pool."""
     if row["room"] is None:
         return None
-    return f"{row['room'] + (row['ready'] or 0 if row['service'] else 0):.0f}"
+    return f"{row['room']:g} more" + (f" in {row['pool']}" if row["service"] and row["pool"] else "")
+
+
+def _load(row: Row) -> str | None:
+    """`82% (safe limit 76%)`."""
+    if row["safe"] is None:
+        return CAPACITY_TEXTS["not_learned"]
+    return f"{load_percent(row['load'])} (safe limit {percent(row['safe'])})" if row["load"] is not None else None
+
+
+def _headroom(row: Row) -> str | None:
+    """Of the safe limit; `7% over` above it."""
+    if row["load"] is not None and row["load"] > 1:
+        return CAPACITY_TEXTS["overloaded"]
+    if row["headroom"] is None:
+        return None
+    points = math.floor(100 * abs(row["headroom"]) + 0.5)  # as a script rounds it on the page
+    if not points:
+        return CAPACITY_TEXTS["at_limit"]
+    return f"{points}%{' over' if row['headroom'] < 0 else ''}"
+
+
+SERVICE: Column = ("SERVICE", lambda row: row["service"] or f"pool {row['pool']}")
+
+
+def _replicas(seconds: float) -> tuple[Column, ...]:
+    """Columns of replicas, as on the page. seconds: time that the peak is of."""
+    return (
+        ("READY", _ready),
+        (filled_text(CAPACITY_TEXTS["needed_peak"], time=elapsed(seconds)).upper(), _needed("peak", seconds)),
+        (CAPACITY_TEXTS["more_traffic"].upper(), _needed("more_traffic")),
+        (CAPACITY_TEXTS["host_lost"].upper(), _needed("host_lost")),
+        (CAPACITY_TEXTS["room"].upper(), _room),
+    )
 
 
 FORECAST_COLUMNS: tuple[Column, ...] = (
-    ("SERVICE", lambda row: row["service"] or f"pool {row['pool']}"),
+    SERVICE,
     ("KIND", lambda row: row["kind"]),
-    ("OF HOURLY SAFE LIMIT", lambda row: _of_safe(row["now"], row)),
+    ("NOW", lambda row: _of_safe(row["now"], row)),
     ("PEAK IN 7 D (80% INTERVAL)", _peak),
     ("SHORTAGE", _shortage),
-    ("NEEDED", _needed),
-    ("ROOM", _room),
-)
-
-FORECAST_FIELDS = (
-    *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
-    *("peaks.24h.median", "peaks.24h.high", "peaks.7d.median", "peaks.7d.high", "peaks.7d.at"),
-    *("shortage_at", "shortage_basis", "replicas_to_add", "max_replicas", "room"),
+    *_replicas(7 * DAY_SECONDS),
 )
 
 
@@ -86,7 +141,10 @@ def forecast(
     move_to: str | None,
     replicas: str | None,
 ) -> None:
-    """Compare the load forecast for the next 7 days with safe limits, and list shortages and resources that run out.
+    """Compare the load forecast for the next 7 days with safe limits, and list shortages, needed replicas, and
+    resources that run out.
+
+    Without a forecast, list the load and the needed replicas as measured.
 
     \b
     Examples:
@@ -98,8 +156,12 @@ def forecast(
     """
     case = {"traffic": traffic, "lost": lost, "move": move, "move_to": move_to, "replicas": replicas}
     answer = source.get("/api/forecast", "loads", service=service or None, **case)
-    rows = answer["loads"]
-    show(form, answer, rows, FORECAST_COLUMNS, FORECAST_FIELDS, answer["summary"])
+    rows, columns, fields = answer["loads"], FORECAST_COLUMNS, FORECAST_FIELDS
+    if not rows and answer["current"]:
+        rows, fields = answer["current"], CURRENT_FIELDS
+        longest = max(row["peak_seconds"] or 0.0 for row in rows)
+        columns = (SERVICE, ("LOAD", _load), ("HEADROOM", _headroom), *_replicas(longest))
+    show(form, answer, rows, columns, fields, answer["summary"])
     if form == "table" and rows:
         said = [
             *filter(None, [answer["case"]]),

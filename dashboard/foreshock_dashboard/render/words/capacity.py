@@ -105,6 +105,7 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "no_room_narrow": "room in pool unknown",
     "enough": "enough",
     "in_all": "{needed} in total",
+    "data_of": "{time} of data",
     "in_all_short": "{needed} in total, {short} short",
     "needed_peak": "Needed at peak of {time}",
     "needed_peak_start": "Needed at peak since start of data ({time})",
@@ -115,7 +116,10 @@ CAPACITY_TEXTS: Mapping[str, str] = {
     "more_traffic": "Traffic x 1.3",
     "more_traffic_hint": "replicas to add if that peak were 1.3 times as high",
     "host_lost": "One host lost at peak",
-    "host_lost_hint": "replicas to add to survive, at that peak, the loss of the host that runs most of them",
+    "host_lost_hint": (
+        "replicas to add on other hosts to survive, at that peak, the loss of the host that runs most of them; "
+        "existing replicas stay where they are"
+    ),
     "room": "Pool has room for",
     "room_hint": "additional replicas that the pool has free GPUs for",
     "at_limit": "at the limit",

@@ -10,14 +10,17 @@ from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import Response
 
 from foreshock_dashboard.common.csv_text import csv_text
+from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.web.api.answers import RouteContext
+from foreshock_dashboard.web.api.forecast_routes import what_if
 from foreshock_dashboard.web.api.list_routes import services
-from foreshock_dashboard.web.api.parameters import CsvTraceParameters, InventoryParameters
+from foreshock_dashboard.web.api.parameters import CapacityParameters, CsvTraceParameters, InventoryParameters
 from foreshock_dashboard.web.http.responses import CSV, download
+from foreshock_dashboard.web.pages.capacity.current import current_rows, measured
 from foreshock_dashboard.web.pages.fleet.data import COLUMNS, table_rows
 from foreshock_dashboard.web.state import lists
-from foreshock_dashboard.web.state.capacity_json import HORIZONS, forecast
+from foreshock_dashboard.web.state.capacity_json import CURRENT_FIELDS, FORECAST_FIELDS, forecast
 from foreshock_dashboard.web.state.parameters import AsOf
 from foreshock_dashboard.web.state.service_history import HistoryCache
 
@@ -35,17 +38,13 @@ LISTS: Mapping[str, tuple[Sequence[str], Callable[[HistoryCache, Snapshot], Iter
         ),
         lambda _, snapshot: lists.incidents(snapshot)["incidents"],
     ),
+    "headroom": (CURRENT_FIELDS, lambda _, snapshot: current_rows(snapshot, measured(snapshot))),
     "targets": (
         lists.TargetRow.columns(),
         lambda _, snapshot: map(lists.target, snapshot.world.targets) if snapshot.world else (),
     ),
 }
 """Columns and rows of the lists without parameters of their own."""
-FORECAST = (
-    *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
-    *(f"peaks.{horizon}.{value}" for horizon in HORIZONS for value in ("low", "median", "high", "at")),
-    *("shortage_at", "shortage_basis", "replicas_to_add", "max_replicas", "room"),
-)
 TRACES = (
     *("trace_id", "start", "duration_seconds", "gpu_wait_seconds", "service", "operation", "spans", "errors"),
     *("services", "root"),
@@ -79,12 +78,13 @@ def add_csv_routes(context: RouteContext) -> None:
         return _file("traces", snapshot, table(TRACES, rows["traces"]))
 
     @get("/forecast", summary="The forecast of each service and pool as CSV", name="csv_forecast")
-    def forecast_(query: Annotated[AsOf, Query()]) -> Response:
-        _, past = responder.snapshot_at(query.at)
-        rows = [] if past else forecast(hub.capacity, hub.now())["loads"]
-        return download(f"foreshock-forecast-{hub.now():.0f}.csv", table(FORECAST, rows), CSV)
+    def forecast_(query: Annotated[CapacityParameters, Query()]) -> Response:
+        snapshot, past = responder.snapshot_at(query.at)
+        capacity, world = CapacityForecast() if past else hub.capacity, snapshot.world
+        rows = forecast(what_if(capacity, world, query).applied(capacity, world), hub.now(), world=world)["loads"]
+        return download(f"foreshock-forecast-{hub.now():.0f}.csv", table(FORECAST_FIELDS, rows), CSV)
 
-    @get("/{name}", summary="A list as CSV: services, edges, pairs, incidents or targets", name="csv")
+    @get("/{name}", summary="A list as CSV: services, edges, pairs, incidents, headroom, or targets", name="csv")
     def named(name: str, query: Annotated[AsOf, Query()]) -> Response:
         if name not in LISTS:
             known = ", ".join(sorted([*LISTS, "cost", "forecast", "gpus", "traces"]))

@@ -14,6 +14,7 @@ from foreshock_dashboard.model.world import World
 from foreshock_dashboard.web.api.answers import RouteContext, get, get_snapshot, known_service
 from foreshock_dashboard.web.api.parameters import CapacityParameters, CaseParameters, ForecastParameters
 from foreshock_dashboard.web.http.responses import Payload
+from foreshock_dashboard.web.pages.capacity.current import current_rows, measured
 from foreshock_dashboard.web.pages.capacity.data import CapacityPage, capacity
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
 from foreshock_dashboard.web.state.capacity_json import Forecast, forecast, is_replay
@@ -31,11 +32,19 @@ def add_forecast_routes(context: RouteContext) -> None:
     )
     def forecast_(request: Request, query: Annotated[ForecastParameters, Query()]) -> Response:
         world = hub.snapshot.world
-        case = _case(hub.capacity, world, query)
+        case = what_if(hub.capacity, world, query)
         found = case.applied(hub.capacity, world)
         service = _service(query.service, {load.subject.service for load in found.loads}) if query.service else None
-        replay = is_replay(hub.snapshot, found)
-        body = forecast(found, hub.now(), service, case=case.text, replay=replay)
+        current = [] if found.loads else current_rows(hub.snapshot, measured(hub.snapshot))
+        body = forecast(
+            found,
+            hub.now(),
+            service,
+            case.text,
+            replay=is_replay(hub.snapshot, found),
+            world=world,
+            current=current,
+        )
         return responder.json_response(request, hub.snapshot, body)
 
     @get_snapshot(
@@ -47,11 +56,11 @@ def add_forecast_routes(context: RouteContext) -> None:
         parameters=CapacityParameters,
     )
     def page_capacity(snapshot: Snapshot, past: bool, query: CapacityParameters) -> Payload:
-        case = NOTHING if past else _case(hub.capacity, snapshot.world, query)
+        case = NOTHING if past else what_if(hub.capacity, snapshot.world, query)
         return capacity(snapshot, hub.capacity, hub.now(), case, past=past)
 
 
-def _case(found: CapacityForecast, world: World | None, query: CaseParameters) -> WhatIf:
+def what_if(found: CapacityForecast, world: World | None, query: CaseParameters) -> WhatIf:
     """The what-if case of an address. Raises BadParameterError."""
     return WhatIf.of(found, world, query.traffic, query.lost, query.move, query.replicas, query.move_to)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, Peak, headrooms, peaks_within
+from foreshock_dashboard.analysis.capacity.replica_need import forecast_need
+from foreshock_dashboard.analysis.capacity.replica_state import host_ratios
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import (
     FORECAST_STEP_SECONDS,
@@ -17,10 +21,13 @@ from foreshock_dashboard.model.capacity.load import (
     ShortageBasis,
     Subject,
 )
+from foreshock_dashboard.model.capacity.replicas import ReplicaNeed, ReplicaState
 from foreshock_dashboard.model.capacity.slow_burn import SlowBurn, SlowBurnKind
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
-from foreshock_dashboard.model.types import Floats
+from foreshock_dashboard.model.types import Floats, SafeLimitBasis
+from foreshock_dashboard.model.verdict.reading import Status
+from foreshock_dashboard.model.world import World
 from foreshock_dashboard.render.capacity_text import (
     act_text,
     headline,
@@ -101,6 +108,44 @@ class SlowBurnJson(Row):
     clauses: list[ClauseJson]
 
 
+class AddedRow(Row):
+    """Needed replicas, those to add, and those of them that the pool cannot run, as `AddedReplicas`."""
+
+    needed: float | None
+    added: float | None
+    short: float | None
+
+
+class NeedRow(Row):
+    """Replicas that a service needs, as `ReplicaNeed`; None where unknown, and for a pool."""
+
+    peak: AddedRow
+    more_traffic: AddedRow
+    host_lost: AddedRow
+    is_lower_bound: bool
+
+
+class CurrentJson(Row):
+    """The load of a service now and its safe limit, as shares of capacity, None where the limit is not learned.
+
+    basis: of the safe limit. headroom: of the safe limit, negative above it. ready, room: replicas, as in
+    `ReplicaState`. need: at the measured peak, which covers peak_seconds. unlearned: why there is no limit.
+    """
+
+    service: str
+    pool: str
+    load: float | None
+    safe: float | None
+    basis: SafeLimitBasis
+    headroom: float | None
+    status: Status
+    ready: float | None
+    room: float | None
+    need: NeedRow
+    peak_seconds: float | None
+    unlearned: str
+
+
 class Points(Row):
     """The forecast by step, in the unit of the load: 80% of outcomes lie between p10 and p90."""
 
@@ -115,9 +160,10 @@ class LoadJson(Row):
     """A service on its pool, or a whole pool, by the kind of load whose limit decides.
 
     now: the newest measured value. capacity, safe: for `replicas` replicas, of which `ready` are ready now.
-    peaks: by horizon. replicas_to_add: for the first shortage, at shortage_at. shortage_basis: of it. max_replicas: the
-    autoscaler's maximum, if it is too low.
-    points: of the selected service.
+    peaks: by horizon. headroom: share of the safe limit that the peak of seven days leaves, negative above it.
+    replicas_to_add: for the first shortage, at shortage_at. shortage_basis: of it. max_replicas: the
+    autoscaler's maximum, if it is too low. room: replicas for which the pool has free GPUs, or free GPUs of a pool.
+    need: replicas at the peak, or on the day of the shortage. points: of the selected service.
     """
 
     service: str | None
@@ -130,11 +176,13 @@ class LoadJson(Row):
     replicas: float | None
     ready: float | None
     peaks: dict[str, PeakJson]
+    headroom: float | None
     shortage_at: Time
     shortage_basis: ShortageBasis | None
     replicas_to_add: int
     max_replicas: float | None
     room: float | None
+    need: NeedRow
     points: Points | None
 
 
@@ -152,10 +200,30 @@ class Forecast(TypedDict):
     shortages: Annotated[list[ShortageJson], Field(description="the earliest first")]
     slow_burns: Annotated[list[SlowBurnJson], Field(description="the earliest first")]
     loads: Annotated[list[LoadJson], Field(description="the most urgent first")]
+    current: Annotated[
+        list[CurrentJson], Field(description="without a forecast: what is measured, the least headroom first")
+    ]
 
 
 HORIZONS = {"2h": 7200.0, "24h": 86_400.0, "7d": 7 * 86_400.0}
 """Seconds by name."""
+NEED_FIELDS = (
+    *(f"{case}.{name}" for case in ("need.peak", "need.more_traffic", "need.host_lost") for name in AddedRow.columns()),
+    "need.is_lower_bound",
+)
+FORECAST_FIELDS = (
+    *("service", "pool", "kind", "unit", "now", "safe", "capacity", "replicas", "ready"),
+    *(f"peaks.{horizon}.{name}" for horizon in HORIZONS for name in PeakJson.columns()),
+    *("headroom", "shortage_at", "shortage_basis", "replicas_to_add", "max_replicas", "room"),
+    *NEED_FIELDS,
+)
+"""Columns of `loads` as CSV."""
+CURRENT_FIELDS = (
+    *("service", "pool", "load", "safe", "basis", "headroom", "status", "ready", "room"),
+    *NEED_FIELDS,
+    *("peak_seconds", "unlearned"),
+)
+"""The same of `current`."""
 
 
 def is_replay(snapshot: Snapshot, found: CapacityForecast) -> bool:
@@ -164,12 +232,21 @@ def is_replay(snapshot: Snapshot, found: CapacityForecast) -> bool:
 
 
 def forecast(
-    found: CapacityForecast, now: float, service: Service | None = None, case: str = "", *, replay: bool = False
+    found: CapacityForecast,
+    now: float,
+    service: Service | None = None,
+    case: str = "",
+    *,
+    replay: bool = False,
+    world: World | None = None,
+    current: Sequence[CurrentJson] = (),
 ) -> Forecast:
     """A forecast as JSON. now: Unix seconds. service: the only one, with all points, and shortages of its pool.
 
-    case: the what-if one in words. replay: see `is_replay`.
+    case: the what-if one in words. replay: see `is_replay`. world: on which hosts services run. current: what is
+    measured, without a forecast.
     """
+    hosts = host_ratios(world) if world else {}
     own = {load.subject for load in found.loads if load.subject.service == service}
     concerned = own | {Subject(None, pool) for _, pool in own}
     shortages = [item for item in found.shortages if service is None or item.subject in concerned]
@@ -185,7 +262,8 @@ def forecast(
         "missing": list(found.missing),
         "shortages": [shortage(item, now) for item in shortages],
         "slow_burns": [slow_burn(item, now) for item in found.slow_burns if service in (None, item.service)],
-        "loads": [_load(row, now, with_points=service is not None) for row in of],
+        "loads": [_load(row, now, hosts, with_points=service is not None) for row in of],
+        "current": list(current),
     }
 
 
@@ -242,7 +320,26 @@ def slow_burn(item: SlowBurn, now: float) -> SlowBurnJson:
     )
 
 
-def _load(row: Headroom, at: float, *, with_points: bool) -> LoadJson:
+def need_row(state: ReplicaState, need: ReplicaNeed) -> NeedRow:
+    """Needed replicas, beside those of a service, as JSON."""
+    found = (state.added_for(needed) for needed in (need.peak, need.more_traffic, need.host_lost))
+    peak, more, lost = (AddedRow(number(one.needed), number(one.added), number(one.short)) for one in found)
+    return NeedRow(peak, more, lost, need.is_lower_bound)
+
+
+def replicas_of(row: Headroom, hosts: Mapping[Service, float]) -> tuple[ReplicaState, ReplicaNeed]:
+    """The replicas of a service when the forecast was computed, and those that it needs, unknown for a pool.
+
+    hosts: the largest share of each service on one host, 0 to 1.
+    """
+    load, service = row.load, row.subject.service
+    state = ReplicaState(row.subject.pool, load.ready, load.room, load.max_replicas)
+    if service is None:
+        return state, ReplicaNeed()
+    return state, forecast_need(row, load.ready * hosts.get(service, math.nan))
+
+
+def _load(row: Headroom, at: float, hosts: Mapping[Service, float], *, with_points: bool) -> LoadJson:
     load, peaks = row.load, peaks_within(row.load, at, HORIZONS.values())
     return LoadJson(
         service=service_name(row.subject),
@@ -255,11 +352,13 @@ def _load(row: Headroom, at: float, *, with_points: bool) -> LoadJson:
         replicas=number(load.replicas),
         ready=number(load.ready),
         peaks={name: _peak(peak) for name, peak in zip(HORIZONS, peaks, strict=True)},
+        headroom=number(1 - row.peak.p50 / load.safe) if load.safe else None,
         shortage_at=number_of_time(row.shortage.at if row.shortage else None),
         shortage_basis=row.shortage.basis if row.shortage else None,
         replicas_to_add=row.shortage.replicas if row.shortage else 0,
         max_replicas=number(row.shortage.max_replicas) if row.shortage and row.shortage.is_autoscaler_limited else None,
-        room=number(row.shortage.room) if row.shortage else None,
+        room=number(load.room),
+        need=need_row(*replicas_of(row, hosts)),
         points=_points(load) if with_points else None,
     )
 

@@ -220,13 +220,10 @@ def _role_condition(service: Service, incidents: Sequence[Incident], breached: b
         return Condition("ok", "recovering")
     for incident in incidents:
         if service == incident.service:
-            soon = any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk)
-            grave = incident.severity == "critical" and not soon
+            if any(risk.service == service and 0 < risk.p50 < math.inf for risk in incident.at_risk):
+                return Condition("warning", "at_risk")  # a breach is forecast
             is_early = incident.severity == "warning" or incident.stage == "early_warning"
-            early: ConditionKind = "at_risk" if soon else "anomalous"  # at risk: a breach is forecast
-            return Condition(
-                "critical" if grave else "warning", early if soon or (is_early and not breached) else affected
-            )
+            return Condition(incident.severity, "anomalous" if is_early and not breached else affected)
     ahead = any(
         risk.service == service and 0 < risk.p50 < math.inf for incident in incidents for risk in incident.at_risk
     )

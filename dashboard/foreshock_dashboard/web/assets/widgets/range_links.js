@@ -1,5 +1,5 @@
 // Links of the frame and of panels' heads, which keep the time range.
-import { pageHref } from "#web/assets/address.js";
+import { pageHref, withParams } from "#web/assets/address.js";
 import { atRangeEnd } from "#web/assets/widgets/time_range.js";
 
 /**
@@ -17,4 +17,17 @@ const update = (selector, hrefOf) => {
 export const updateRangeLinks = () => {
   update("a[data-page-path]", ({ pagePath = "/" }) => pageHref(pagePath));
   update("a[data-viewed]", ({ viewed = "" }) => atRangeEnd(viewed));
+};
+
+/**
+ * Let the CSV link of a panel have the rows that it shows.
+ * @param {string} panel
+ * @param {string} path
+ * @param {Record<string, string>} params those without a value are left out
+ */
+export const setCsvLink = (panel, path, params) => {
+  const csv = document.querySelector(`#${panel}-panel [data-viewed]`);
+  const given = Object.entries(params).filter(([, value]) => value);
+  if (csv instanceof HTMLElement) csv.dataset.viewed = withParams(path, new URLSearchParams(given));
+  updateRangeLinks();
 };

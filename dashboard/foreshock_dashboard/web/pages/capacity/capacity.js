@@ -14,6 +14,7 @@ import {
 } from "#web/assets/format.js";
 import { hubTime } from "#web/assets/state.js";
 import { linked } from "#web/assets/timeline/cause.js";
+import { setCsvLink } from "#web/assets/widgets/range_links.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { breakable, sparkline } from "#web/assets/widgets/widgets.js";
 import { CAPACITY_TEXTS, LOAD_KINDS, SAFE_LIMIT_NOTES } from "#web/assets/words.js";
@@ -133,6 +134,8 @@ const COLUMNS = [
 
 /** @param {CapacityData} data */
 const drawHeadroom = ({ rows = [] }) => {
+  const names = Object.keys(NO_CASE);
+  setCsvLink("headroom", "/api/csv/forecast", Object.fromEntries(names.map((name) => [name, param(name)])));
   drawTable(byId("headroom"), {
     id: "headroom-table",
     label: "Headroom",
@@ -210,6 +213,7 @@ const drawWithoutForecast = (data) => {
   drawWhatIf(data);
   const rest = hidden ? h("p", { class: "note" }, `${plural(hidden, "service")} with more headroom not shown`) : null;
   const notes = [rest, unlimitedNote(unlimited)];
+  setCsvLink("headroom", "/api/csv/headroom", {});
   if (current.length) {
     drawTable(byId("headroom"), {
       id: "headroom-table",

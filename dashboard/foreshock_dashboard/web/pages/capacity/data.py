@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Required
 
@@ -10,11 +9,9 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from foreshock_dashboard.analysis.capacity.headroom import Headroom, headrooms, hourly_peaks
-from foreshock_dashboard.analysis.capacity.replica_need import forecast_need
 from foreshock_dashboard.analysis.capacity.replica_state import host_ratios
 from foreshock_dashboard.model.capacity.forecast import CapacityForecast
 from foreshock_dashboard.model.capacity.load import LoadKind, Shortage, ShortageBasis
-from foreshock_dashboard.model.capacity.replicas import ReplicaState
 from foreshock_dashboard.model.service import Service
 from foreshock_dashboard.model.snapshot import Snapshot
 from foreshock_dashboard.model.types import Floats
@@ -28,22 +25,29 @@ from foreshock_dashboard.render.capacity_text import (
     peak_text,
     quality_notes,
     slow_burn_text,
+    until_ready_text,
 )
 from foreshock_dashboard.render.clause import Text, joined, text
 from foreshock_dashboard.render.words.capacity import CAPACITY_TEXTS, LOAD_UNITS
 from foreshock_dashboard.web.pages.capacity.current import (
-    NO_NEED,
-    CurrentRow,
     Measured,
-    NeedRow,
     current_rows,
     load_status,
     measured,
-    need_row,
     unlisted,
 )
 from foreshock_dashboard.web.pages.capacity.what_if import NOTHING, WhatIf
-from foreshock_dashboard.web.state.capacity_json import SlowBurnJson, is_replay, service_name, slow_burn
+from foreshock_dashboard.web.state.capacity_json import (
+    CurrentJson,
+    NeedRow,
+    SlowBurnJson,
+    is_replay,
+    need_row,
+    replicas_of,
+    service_name,
+    slow_burn,
+)
+from foreshock_dashboard.web.state.conditions import open_incidents
 from foreshock_dashboard.web.state.incident_json import ClauseJson, clauses
 from foreshock_dashboard.web.state.numbers import Row, number, number_of_time
 
@@ -81,6 +85,12 @@ class StripRow(Row):
     max_replicas: float | None
     room: float | None
     need: NeedRow
+
+
+class CurrentRow(CurrentJson):
+    """What is measured of a service. spark: load of the last 30 minutes."""
+
+    spark: list[float | None]
 
 
 class MovableRow(Row):
@@ -146,7 +156,7 @@ def capacity(
         "ready": True,
         "state": "critical" if gone else "warning" if first else "healthy",
         "clauses": said,
-        "action": [] if gone else _action(first, now) if first else _closest(rows, hosts, forecast, now),
+        "action": [] if gone else _action(first, now, snapshot) if first else _closest(rows, hosts, forecast, now),
         "notes": [clauses(note) for note in quality_notes(forecast, now)],
         "start": start - start % 3600.0,
         "rows": [_row(row, hosts) for row in rows[:MAX_ROWS]],
@@ -171,8 +181,15 @@ def _without_forecast(snapshot: Snapshot, why: Text, *, past: bool = False) -> C
     status = load_status(first)
     state = quiet if status == "ok" else status
     said = clauses(headroom_text(first.service, first.ratio, first.safe))
-    action = clauses(found.text(first.service, is_over=first.ratio > first.safe))
-    return {**page, "state": state, "clauses": said, "action": action, "notes": [clauses(why)]}
+    is_over = first.ratio > first.safe
+    action = [found.text(first.service, is_over=is_over), _until_ready(snapshot, first.service if is_over else None)]
+    return {
+        **page,
+        "state": state,
+        "clauses": said,
+        "action": clauses(joined(filter(None, action), " ")),
+        "notes": [clauses(why)],
+    }
 
 
 def _current(snapshot: Snapshot, found: Measured) -> CapacityPage:
@@ -180,7 +197,7 @@ def _current(snapshot: Snapshot, found: Measured) -> CapacityPage:
     rows = current_rows(snapshot, found)
     return {
         "ready": True,
-        "current": list(rows[:MAX_ROWS]),
+        "current": [CurrentRow(**vars(row), spark=found.sparks.get(row.service, [])) for row in rows[:MAX_ROWS]],
         "hidden": max(0, len(rows) - MAX_ROWS),
         "unlimited": unlisted(snapshot.world, rows),
         "peak_seconds": found.seconds,
@@ -188,9 +205,17 @@ def _current(snapshot: Snapshot, found: Measured) -> CapacityPage:
     }
 
 
-def _action(first: Shortage, now: float) -> list[ClauseJson]:
-    """When to act, and how high the peak is; empty where neither is known."""
-    return clauses(joined(filter(None, (act_text(first, now), peak_text(first, now))), " "))
+def _action(first: Shortage, now: float, snapshot: Snapshot) -> list[ClauseJson]:
+    """When to act, what to do until then, and how high the peak is; empty where nothing is known."""
+    said = act_text(first, now), _until_ready(snapshot, first.subject.service), peak_text(first, now)
+    return clauses(joined(filter(None, said), " "))
+
+
+def _until_ready(snapshot: Snapshot, service: Service | None) -> Text:
+    """What the most urgent incident of a service recommends while replicas start; empty without one that fires."""
+    current = (item for item in open_incidents(snapshot) if service in (item.service, *item.affected))
+    first = next(current, None)
+    return until_ready_text(first.actions) if first and first.state == "firing" else ()
 
 
 def _closest(
@@ -202,8 +227,7 @@ def _closest(
         load, service = row.load, row.subject.service
         if service and load.safe > 0 and row.peak.p50 >= 0:
             said.append(closest_text(service, load.kind, row.peak.p50 / load.safe, row.peak.at, now))
-            need = forecast_need(row, _on_one_host(row, hosts))
-            said.append(need_text(_state(row), need, "this peak", is_forecast=True))
+            said.append(need_text(*replicas_of(row, hosts), "this peak", is_forecast=True))
             break
     if forecast.slow_burns:
         said.append(slow_burn_text(forecast.slow_burns[0], now, with_interval=False))
@@ -218,16 +242,6 @@ def _movable(forecast: CapacityForecast) -> list[MovableRow]:
         for (service, pool), load in known.items()
         if load.ready > 0 and load.gpus_per_replica > 0
     ]
-
-
-def _state(row: Headroom) -> ReplicaState:
-    """The replicas of a service when the forecast was computed."""
-    return ReplicaState(row.subject.pool, row.load.ready, row.load.room, row.load.max_replicas)
-
-
-def _on_one_host(row: Headroom, hosts: Mapping[Service, float]) -> float:
-    """The most ready replicas of a service on one host; NaN where unknown."""
-    return row.load.ready * hosts.get(row.subject.service, math.nan) if row.subject.service else math.nan
 
 
 def _row(row: Headroom, hosts: Mapping[Service, float]) -> StripRow:
@@ -252,7 +266,7 @@ def _row(row: Headroom, hosts: Mapping[Service, float]) -> StripRow:
         replicas=short.replicas if short else None,
         max_replicas=number(short.max_replicas) if short and short.is_autoscaler_limited else None,
         room=number(load.room),
-        need=need_row(_state(row), forecast_need(row, _on_one_host(row, hosts)) if row.subject.service else NO_NEED),
+        need=need_row(*replicas_of(row, hosts)),
     )
 
 

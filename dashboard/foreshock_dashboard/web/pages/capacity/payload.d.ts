@@ -83,6 +83,8 @@ export interface CurrentRow {
   ready: number | null;
   room: number | null;
   need: Need;
+  /** Time that the measured peak covers. */
+  peak_seconds: number | null;
   /** Why the limit is not learned; "" if it is. */
   unlearned: string;
 }

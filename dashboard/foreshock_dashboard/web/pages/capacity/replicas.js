@@ -15,6 +15,7 @@ import { CAPACITY_TEXTS } from "#web/assets/words.js";
  * @property {number | null} [max_replicas] of the autoscaler, if it is too low
  * @property {number | null} room for further replicas
  * @property {import("#web/pages/capacity/payload.d.ts").Need} need
+ * @property {number | null} [peak_seconds] time that its measured peak covers
  * @property {string} [unlearned] why the need is unknown
  */
 
@@ -51,10 +52,11 @@ const narrowState = ({ ready, room }) => {
 
 /**
  * @param {string} peak the name of the column of the need at the peak
+ * @param {number} seconds that it covers at most
  * @param {string | undefined} whatIf the case, which has its own traffic and hosts
  * @returns {import("#web/assets/widgets/table.js").Column<Replicas>[]}
  */
-const columns = (peak, whatIf) => [
+const columns = (peak, seconds, whatIf) => [
   {
     key: "service",
     name: "Service",
@@ -77,7 +79,12 @@ const columns = (peak, whatIf) => [
     name: peak,
     hint: CAPACITY_TEXTS.needed_peak_hint,
     value: ({ need }) => need.peak.added,
-    cell: (row) => neededCell(row, row.need.peak),
+    cell: (row) => {
+      const cell = neededCell(row, row.need.peak);
+      const [time, own] = [formatDuration(seconds), formatDuration(row.peak_seconds ?? seconds)];
+      if (own === time || !isNumber(row.need.peak.needed)) return cell;
+      return [cell, h("small", { class: "reference" }, `, ${filled(CAPACITY_TEXTS.data_of, { time: own })}`)];
+    },
   },
   ...(whatIf
     ? []
@@ -130,7 +137,7 @@ export const drawReplicas = (rows, seconds, { isSinceStart = false, whatIf } = {
   drawTable(byId("replicas"), {
     id: "replicas-table",
     label: "Replicas",
-    columns: columns(filled(peak, { time: formatDuration(seconds) }), whatIf),
+    columns: columns(filled(peak, { time: formatDuration(seconds) }), seconds, whatIf),
     rows,
     note: unlearnedNotes(rows),
     param: "rsort",

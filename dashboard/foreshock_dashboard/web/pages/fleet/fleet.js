@@ -1,11 +1,11 @@
 // The Fleet page: the number of GPUs in each state, the grid, the open GPU, and the inventory.
-import { hrefWith, link, navigate, pageHref, param, serviceHref, withParams } from "#web/assets/address.js";
+import { hrefWith, link, navigate, pageHref, param, serviceHref } from "#web/assets/address.js";
 import { byId, closest, h, put, requireId, setPanel, setPanelsWithoutData } from "#web/assets/dom.js";
 import { capitalized, filled, inWords, isNumber, localName, NOT_KNOWN, plural } from "#web/assets/format.js";
 import { gpuGrid } from "#web/assets/gpu_grid/gpu_grid.js";
 import { decodeBytes, FAULT_SIGNS } from "#web/assets/gpu_grid/grid_values.js";
 import { live } from "#web/assets/state.js";
-import { updateRangeLinks } from "#web/assets/widgets/range_links.js";
+import { setCsvLink } from "#web/assets/widgets/range_links.js";
 import { drawTable } from "#web/assets/widgets/table.js";
 import { ABSENT, EMPTY, GPU_COUNTS, GPU_FAULTS, GPU_TEXTS } from "#web/assets/words.js";
 import { formatGpuValue, METRIC_NAMES, METRICS } from "#web/pages/fleet/gpu_metrics.js";
@@ -150,12 +150,7 @@ const inventoryFilter = () =>
   );
 
 /** Let the CSV link have the filter and order of the inventory. */
-const updateCsvLink = () => {
-  const csv = document.querySelector("#inventory-panel [data-viewed]");
-  const selection = Object.entries({ q: param("q"), sort: param("sort") }).filter(([, value]) => value);
-  if (csv instanceof HTMLElement) csv.dataset.viewed = withParams("/api/csv/gpus", new URLSearchParams(selection));
-  updateRangeLinks();
-};
+const updateCsvLink = () => setCsvLink("inventory", "/api/csv/gpus", { q: param("q"), sort: param("sort") });
 
 /** @param {Metric} metric */
 const metricColumn = (metric) => ({
