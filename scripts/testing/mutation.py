@@ -61,7 +61,8 @@ GROUPS = {
         ["foreshock_dashboard/access/*.py"]
         + [f"foreshock_dashboard/web/http/{name}.py" for name in ("authentication", "oidc")],
         ["tests/access", "tests/ingest/receivers/test_otlp_auth.py"]
-        + [f"tests/web/test_web_{name}.py" for name in ("access", "authentication", "changes", "oidc", "roles", "tls")],
+        + [f"tests/web/http/test_web_{name}.py" for name in ("access", "authentication", "oidc", "roles", "tls")]
+        + ["tests/web/api/test_web_changes.py"],
     ),
     "receivers": Group(
         ["foreshock_dashboard/sources/otlp/*.py"],

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Route, expect
 from tests.browser.site import Open, Site, assert_accessible_and_fits, at_each_width, ready
 from tests.web.occupancy import CONTENDED, HOST, Metrics, Traces, request_spans
-from tests.web.test_web_service import expecting, serving
+from tests.web.pages.test_web_service import expecting, serving
 from tests.web.worlds import (
     HOSTILE,
     NOW,

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from tests.web.costs import LEDGER, PRICES
 from tests.web.forecasts import FORECAST, YOUNG
-from tests.web.test_web_limits import source as limits_source
+from tests.web.pages.test_web_limits import source as limits_source
 from tests.web.two_clusters import fleet
 from tests.web.worlds import SCENES, FakeHub, NoMetrics, request
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.hub.test_cluster_change import START, STEP, batch
+from tests.hub.incidents.test_cluster_change import START, STEP, batch
 
 from foreshock_dashboard.analysis.incidents.forecast_summary import forecast
 from foreshock_dashboard.analysis.incidents.lifecycle import State

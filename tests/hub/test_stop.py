@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tests.conftest import Eventually
+from tests.hub.incidents.test_cluster_change import PAGED_BY, Platform
 from tests.hub.process import HubProcess
-from tests.hub.test_cluster_change import PAGED_BY, Platform
 
 from foreshock_dashboard.analysis.incidents.lifecycle import State, advance
 from foreshock_dashboard.hub import analysis_loop

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from tests.hub.disk import NAME, OPEN, READ, SYNC, WRITE, Disk
+from tests.hub.hostile.disk import NAME, OPEN, READ, SYNC, WRITE, Disk
 from tests.store.faults.contents import T0, Acknowledged, Problem, open_store, problems, scrape, spans
 
 from foreshock_dashboard.model.query import Query, SourceError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.hub.disk import READ, Disk
+from tests.hub.hostile.disk import READ, Disk
 from tests.store.faults import damages, failing_disk
 from tests.store.faults.contents import Acknowledged, open_store, problems, scrape, spans, stored_scrapes, stored_traces
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 from tests.web.caller import Caller
-from tests.web.test_web_fleet import Counted
+from tests.web.pages.test_web_fleet import Counted
 from tests.web.worlds import FakeHub, NoMetrics, contended, healthy_world, snapshot
 
 from foreshock_dashboard.model.query import Matrix, Query, SourceError

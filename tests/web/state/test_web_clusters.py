@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
+from tests.web.api.test_web_responses import send
 from tests.web.caller import Caller
 from tests.web.conftest import client
 from tests.web.forecasts import FORECAST
-from tests.web.test_web_kept import figure_request
-from tests.web.test_web_responses import send
+from tests.web.state.test_web_kept import figure_request
 from tests.web.two_clusters import fleet, placed
 from tests.web.worlds import FakeHub
 

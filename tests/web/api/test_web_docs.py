@@ -10,7 +10,7 @@ from tests.web.caller import Caller, answer_schema
 from foreshock_dashboard.model.span import TRACE_KEYS
 from foreshock_dashboard.web.pages.traces.parameters import SpanPage, TraceParameters
 
-DOCS = Path(__file__).parents[2] / "docs" / "reference"
+DOCS = Path(__file__).parents[3] / "docs" / "reference"
 TEXT = (DOCS / "http-api.md").read_text()
 
 

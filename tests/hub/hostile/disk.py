@@ -10,7 +10,7 @@ from pathlib import Path
 _FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC")
 WRITE, SYNC, OPEN, READ, NAME = 1, 2, 4, 8, 16
 """Kinds of calls, as in fault.c. NAME: rename, remove and make folders."""
-_SOURCE = Path(__file__).parent / "fault" / "fault.c"
+_SOURCE = Path(__file__).parents[1] / "fault" / "fault.c"
 
 
 class Disk:

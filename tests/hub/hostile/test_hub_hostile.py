@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from tests.conftest import soak
-from tests.hub.payloads import CASES, LARGEST, empty_spans, idle_spans
+from tests.hub.hostile.payloads import CASES, LARGEST, empty_spans, idle_spans
 from tests.hub.process import HubProcess
 from tests.hub.sending import EXPORT, JSON, PROTOBUF, channel, export, post, request
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from tests.web.test_web_course import staged
+from tests.web.pages.test_web_course import staged
 from tests.web.worlds import NOW, contended, contention_incident, healthy_world, service, snapshot
 
 from foreshock_dashboard.model.forecast import Forecast, ServiceSlo

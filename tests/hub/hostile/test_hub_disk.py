@@ -12,7 +12,7 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]  # it ships no type marker
 from google.rpc.status_pb2 import Status as RpcStatus  # type: ignore[import-untyped]  # it ships no type marker
-from tests.hub.disk import Disk
+from tests.hub.hostile.disk import Disk
 from tests.hub.process import HubProcess
 from tests.hub.sending import export, post, request
 

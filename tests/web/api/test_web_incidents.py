@@ -30,7 +30,7 @@ from foreshock_dashboard.render.incident_text import incident_text
 from foreshock_dashboard.web.state import lists
 from foreshock_dashboard.web.state.incident_json import VERSION, ClauseJson, incident, replayed
 
-TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "incidents.md").read_text()
+TEXT = (Path(__file__).parents[3] / "docs" / "reference" / "incidents.md").read_text()
 
 
 def full() -> Incident:
