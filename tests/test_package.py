@@ -261,6 +261,6 @@ def test_who_may_not_install_packages_reads_who_needs_them_and_the_command(
         (tmp_path / name).chmod(0o755)
     for name in ("sh", "dirname"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
-    command = [ROOT / "scripts/apt-install", "make setup", "a", "b"]
+    command = [str(ROOT / "scripts/apt-install"), "make setup", "a", "b"]
     done = subprocess.run(command, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip()) == (1, said)
