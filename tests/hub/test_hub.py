@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,41 @@ def test_what_was_counted_since_the_last_evaluation_is_written_on_close(tmp_path
     again.close()
 
     assert sorted(found.values.tolist()) == [[0.0], [2.0]]  # no errors, and both spans
+
+
+def test_an_evaluation_counts_the_spans_until_just_before_its_grid_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts that are written with the evaluation itself would be of the next one."""
+    now, written, evaluated = [1_800_000_003.0], [], []
+    clock = Clock(wall=lambda: now[0], steady=lambda: now[0])
+    hub = Hub(replace(settings(tmp_path), evaluation_interval=10.0), clock)
+    write = hub.pipeline.write
+
+    class Stop(threading.Event):
+        """A hub whose waits take no time, for four evaluations."""
+
+        def is_set(self) -> bool:
+            world = hub.snapshot.evaluated
+            evaluated.append(world.time if world else 0.0)
+            return len(evaluated) > 4
+
+        def wait(self, timeout: float | None = None) -> bool:
+            now[0] += timeout or 0.0
+            return False
+
+    def written_write(at: float, own: Sequence[Sample] = ()) -> None:
+        written.append(at)
+        write(at, own)
+
+    monkeypatch.setattr(hub.pipeline, "write", written_write)
+    monkeypatch.setattr(hub, "_stop", Stop())
+    hub._evaluate_repeatedly()
+    monkeypatch.undo()
+    hub.close()
+
+    assert written == [1_800_000_003.0, *(1_800_000_009.5 + 10.0 * index for index in range(4))]
+    assert evaluated[-2:] == [1_800_000_020.0, 1_800_000_030.0]
 
 
 def test_samples_that_cannot_be_written_on_close_are_logged(

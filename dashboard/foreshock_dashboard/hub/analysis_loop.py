@@ -9,6 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 2.0
 """Wall-clock delay of an evaluation after its grid point, so that the scrapes and spans of that time have arrived."""
+WRITE_SECONDS = 0.5
+"""Time on the hub's clock before a grid point at which its own series are written: spans until then count there."""
 WORLD_HISTORY_SECONDS = 3 * 3600.0
 """History of the World in memory; incidents are folded from at most that long ago."""
 DURATION_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -107,12 +110,20 @@ class AnalysisLoop:
         self.snapshot = Snapshot(0, None, (), Learning(0.0, MIN_LEARNING_SECONDS))
         self.retry_seconds, self._failures = 0.0, 0
         self.evaluation_seconds = 0.0
+        self._is_written = False
         self.durations = evaluation_durations()
         self._state, self._ended = State(), threading.Event()
         self._settle_seconds = 0.0 if settings.at is not None else SETTLE_SECONDS * clock.speed
         self._begin = inputs.bounds[0] if inputs.bounds else -math.inf
         self._interval_known = inputs.is_own_store
         self._read_at_interval(settings.scrape_interval)
+
+    def write(self) -> None:
+        """Write the hub's own series ahead of the next evaluation, which writes them itself after a failure."""
+        if self._inputs.write is not None:
+            with suppress(Exception), self._inputs.memory.turn():
+                self._inputs.write(self._clock.now(), self.snapshot.incidents)
+                self._is_written = True
 
     def evaluate(self) -> None:
         """Evaluate up to the present. A failure becomes the snapshot's error, and the next evaluation tries again."""
@@ -143,8 +154,9 @@ class AnalysisLoop:
 
     def _evaluate(self, now: float) -> None:
         inputs, end = self._inputs, now - self._settle_seconds
-        if inputs.write is not None:
+        if inputs.write is not None and not self._is_written:
             inputs.write(now, self.snapshot.incidents)
+        self._is_written = False
         has_new_names = inputs.source.look(end, WORLD_HISTORY_SECONDS)
         if inputs.known_clusters:
             inputs.known_clusters.record(inputs.source.seen, now)

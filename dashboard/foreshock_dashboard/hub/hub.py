@@ -14,7 +14,13 @@ from foreshock_dashboard.changes.log import ChangeLog
 from foreshock_dashboard.common.addresses import is_loopback
 from foreshock_dashboard.common.clock import Clock
 from foreshock_dashboard.common.process import trim_malloc
-from foreshock_dashboard.hub.analysis_loop import SETTLE_SECONDS, WORLD_HISTORY_SECONDS, AnalysisLoop, LoopInputs
+from foreshock_dashboard.hub.analysis_loop import (
+    SETTLE_SECONDS,
+    WORLD_HISTORY_SECONDS,
+    WRITE_SECONDS,
+    AnalysisLoop,
+    LoopInputs,
+)
 from foreshock_dashboard.hub.capacity import CHUNK_RATIO, REFIT_SECONDS, CapacityForecaster
 from foreshock_dashboard.hub.cost.ledger_reader import CostLedgerReader
 from foreshock_dashboard.hub.factories import (
@@ -298,8 +304,10 @@ class Hub:
         step = self._settings.evaluation_interval
         while not self._stop.is_set():
             self.evaluate()
-            remaining = align_down(self._clock.now(), step) + step - self._clock.now()
-            self._stop.wait(max(self._clock.wall_seconds(remaining) + SETTLE_SECONDS, self._loop.retry_seconds))
+            remaining = align_down(self._clock.now(), step) + step - self._clock.now() - WRITE_SECONDS
+            if not self._stop.wait(max(self._clock.wall_seconds(remaining), self._loop.retry_seconds)):
+                self._loop.write()
+                self._stop.wait(self._clock.wall_seconds(WRITE_SECONDS) + SETTLE_SECONDS)
 
     def _maintain_repeatedly(self) -> None:
         """Maintain the store, at once if memory is tight, in a dedicated thread: sealing takes up to a second."""
