@@ -79,6 +79,16 @@ def _mean(group: Group, path: str) -> Estimator:
     return lambda groups, draws: draws.mean(_samples(groups, group, path))
 
 
+def _mean_of_runs(group: Group, path: str) -> Estimator:
+    """Mean in which each run counts alike, and not each scenario."""
+
+    def estimator(groups: Groups, draws: Bootstrap) -> Estimate:
+        samples = _samples(groups, group, path)
+        return draws.ratio(samples, [sample._replace(value=1.0) for sample in samples])
+
+    return estimator
+
+
 def _quantile(group: Group, path: str, q: float) -> Estimator:
     return lambda groups, draws: draws.quantile(_samples(groups, group, path), q)
 
@@ -157,6 +167,7 @@ FIGURE_ROWS = (
     Row("time from the fault to the onset, lower quartile", "seconds", _quantile("warnable", "gap", 0.25)),
     Row("first page after the fault, median", "seconds", _quantile("cascades", "pages.delay_seconds", 0.5)),
     Row("early warning or page before onset", "share", _mean("warnable", "early_warnings.early")),
+    Row("the same, each run alike", "share", _mean_of_runs("warnable", "early_warnings.early")),
     Row("early warnings per service-day, benign runs", "per day", _rate("benign", "early_warnings.false_alarms")),
     Row("false pages per service-day, all quiet time", "per day", _rate("scored", "pages.false_alarms")),
 )
