@@ -236,6 +236,36 @@ def test_the_next_shortage_says_what_to_add_and_by_when(url: str) -> None:
     assert some["case"].startswith("What if: 1 replica of vllm-8b moved to pool batch.")
 
 
+def api(url: str) -> Mapping[str, Any]:
+    """`/api/forecast` of the hub that serves the tools at `url`."""
+    body: Mapping[str, Any] = httpx.get(url.removesuffix("/mcp") + "/api/forecast").json()
+    return body
+
+
+def test_the_needed_replicas_are_those_of_the_api(url: str) -> None:
+    """Services alone, in the same order and with the same values; a what-if case changes them."""
+    rows = {row["service"]: row for row in api(url)["loads"] if row["service"]}
+    found = Agent(url).answer("forecast_capacity")["loads"]
+    assert found == [
+        {name: row[name] for name in ("service", "pool", "ready", "room", "need")} for row in rows.values()
+    ]
+    assert found[0]["need"]["peak"] == {"needed": 5.0, "added": 2.0, "short": 1.0}
+    (more,) = Agent(url).answer("forecast_capacity", service="vllm-70b", traffic=2)["loads"]
+    assert more["need"]["peak"]["needed"] > found[0]["need"]["peak"]["needed"]
+
+
+def test_without_a_forecast_the_needed_replicas_are_the_measured_ones(serve: Serve) -> None:
+    """As `current` of the API."""
+    url = serve(FakeHub(SCENES["contended"]()))
+    body = api(url)
+    found = Agent(url).answer("forecast_capacity")["loads"]
+    assert body["loads"] == []
+    assert [(row["service"], row["need"]) for row in found] == [
+        (row["service"], row["need"]) for row in body["current"]
+    ]
+    assert found
+
+
 def test_idle_gpus_come_with_the_command_that_releases_them(url: str) -> None:
     """Unknown is null."""
     found = Agent(url).answer("get_gpu_cost")

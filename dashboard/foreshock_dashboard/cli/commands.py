@@ -128,7 +128,7 @@ COMMAND = _Group(
                 "get.gpus:limits",
                 "List services that lose time at the limit of DRAM, PCIe, NVLink, power, CPU, storage, or host memory",
             ),
-            cost=("get.cost:cost", "Show who holds GPUs, how they use them, what it costs, and which GPUs are unused"),
+            cost=("get.cost:cost", "Show who holds GPUs, how they use them, what the GPUs cost, and which are unused"),
             forecast=("get.forecast:forecast", "Show the load forecast for the next 7 days"),
             pools=("get.pools:pools", "Show GPUs per tier and the minimum each tier needs"),
             changes=("get.incidents:changes", "List deployments and other changes"),

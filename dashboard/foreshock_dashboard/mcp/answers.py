@@ -341,7 +341,7 @@ class Postmortem(Answer):
 
 
 class ShortageRow(TypedDict):
-    """The first time at which the load of a service, or of a GPU pool, exceeds its hourly safe limit or GPU quota."""
+    """When load first exceeds the hourly safe limit, or the GPU quota of a pool."""
 
     service: Annotated[str | None, Field(description="null: the pool as a whole")]
     pool: str
@@ -352,11 +352,36 @@ class ShortageRow(TypedDict):
     ]
     at: Time
     earliest: Annotated[Time, Field(description="start of the 80% interval; null: unknown")]
-    latest: Annotated[Time, Field(description="its end; null: unknown, or perhaps not within 7 days")]
-    act_by: Annotated[Time, Field(description="latest time to add replicas; null: unknown")]
-    ready: Annotated[float | None, Field(description="replicas that are ready, or GPUs of a pool; null: unknown")]
-    replicas: Annotated[int, Field(description="replicas to add to those ready, or GPUs to a pool")]
+    latest: Annotated[Time, Field(description="its end; null: unknown, or maybe not within 7 days")]
+    act_by: Annotated[Time, Field(description="deadline to add replicas; null: unknown")]
+    ready: Annotated[float | None, Field(description="ready replicas, or GPUs of a pool; null: unknown")]
+    replicas: Annotated[int, Field(description="replicas to add, or GPUs to a pool")]
     room: Annotated[float | None, Field(description="replicas for which the pool has free GPUs; null: unknown")]
+
+
+class AddedAnswer(TypedDict):
+    """Replicas; null: unknown."""
+
+    needed: Annotated[float | None, Field(description="in total")]
+    added: Annotated[float | None, Field(description="beyond `ready`")]
+    short: Annotated[float | None, Field(description="added beyond `room`")]
+
+
+class NeedAnswer(TypedDict):
+    """Within the safe limit. more_traffic: x 1.3. is_lower_bound: more may be needed."""
+
+    peak: AddedAnswer
+    more_traffic: AddedAnswer
+    host_lost: AddedAnswer
+    is_lower_bound: bool
+
+
+class LoadNeedRow(TypedDict):
+    service: str
+    pool: str
+    ready: Annotated[float | None, Field(description="replicas")]
+    room: Annotated[float | None, Field(description="replicas that fit")]
+    need: NeedAnswer
 
 
 class FillingRow(TypedDict):
@@ -370,14 +395,15 @@ class FillingRow(TypedDict):
 
 
 class CapacityAnswer(Answer):
-    """The capacity forecast of the next 7 days. reason: why there is none; empty if there is one."""
+    """reason: why there is no forecast, else empty."""
 
-    case: Annotated[str, Field(description="the what-if case that the values are of; empty for the forecast")]
+    case: Annotated[str, Field(description="what-if case; empty: the forecast")]
     summary: str
     reason: str
     notes: list[str]
-    shortages: Annotated[list[ShortageRow], Field(description="the earliest first")]
-    slow_burns: Annotated[list[FillingRow], Field(description="the earliest first")]
+    shortages: Annotated[list[ShortageRow], Field(description="earliest first")]
+    slow_burns: Annotated[list[FillingRow], Field(description="earliest first")]
+    loads: Annotated[list[LoadNeedRow], Field(description="most urgent first; without a forecast: measured")]
     omitted: Omitted
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar, get_args, get_type_hints
 
 from foreshock_dashboard.mcp.answers import (
     ActionRow,
+    AddedAnswer,
     Answer,
     AtRiskRow,
     CallRow,
@@ -29,6 +30,8 @@ from foreshock_dashboard.mcp.answers import (
     IncidentRow,
     LimitAnswerRow,
     LimitList,
+    LoadNeedRow,
+    NeedAnswer,
     NoteRow,
     PairAnswerRow,
     PairList,
@@ -282,11 +285,20 @@ def capacity(answer: Json) -> CapacityAnswer:
     """Of `/api/forecast`."""
     shortages, omitted = _first(answer["shortages"], partial(_row, ShortageRow))
     slow_burns, omitted_burns = _first(answer["slow_burns"], partial(_row, FillingRow))
+    services = [row for row in answer["loads"] or answer["current"] if row["service"] is not None]
+    loads, omitted_loads = _first(services, _load_need)
     return _row(
         CapacityAnswer,
         answer,
         **_envelope(answer),
         shortages=shortages,
         slow_burns=slow_burns,
-        omitted=omitted + omitted_burns,
+        loads=loads,
+        omitted=omitted + omitted_burns + omitted_loads,
     )
+
+
+def _load_need(row: Json) -> LoadNeedRow:
+    need = row["need"]
+    added = {case: _row(AddedAnswer, need[case]) for case in ("peak", "more_traffic", "host_lost")}
+    return _row(LoadNeedRow, row, need=_row(NeedAnswer, need, **added))

@@ -178,13 +178,11 @@ class Tools:
         lost: Annotated[str, Field(description="what if: this host is lost")] = "",
         move: Annotated[str, Field(description="what if: this service moves to the pool `move_to`")] = "",
         move_to: Annotated[str, Field(description="what if: pool to move it to")] = "",
-        replicas: Annotated[
-            int | None, Field(ge=1, description="what if: number of replicas to move; default all")
-        ] = None,
+        replicas: Annotated[int | None, Field(ge=1, description="what if: replicas to move; default all")] = None,
     ) -> Annotated[CallToolResult, CapacityAnswer]:
         """Forecast capacity for 7 days: when services and GPU pools run short, what to add, and by when.
 
-        Also lists resources that will run out, such as memory. The forecast starts now. A past time has no forecast.
+        Also lists needed replicas, and resources that will run out. A past time has no forecast.
         """
         case = {"lost": lost, "move": move, "move_to": move_to, "replicas": "" if replicas is None else str(replicas)}
         case |= {} if traffic == 1 else {"traffic": f"{traffic:g}"}
@@ -198,7 +196,7 @@ class Tools:
         ] = "service",
         cluster: Cluster = "",
     ) -> Annotated[CallToolResult, CostAnswer]:
-        """Get which services hold GPUs, how much of that time is busy, waiting, or idle, and which GPUs are unused.
+        """Get which services hold GPUs, how much GPU time is busy, waiting, or idle, and which GPUs are unused.
 
         Costs need a price table. Unused GPUs have the action and, where it is known to be safe, a command to review.
         """

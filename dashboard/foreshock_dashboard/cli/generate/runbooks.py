@@ -34,7 +34,7 @@ td,th{{padding:.25rem .75rem .25rem 0;text-align:left;vertical-align:top}}
 @click.command(cls=GroupedCommand)
 @output_dir_option
 def runbooks(output_dir: Path) -> None:
-    """Generate the runbooks as static HTML pages, to serve while the hub is down.
+    """Generate runbooks as static HTML pages that you can serve while the hub is down.
 
     The page of an alert is DIR/ALERT/index.html. Serve DIR with any web server, and pass its URL to
     `foreshock generate rules --runbook-url`. Prometheus serves the folder of --web.user-assets below /user.

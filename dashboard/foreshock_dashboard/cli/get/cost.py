@@ -88,7 +88,7 @@ MIN_PRICED_RATIO = 0.999
 @click.option("--range", "length", metavar="DURATION", help="length of the time range, 1h to 30d (default: 24h)")
 @click.option("--by", type=click.Choice(GROUPINGS), default="service", show_default=True, help="grouping of the rows")
 def cost(source: Source, at: str | None, form: str, length: str | None, by: str) -> None:
-    """Show who holds GPUs, how much of that time is busy, waiting, or idle, what it costs, and which GPUs are unused.
+    """Show who holds GPUs, how much GPU time is busy, waiting, or idle, what the GPUs cost, and which are unused.
 
     Prices come from the hub's --prices.
 

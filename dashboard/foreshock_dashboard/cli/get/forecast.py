@@ -144,7 +144,7 @@ def forecast(
     """Compare the load forecast for the next 7 days with safe limits, and list shortages, needed replicas, and
     resources that run out.
 
-    Without a forecast, list the load and the needed replicas as measured.
+    If there is no forecast, list the measured load and the replicas that it needs.
 
     \b
     Examples:

@@ -45,7 +45,7 @@ def targets(source: Source, form: str) -> None:
 @reads_source
 @output_option("table", "json", "yaml")
 def status(source: Source, form: str) -> int:
-    """Check whether a hub is ready: exit code 0 if it is, 1 if it is not.
+    """Check whether a hub is ready. Exits with 0 if the hub is ready, and with 1 otherwise.
 
     \b
     Examples:

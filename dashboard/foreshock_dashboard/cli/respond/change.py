@@ -28,7 +28,7 @@ from foreshock_dashboard.model.change import CHANGE_KINDS, STAGES
 @click.option("--title", metavar="TEXT", help="description, up to 200 characters")
 @click.option("--link", metavar="URL", help="URL of the pipeline or commit")
 @click.option("--author", metavar="NAME", help="author of the change (default: the current user)")
-@click.option("--revision", metavar="NUMBER", help="Deployment revision before the change, to roll back to")
+@click.option("--revision", metavar="NUMBER", help="Deployment revision before the change, used to roll back")
 @click.option(
     "--at", metavar="TIME", callback=check_time, help="time of the change, such as 2026-11-25T10:00:00Z (default: now)"
 )

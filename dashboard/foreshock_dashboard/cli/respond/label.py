@@ -25,7 +25,7 @@ from foreshock_dashboard.render.incident_timeline import feedback_text
     "--incident", "wanted", metavar="INCIDENT", help="ID or unique ID prefix (default: the only incident with feedback)"
 )
 def label(source: Source, recording: Path, wanted: str | None) -> None:
-    """Add the feedback on an incident to a recording, as ground truth for evaluation.
+    """Add incident feedback to a recording as ground truth for evaluation.
 
     Only the most recent feedback counts. RECORDING must cover the time of the incident.
 
