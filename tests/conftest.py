@@ -52,20 +52,20 @@ SHARING = ("alerts", "browser", "compose", "grafana", "helm", "recording")
 LONGEST = (
     "browser",
     "simulator/scenarios/test_cascades.py",
-    "hub/test_demo.py",
+    "hub/demo/test_demo.py",
     "recording",
     "alerts",
-    "hub/test_hub_hostile.py",
+    "hub/hostile/test_hub_hostile.py",
     "grafana",
     "evaluation/test_evaluate_command.py",
     "sources/prometheus/test_sources_agree.py",
     "exporter/whole/test_whole_prometheus.py",
     "hub/test_serve.py",
-    "hub/test_hub_kill.py",
+    "hub/hostile/test_hub_kill.py",
     "shared/test_two_shards.py",
     "shared/test_two_hubs.py",
-    "hub/test_hub_disk.py",
-    "web/test_web_openapi.py",
+    "hub/hostile/test_hub_disk.py",
+    "web/api/test_web_openapi.py",
 )
 """What takes longest, in this order, though some of it is few tests."""
 
