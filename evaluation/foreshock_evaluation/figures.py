@@ -166,8 +166,8 @@ FIGURE_ROWS = (
     Row("time from the fault to the onset, median", "seconds", _quantile("warnable", "gap", 0.5)),
     Row("time from the fault to the onset, lower quartile", "seconds", _quantile("warnable", "gap", 0.25)),
     Row("first page after the fault, median", "seconds", _quantile("cascades", "pages.delay_seconds", 0.5)),
-    Row("early warning or page before onset", "share", _mean("warnable", "early_warnings.early")),
-    Row("the same, each run alike", "share", _mean_of_runs("warnable", "early_warnings.early")),
+    Row("early warning or page before onset", "share", _mean("warnable", "is_announced")),
+    Row("the same, each run alike", "share", _mean_of_runs("warnable", "is_announced")),
     Row("early warnings per service-day, benign runs", "per day", _rate("benign", "early_warnings.false_alarms")),
     Row("false pages per service-day, all quiet time", "per day", _rate("scored", "pages.false_alarms")),
 )

@@ -196,6 +196,16 @@ def test_an_outcome_has_lead_times_of_the_early_warning_and_of_the_page(stage: t
     assert outcome.service_days == pytest.approx(4 * 2700 / 86_400)
 
 
+def test_a_page_in_time_announces_a_cascade_though_its_incident_was_open_before_the_fault(stage: type[Stage]) -> None:
+    """Its opening warns of nothing that comes later."""
+    early = replace(stage.incident, severity="warning")
+    history = ((stage.onset - 60, (early,)), (stage.onset + 60, (stage.incident,)))
+
+    outcome = outcome_of(Run("noisy", "small", 1), stage.truth, stage.expected, stage.world(points=481), history)
+
+    assert (outcome.early_warnings.early, outcome.pages.early, outcome.is_announced) == (False, True, True)
+
+
 def test_a_run_name_is_parsed_from_its_folder() -> None:
     assert Run.parse(Run("noisy-neighbor", "medium", 12).name) == Run("noisy-neighbor", "medium", 12)
     day = Run("calm", "medium", 101, 86_400.0)

@@ -99,6 +99,11 @@ class Outcome:
         return self.services * self.pages.quiet_seconds / DAY_SECONDS
 
     @property
+    def is_announced(self) -> bool:
+        """Whether an early warning or a page came before the cascade; an incident open since before may page then."""
+        return self.pages.early or self.early_warnings.early
+
+    @property
     def lead_share(self) -> float | None:
         """Lead time over the time from the fault to the cascade, 0 to 1; None without a time between them."""
         return self.pages.lead_seconds / self.gap if self.gap else None
