@@ -54,7 +54,7 @@ def test_now_says_what_is_wrong_its_cause_the_action_and_who_is_next(visit: Open
         expect(verdict).to_contain_text(words)
     interval = "80% interval: 60 s to 9 min"
     breach = f"SLO breach forecast: median < 5 min, {interval}"
-    expect(verdict.locator(".fact", has_text="At risk next")).to_contain_text(f"gateway median < 5 min {interval}")
+    expect(verdict.locator(".fact", has_text="Next to breach")).to_contain_text(f"gateway median < 5 min {interval}")
     expect(verdict.locator(".also").first).to_contain_text("rag-api")
     links = {link.inner_text(): link.get_attribute("href") or "" for link in verdict.get_by_role("link").all()}
     assert links["train-llm"] == "/services/train-llm?from=now-1h"

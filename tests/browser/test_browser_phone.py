@@ -146,7 +146,7 @@ def test_the_rollback_is_copied_beside_its_own_command(visit: Open, site: Site, 
     expect(commands.first.get_by_role("button")).to_have_text("Copy")
     note = action.locator(".fact", has_text="Envoy Gateway only")
     expect(note).to_contain_text("Replaces an existing limit")
-    expect(note).to_contain_text("Set ENVOY_REPLICAS to the number of Envoy replicas")
+    expect(note).to_contain_text("First set ENVOY_REPLICAS to the number of Envoy replicas")
     assert note.evaluate("note => note.getBoundingClientRect().bottom") <= commands.first.locator("code").evaluate(
         "code => code.getBoundingClientRect().top"
     )
@@ -173,7 +173,7 @@ def test_a_command_that_saves_a_policy_of_long_names_fits(visit: Open, site: Sit
     expect(code).to_contain_text("test -s rateLimit.")
     if width == 1280:
         starts = [line.split()[0] for line in code.inner_text().splitlines()]
-        assert starts == ["ENVOY_REPLICAS=1", "test", "kubectl", "kubectl", "--patch"]
+        assert starts == ["(:", "test", "kubectl", "kubectl", "--patch"]
     assert code.evaluate("code => code.scrollWidth <= code.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -226,7 +226,7 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
     )
     site.hub.snapshot = snapshot(world, item, seq=9)
     page = visit(width=390).page
-    fact = page.locator("#verdict .fact", has_text="At risk next")
+    fact = page.locator("#verdict .fact", has_text="Next to breach")
     expect(fact).to_contain_text("serving/search-feature")
     expect(fact).to_contain_text("80% interval: 40 s to 10 min")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -235,7 +235,7 @@ def test_what_to_do_and_who_is_next_are_in_sight(visit: Open, site: Site, severi
     box = fact.locator("li span").first.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] <= 680
-    cause, risk = ".fact:has-text('Suspected cause')", ".fact:has-text('At risk next')"
+    cause, risk = ".fact:has-text('Suspected cause')", ".fact:has-text('Next to breach')"
     parts = ["#headline", ".times", ".impact", cause, ".action", risk]
     tops = [
         page.locator(f"#verdict {part}").first.evaluate("part => part.getBoundingClientRect().top") for part in parts

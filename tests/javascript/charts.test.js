@@ -189,11 +189,11 @@ test("labels of events do not overlap; that of the page has the first choice", (
   const event = (/** @type {number} */ at, /** @type {"warning" | "paged" | "recovering"} */ kind) => ({ at, kind });
   const texts = (/** @type {any[]} */ events, end = 500) =>
     eventLabels(events, (at) => at, end).map(({ left, text }) => `${left} ${text}`);
-  assert.deepEqual(texts([event(200, "warning"), event(210, "paged")]), ["214 Paged", "105 Early warning"]);
-  assert.deepEqual(texts([event(200, "warning"), event(205, "warning")]), ["105 Early warning"]);
-  assert.deepEqual(texts([event(470, "paged")]), ["431 Paged"]); // "Forecast" follows at 500
-  assert.deepEqual(texts([event(440, "warning"), event(470, "paged")]), ["431 Paged"]); // across its line
-  assert.deepEqual(texts([event(300, "paged"), event(320, "warning")]), ["261 Paged", "324 Early warning"]);
+  assert.deepEqual(texts([event(200, "warning"), event(210, "paged")]), ["214 Paged", "91 Early warning ▸"]);
+  assert.deepEqual(texts([event(200, "warning"), event(205, "warning")]), ["91 Early warning ▸"]);
+  assert.deepEqual(texts([event(470, "paged")]), ["417 Paged ▸"]); // "Forecast" follows at 500
+  assert.deepEqual(texts([event(440, "warning"), event(470, "paged")]), ["417 Paged ▸"]); // across its line
+  assert.deepEqual(texts([event(300, "paged"), event(320, "warning")]), ["247 Paged ▸", "324 Early warning"]);
   assert.deepEqual(texts([event(440, "recovering"), event(470, "warning")], 480), []); // across no line
   assert.deepEqual(texts([event(40, "warning"), event(50, "paged")]), ["54 Paged"]); // no room on the left
   assert.deepEqual(texts([event(200, "paged"), event(420, "recovering")]), ["204 Paged", "424 Recovering"]);

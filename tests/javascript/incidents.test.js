@@ -96,7 +96,7 @@ for (const [what, loadSince, words] of /** @type {const} */ ([
   [
     "load that rose before the first anomaly stands first",
     NOW - 920,
-    /^Extra load since .* → first anomaly .* \(15 min ago\) → early/,
+    /^Extra load began .* → first anomaly .* \(15 min ago\) → early/,
   ],
   ["a course begins with the first anomaly", NOW - 900, /^First anomaly .* \(15 min ago\) → early warning/],
 ])) {

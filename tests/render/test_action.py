@@ -45,7 +45,8 @@ TEAM, TEAM_LIMIT = "lite http request POST /team/update --json ", '{{"team_id":"
 PATCH = "kubectl -n serving patch deployment/llm-chat --type=json --patch "
 MAX_SEQUENCES = '[{"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": "--max-num-seqs=48"}]'
 ENVOY = (
-    "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Set ENVOY_REPLICAS to the number of Envoy replicas. "
+    "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). "
+    "First set ENVOY_REPLICAS to the number of Envoy replicas: without it, the command changes nothing. "
     "Replaces an existing limit; run the rollback in the same directory to restore it"
 )
 LIMITING, SHEDDING = Action("limit_rate", LLM, amount=4.44), Action("shed_load", LLM, amount=0.2)
@@ -267,11 +268,12 @@ def test_a_time_to_act_carries_its_unix_seconds() -> None:
         (Action("cap_gpu_share", BATCH, gpus=(GPU,), amount=0.19), None),
         (
             LIMITING,
-            "ENVOY_REPLICAS=1 && "
+            '(: "${ENVOY_REPLICAS:?set it to the number of Envoy replicas}" && '
             + saving("rateLimit", "rateLimit.@")
             + setting(
                 "rateLimit", LIMITED.replace("266", """'"$((266 / ENVOY_REPLICAS > 0 ? 266 / ENVOY_REPLICAS : 1))"'""")
-            ),
+            )
+            + ")",
         ),
         (Action("roll_back", LLM, target="1.4.1", amount=7.0), f"{BACK} --to-revision=7"),
         (Action("limit_rate", BATCH, callee=FRONT, amount=4.44), f"{TEAM}'{TEAM_LIMIT.format(266)}'"),

@@ -58,7 +58,7 @@ class Cluster:
         assert command
         calls = self.folder / "calls"
         calls.write_text("")
-        environment = {"PATH": f"{self.folder}:{os.environ['PATH']}", "HOME": str(self.folder)}
+        environment = {"PATH": f"{self.folder}:{os.environ['PATH']}", "HOME": str(self.folder), "ENVOY_REPLICAS": "1"}
         done = subprocess.run(
             ["sh", "-c", command], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
@@ -125,8 +125,19 @@ def test_a_limit_is_divided_by_the_number_of_envoy_replicas(tmp_path: Path) -> N
     command = action_command(LIMITING)
     assert command
     for replicas, requests in ((1, 266), (2, 133), (3, 88), (266, 1), (267, 1), (1000, 1)):
-        cluster.run(command.replace("ENVOY_REPLICAS=1", f"ENVOY_REPLICAS={replicas}"))
+        cluster.run(f"ENVOY_REPLICAS={replicas}; {command}")
         assert cluster.spec == {"rateLimit": json.loads(LIMITED.replace("266", str(requests)))}
+
+
+def test_a_limit_without_the_number_of_envoy_replicas_changes_nothing_and_says_why(tmp_path: Path) -> None:
+    """Neither an empty one nor none; what follows in a script runs."""
+    cluster = Cluster(tmp_path, {"rateLimit": GLOBAL_LIMIT})
+    for setting in ("unset ENVOY_REPLICAS", "ENVOY_REPLICAS="):
+        assert cluster.run(f"{setting}; {action_command(LIMITING)}; echo next") == []
+        assert "ENVOY_REPLICAS: set it to the number of Envoy replicas" in cluster.errors
+        assert cluster.output.splitlines() == ["next"]
+        assert not list(tmp_path.glob("rateLimit.*"))
+        assert cluster.spec == {"rateLimit": GLOBAL_LIMIT}
 
 
 def test_a_policy_that_cannot_be_saved_is_not_changed(tmp_path: Path) -> None:
@@ -203,7 +214,7 @@ def test_each_setting_has_a_separate_file() -> None:
 def test_the_real_kubectl_reads_every_command(kind: ActionKind, commands: Callable[[Action], str | None]) -> None:
     """It fails only because there is no cluster, not at a flag or an argument."""
     command = commands(Action(kind, LLM, gpus=(GPU,), target="node-1", amount=1, current=1, maximum=1))
-    for part in re.split(r" && | \|\| ", command or ""):
+    for part in re.split(r" && | \|\| ", (command or "").removeprefix("(").removesuffix(")")):
         words = shlex.split(re.sub(r"\"\$\(.*\)\"", "null", part.partition(" > ")[0]))
         if words[:1] == ["kubectl"]:
             done = subprocess.run(

@@ -62,14 +62,28 @@ def test_a_breach_is_dated_by_its_start(breached: Breach, words: str) -> None:
 @pytest.mark.parametrize(
     ("failed", "slow", "words"),
     [
-        (0.0, 1312.0, "About 1,300 of 2,800 requests (46%) to llm took longer than 13.2 s (the SLO allows 5%)"),
-        (12.0, 0.0, "About 12 of 2,800 requests (0.4%) to llm failed"),
+        (
+            0.0,
+            1312.0,
+            (
+                "About 1,300 of 2,800 requests (46% since the first anomaly) to llm "
+                "took longer than 13.2 s (the SLO allows 5%)"
+            ),
+        ),
+        (12.0, 0.0, "About 12 of 2,800 requests (0.4% since the first anomaly) to llm failed"),
         (
             12.0,
             8.0,
-            ("About 20 of 2,800 requests (0.7%) to llm failed (12) or took longer than the SLO of 13.2 s (8)"),
+            (
+                "About 20 of 2,800 requests (0.7% since the first anomaly) to llm "
+                "failed (12) or took longer than the SLO of 13.2 s (8)"
+            ),
         ),
-        (0.2, 0.2, "None of 2,800 requests to llm failed or took longer than the SLO of 13.2 s"),
+        (
+            0.2,
+            0.2,
+            "None of 2,800 requests since the first anomaly to llm failed or took longer than the SLO of 13.2 s",
+        ),
     ],
 )
 def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, words: str) -> None:
@@ -78,7 +92,10 @@ def test_the_cost_says_what_happened_to_requests(failed: float, slow: float, wor
 
 def test_the_service_of_the_headline_is_not_named_again() -> None:
     cost = Impact((LLM,), 2800.0, 12.0, 0.0)
-    assert joined_text(impact_text(cost, None, "llm")) == "About 12 of 2,800 requests (0.4%) failed"
+    assert (
+        joined_text(impact_text(cost, None, "llm"))
+        == "About 12 of 2,800 requests (0.4% since the first anomaly) failed"
+    )
 
 
 def test_the_cost_of_a_breach_is_counted_since_it() -> None:
@@ -104,26 +121,37 @@ def test_each_service_that_breached_its_slo_is_in_the_impact() -> None:
     web, (llm, image) = Service("", "web"), (LLM, Service("", "image"))
     for behind, words in (
         ((), ""),
-        ((image,), " Dependency image breached its SLO too."),
-        ((image, llm), " Dependencies image and llm breached their SLO too."),
+        ((image,), " Dependency image breached its SLO."),
+        ((image, llm), " Dependencies image and llm breached their SLO."),
     ):
         cost = Impact((web,), 1200.0, 900.0, 0.0, behind=behind)
         shown = joined_text(lead(None, None, ENDED, cost, T))
         assert shown.endswith(f"About 900 of 1,200 requests (75%) to web failed.{words}")
 
 
+def test_the_service_of_the_headline_is_no_dependency_in_the_impact() -> None:
+    for behind, words in (
+        ((LLM,), " llm breached its SLO."),
+        ((Service("", "image"), LLM), " llm and dependency image breached their SLO."),
+    ):
+        cost = Impact((Service("", "web"),), 1200.0, 900.0, 0.0, behind=behind)
+        assert joined_text(lead(None, None, ENDED, cost, T, subject="llm")).endswith(f"failed.{words}")
+
+
 def test_a_large_part_of_a_request_that_an_estimate_has_counts_as_one() -> None:
     """Beside a p95 above the SLO, of few requests, none would be a contradiction."""
     cost = Impact((LLM,), 58.0, 0.2, 0.5, limit=3.56)
     assert joined_text(impact_text(cost, None, "llm")) == (
-        "About 1 of 58 requests (1.7%) took longer than 3.56 s (the SLO allows 5%)"
+        "About 1 of 58 requests (1.7% since the first anomaly) took longer than 3.56 s (the SLO allows 5%)"
     )
 
 
 def test_halves_of_a_request_are_one_and_not_two() -> None:
     for failed, slow, kind in ((0.5, 0.5, "failed"), (0.6, 0.3, "failed"), (0.5, 0.6, "took longer")):
         cost = Impact((LLM,), 58.0, failed, slow, limit=3.56)
-        assert joined_text(impact_text(cost, None, "llm")).startswith(f"About 1 of 58 requests (1.7%) {kind}")
+        assert joined_text(impact_text(cost, None, "llm")).startswith(
+            f"About 1 of 58 requests (1.7% since the first anomaly) {kind}"
+        )
 
 
 def test_a_learned_slo_and_lost_replicas_are_named() -> None:
@@ -240,7 +268,7 @@ def test_before_a_breach_the_lead_says_so_with_the_metric_that_is_forecast() -> 
     said = joined_text(lead(P95, None, None, cost, T, slo=LEARNED, subject="llm"))
     assert said == (
         "SLO not breached: p95 8.42 s (learned SLO 13.2 s = 1.6x baseline). "
-        "About 50 of 3,600 requests (1.4%) took longer than 13.2 s (the SLO allows 5%)."
+        "About 50 of 3,600 requests (1.4% since the first anomaly) took longer than 13.2 s (the SLO allows 5%)."
     )
     assert joined_text(lead(P95, None, ENDED, None, T, subject="llm")).startswith(
         "p95 8.42 s (SLO 13.2 s). SLO breached"
@@ -273,7 +301,7 @@ def test_a_recovery_says_from_what_and_what_is_normal(row: Recovery, words: str)
 def test_a_recovering_incident_says_how_long_to_watch_it() -> None:
     assert joined_text(recovering_action(None)) == "None now"
     assert joined_text(recovering_action(T)) == (
-        "No action needed. Watch until about 08:00:00 UTC, when the incident closes unless symptoms return"
+        "No action needed. The incident closes at about 08:00:00 UTC unless symptoms return"
     )
 
 

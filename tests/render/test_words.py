@@ -333,15 +333,15 @@ def test_a_latent_risk_has_no_suspect() -> None:
     """Nothing has happened yet."""
     latent = incident("retry_storm", SuspectedCause(LLM), "warning", affected=(), summary=Summary(latent=True))
     assert incident_sentence(latent) == (
-        "If llm is down for a short time, it would not recover on its own: retries would keep it overloaded."
+        "If llm is down for a short time, it does not recover on its own: retries keep it overloaded."
     )
     rows = (
         Evidence("longest survivable outage", 31.9, 60.0, "s", 0.0, "llm"),
         Evidence("load with all retries", 2.71, 1.0, "ratio", 0.0, "llm"),
     )
     assert incident_sentence(replace(latent, evidence=rows)) == (
-        "If llm is down longer than 31.9 s, it would not recover on its own: "
-        "retries would keep its load at 2.71x capacity. Goal: survive 60 s."
+        "If llm is down for more than 31.9 s, it does not recover on its own: "
+        "retries keep its load at 2.71x capacity. Goal: survive 60 s."
     )
     assert details_sentences(replace(latent, evidence=rows)) == (
         "Longest survivable outage: 31.9 s (target 60 s). Retries would hold its load at 271%."
@@ -359,7 +359,7 @@ def test_a_latent_risk_has_no_suspect() -> None:
         ),
         (
             {"affected": (LLM, FRONT, GATEWAY), "at_risk": (AtRisk(GATEWAY, 60.0, 120.0, 300.0),)},
-            f"{SUSPECTED} Affected: front. At risk next: gateway (median < 5 min). {FIRST}",
+            f"{SUSPECTED} Affected: front. Next to breach: gateway (median < 5 min). {FIRST}",
         ),
         (
             {"affected": (LLM, *MANY), "at_risk": (AtRisk(LLM, 5.0, 20.0, 60.0),)},

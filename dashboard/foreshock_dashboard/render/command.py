@@ -234,13 +234,16 @@ def _set_policy(action: Action, value: Mapping[str, object]) -> Sequence[Sequenc
 
 
 def _per_replica(command: str, requests: int) -> str:
-    """Divide the requests of a limit, which each Envoy replica has for itself, by a number that a person sets.
+    """Divide the requests of a limit, which each Envoy replica has for itself, by a number that a person sets before.
 
-    The limit of a replica is at least 1: 0 would reject every request.
+    Without the number, it ends with the shell's reason and changes nothing: a wrong one would allow too much. In a
+    subshell, that does not end the script or terminal in which it runs. The limit of a replica is at least 1: 0 would
+    reject every request.
     """
     share = f"{requests} / ENVOY_REPLICAS"
     divided = f"""'"$(({share} > 0 ? {share} : 1))"'"""
-    return "ENVOY_REPLICAS=1 && " + command.replace(f'"requests":{requests}', f'"requests":{divided}')
+    limited = command.replace(f'"requests":{requests}', f'"requests":{divided}')
+    return f'(: "${{ENVOY_REPLICAS:?set it to the number of Envoy replicas}}" && {limited})'
 
 
 def _save_setting(action: Action) -> str:

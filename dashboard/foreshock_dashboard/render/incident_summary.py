@@ -155,12 +155,12 @@ def _details(incident: Incident) -> tuple[Text, ...]:
 
 
 def _latent(incident: Incident) -> Text:
-    """`If llm is down longer than 34 s, it would not recover on its own: retries … 4.56x capacity. Goal: …`."""
+    """`If llm is down for more than 34 s, it does not recover on its own: retries … 4.56x capacity. Goal: …`."""
     outage, load = _latent_figures(incident)
-    length = f"longer than {_seconds(outage.value)}" if outage else "for a short time"
+    length = f"for more than {_seconds(outage.value)}" if outage else "for a short time"
     target = f". Goal: survive {_seconds(outage.baseline)}" if outage else ""
     kept = f"keep its load at {significant(load.value)}x capacity" if load else "keep it overloaded"
-    stays = "it would not recover on its own: retries would"
+    stays = "it does not recover on its own: retries"
     return text("If ", incident.service, f" is down {length}, {stays} {kept}{target}")
 
 
@@ -387,4 +387,4 @@ def _next(incident: Incident) -> Text:
     if following.service == incident.service:
         is_known = "breach" in _condition(incident) or is_load_condition(incident)
         return () if is_known else text(f"{BREACH_FORECAST}: {bucket}")
-    return text("At risk next: ", following.service, f" ({bucket})")
+    return text("Next to breach: ", following.service, f" ({bucket})")

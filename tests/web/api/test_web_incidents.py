@@ -126,7 +126,8 @@ def test_a_terminal_shows_what_to_know_before_a_command_and_a_load_as_in_the_hea
         json.loads(json.dumps(incident(replace(full(), actions=(limit,), evidence=(load,))), default=vars))
     )
     first = lines.index("    Note: Envoy Gateway only (")
-    assert first < lines.index("    Command: ENVOY_REPLICAS=1 && test -s rateLimit.") < lines.index("    Rollback: ")
+    demanded = '(: "${ENVOY_REPLICAS:?set it to the number of Envoy replicas}"'
+    assert first < lines.index(f"    Command: {demanded} && test -s rateLimit.") < lines.index("    Rollback: ")
     assert "  Evidence: load of llm: > 100% (baseline 55%) since " in lines
 
 

@@ -60,8 +60,7 @@ def test_what_is_not_wrong_yet_makes_no_headline() -> None:
     seen = verdict(snapshot(healthy_world(), weak))
     assert seen.state == "healthy"
     assert "".join(joined_text(risk) for risk in seen.risks) == (
-        "If embedder is down for a short time, it would not recover on its own: "
-        "retries would keep its load at 2.71x capacity."
+        "If embedder is down for a short time, it does not recover on its own: retries keep its load at 2.71x capacity."
     )
     assert seen.payload()["risks"]
 

@@ -332,20 +332,27 @@ def test_a_lane_names_the_signal_that_fired_first() -> None:
     assert (lanes["embedder"].sign.text, lanes["embedder"].slo) == (history.signs[0].text, "")
 
 
-def test_the_lane_of_a_cause_is_anomalous_since_its_first_evidence() -> None:
-    """Its own p95 rises minutes later."""
+@pytest.mark.parametrize(("metric", "is_anomaly"), [("kv_cache", True), ("rate", False)])
+def test_the_lane_of_a_cause_is_anomalous_since_its_first_symptom(metric: str, *, is_anomaly: bool) -> None:
+    """Its own p95 rises minutes later. Requests that it sends begin the cause, and are no anomaly."""
     world = contended()
-    row = Evidence("request rate", 11.3, 5.6, "req/s", ONSET, "auth", "rate")
+    row = Evidence("signal", 11.3, 5.6, "req/s", ONSET, "auth", metric)
     incident = contention_incident(world)
     item = replace(incident, evidence=(row,), suspect=incident.suspect._replace(service=service("auth")))
     chosen = chosen_incidents(snapshot(world, item))
     history = service_history(world, NOW - 900, NOW, chosen.onset)
     history.stages[history.services.index(service("auth")), -6:] = 2
     lanes = {lane.service: lane for lane in timeline(world, NOW - 900, history, chosen).lanes}
-    (start, end, stage), second = lanes["auth"].intervals
-    assert (lanes["auth"].part, lanes["auth"].first, stage) == ("suspect", start, 1)
+    (start, end, stage), *later = lanes["auth"].intervals
+    assert (lanes["auth"].part, lanes["auth"].first) == ("suspect", round(ONSET, 3))
+    assert start is not None
     assert end is not None
-    assert ONSET < end == second[0]
+    if is_anomaly:
+        assert (start, stage) == (lanes["auth"].first, 1)
+        assert ONSET < end == later[0][0]
+    else:
+        assert (stage, later) == (2, [])
+        assert start > ONSET
 
 
 def test_a_latent_risk_is_no_lane_of_an_incident_at_the_same_time() -> None:

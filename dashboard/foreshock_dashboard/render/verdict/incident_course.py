@@ -86,7 +86,7 @@ def lead(
         text(f"{peak.metric} stayed within its SLO{limit}") if peak and not breached and limit else (),
         breach_text(breached, now, first) if breached else (),
         impact_text(impact, breached, subject) if impact else (),
-        _behind_text(impact.behind) if impact and breached else (),
+        _behind_text(impact.behind, subject) if impact and breached else (),
         text("{} of {} replicas ready".format(*replicas)) if replicas else (),
     )
     return sentences(*parts)
@@ -116,7 +116,7 @@ def breach_text(breached: Breach, now: float, first: str = "") -> Text:
 def impact_text(impact: Impact, breached: Breach | None, subject: str = "") -> Text:
     """The requests that failed or were too slow: `About 1,300 of 2,800 requests (46% since then) to llm failed`.
 
-    They are counted since the first breach, which stands before, or without one since the start of the incident. Those
+    They are counted since the first breach, which stands before, or without one since the first anomaly. Those
     to the subject alone are not said to be to it. Beside slow requests stands how many an SLO of p95 allows.
     """
     failures, delayed, bad = impact.failed, impact.slow, impact.failed + impact.slow
@@ -129,19 +129,25 @@ def impact_text(impact: Impact, breached: Breach | None, subject: str = "") -> T
     failed, late = (f" ({estimate(count)})" if both else "" for count in (failures, delayed))
     what = "failed" if delayed < 1 <= bad else slow if failures < 1 <= bad else f"failed{failed} or {slow}{late}"
     none = f"None of {estimate(impact.requests)} requests"
-    lasts = breached is not None and breached.until is None
-    count = f"About {estimates(bad, impact.requests, ' since then' if lasts else '')}" if bad >= 1 else none
+    scope = " since the first anomaly" if breached is None else " since then" if breached.until is None else ""
+    count = f"About {estimates(bad, impact.requests, scope)}" if bad >= 1 else f"{none}{scope}"
     where = "entering at" if impact.services[1:] else "to"  # calls between these services are not counted
     who = () if [*map(str, impact.services)] == [subject] else (f" {where} ", _named(impact.services))
     return text(count, *who, f" {what}")
 
 
-def _behind_text(services: Sequence[Service]) -> Text:
-    """`Dependencies db and llm breached their SLO too`; empty without any."""
+def _behind_text(services: Sequence[Service], subject: str) -> Text:
+    """`llm and dependency db breached their SLO`, the subject first; empty without any."""
     if not services:
         return ()
-    dependencies, slo = ("Dependencies", "their SLO") if services[1:] else ("Dependency", "its SLO")
-    return text(f"{dependencies} ", _named(services), f" breached {slo} too")
+    own = tuple(service for service in services if str(service) == subject)
+    others = tuple(service for service in services if str(service) != subject)
+    breached = f" breached {'their' if services[1:] else 'its'} SLO"
+    if not others:
+        return text(*own, breached)
+    noun = "dependencies" if others[1:] else "dependency"
+    start = text(*own, f" and {noun} ") if own else text(f"{noun.capitalize()} ")
+    return text(start, _named(others), breached)
 
 
 def _named(services: Sequence[Service]) -> Text:
@@ -195,5 +201,4 @@ def recovering_action(resolves: float | None) -> Text:
     """What to do while an incident recovers. resolves: Unix seconds."""
     if resolves is None:
         return text("None now")
-    closes = ", when the incident closes unless symptoms return"
-    return text("No action needed. Watch until about ", time(resolves), closes)
+    return text("No action needed. The incident closes at about ", time(resolves), " unless symptoms return")

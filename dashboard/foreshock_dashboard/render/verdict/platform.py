@@ -11,6 +11,7 @@ from foreshock_dashboard.render.clause import Clause, Text, filled, joined, list
 from foreshock_dashboard.render.incident_summary import BREACHES_SLO
 from foreshock_dashboard.render.units import counted, elapsed, estimate, plural
 from foreshock_dashboard.render.verdict.reading_text import reading_text
+from foreshock_dashboard.render.words.panels import NOW_TEXTS
 from foreshock_dashboard.render.words.services import SLO_COUNTS
 from foreshock_dashboard.render.words.status import DATA_STATES
 
@@ -72,8 +73,10 @@ def cluster_summary(counts: Mapping[str, tuple[int, int]]) -> str:
     return f"By cluster: {'; '.join(parts)}." if counts else ""
 
 
-def healthy_facts(healthy: HealthySince | None, closest: Sequence[Reading], now: float) -> Iterator[tuple[str, Text]]:
-    """The facts of a healthy platform, each with its label."""
+def healthy_facts(
+    healthy: HealthySince | None, closest: Sequence[Reading], now: float, *, none_at_risk: bool = False
+) -> Iterator[tuple[str, Text]]:
+    """The facts of a healthy platform, each with its label. none_at_risk: no SLO breach is forecast."""
     if healthy is not None:
         yield "Action", text("None now")
         length = elapsed(now - healthy.at)
@@ -82,6 +85,8 @@ def healthy_facts(healthy: HealthySince | None, closest: Sequence[Reading], now:
         else:
             ended = f", when {HEALTHY_AFTER[healthy.ended]} ended" if healthy.ended else ""
             yield "Healthy since", text(time(healthy.at), f" ({length} ago){ended}")
+    if none_at_risk:
+        yield NOW_TEXTS["next_at_risk"], text(NOW_TEXTS["none_at_risk"])
     if closest:
         yield "Closest to its limit", text(_service(closest[0].service), f" {reading_text(closest[0])}")
 

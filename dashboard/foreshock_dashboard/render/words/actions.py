@@ -98,8 +98,9 @@ HOW_TO: Mapping[ActionKind, str] = {
 }
 """Where and how to take the actions without a command, by kind."""
 GATEWAYS: Mapping[ActionKind, str] = {
-    "limit_rate": "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). Set ENVOY_REPLICAS to the number of "
-    "Envoy replicas. Replaces an existing limit; run the rollback in the same directory to restore it",
+    "limit_rate": "Envoy Gateway only (Istio: EnvoyFilter; NGINX: limit_req). First set ENVOY_REPLICAS to the number "
+    "of Envoy replicas: without it, the command changes nothing. Replaces an existing limit; run the rollback in the "
+    "same directory to restore it",
     "shed_load": "Envoy Gateway only (Istio: HTTP fault abort; NGINX: return 503). Replaces an existing fault; run the "
     "rollback in the same directory to restore it",
 }

@@ -55,7 +55,7 @@ TOO_FEW = ", too few requests to count"
 RISKS: Mapping[Literal["latent"], str] = {"latent": "Latent risk"}
 """Incidents that affect no service yet."""
 COURSE: Mapping[str, str] = {
-    "load": "Extra load since ",
+    "load": "Extra load began ",
     "anomaly": "First anomaly ",
     "anomaly_and_warning": "First anomaly and early warning ",
     "vulnerable": "Vulnerable since ",

@@ -178,6 +178,7 @@ TIMELINE_TEXTS: Mapping[str, str] = {
     "ahead": "Forecast",
     "breach": "SLO breach forecast:",
     "began": "first anomaly",
+    "cause_began": "cause began",
     "for": "for",
     "ago": "ago",
     "picture": "Timeline of the cascade",
@@ -218,7 +219,7 @@ TILE_TEXTS: Mapping[str, str] = {
 }
 """Texts of the tiles of the Now page."""
 NOW_TEXTS: Mapping[str, str] = {
-    "next_at_risk": "At risk next",
+    "next_at_risk": "Next to breach",
     "none_at_risk": "No SLO breach is forecast in the next 30 min",
     "no_other_at_risk": "No other service is forecast to breach its SLO in the next 30 min",
     "further": "Also open",
@@ -228,6 +229,9 @@ NOW_TEXTS: Mapping[str, str] = {
     "or": "or",
     "latent_risk": "Latent risk (separate from this incident)",
     "values_at": "Values as of",
+    "values_at_page": "Values when paged, at",
+    "another_incident": "Separate incident:",
+    "tightest_limit": "Tightest limit",
     "past_values": ". The services table shows current values.",
     "no_impact": "No impact now.",
     "postmortem": "Postmortem",

@@ -181,7 +181,7 @@ export const ACTION_TEXTS = /** @type {const} */ ({
 });
 
 export const COURSE = /** @type {const} */ ({
-  load: "Extra load since ",
+  load: "Extra load began ",
   anomaly: "First anomaly ",
   anomaly_and_warning: "First anomaly and early warning ",
   vulnerable: "Vulnerable since ",
@@ -197,7 +197,7 @@ export const COURSE = /** @type {const} */ ({
 });
 
 export const NOW_TEXTS = /** @type {const} */ ({
-  next_at_risk: "At risk next",
+  next_at_risk: "Next to breach",
   none_at_risk: "No SLO breach is forecast in the next 30 min",
   no_other_at_risk: "No other service is forecast to breach its SLO in the next 30 min",
   further: "Also open",
@@ -207,6 +207,9 @@ export const NOW_TEXTS = /** @type {const} */ ({
   or: "or",
   latent_risk: "Latent risk (separate from this incident)",
   values_at: "Values as of",
+  values_at_page: "Values when paged, at",
+  another_incident: "Separate incident:",
+  tightest_limit: "Tightest limit",
   past_values: ". The services table shows current values.",
   no_impact: "No impact now.",
   postmortem: "Postmortem",
@@ -285,6 +288,7 @@ export const TIMELINE_TEXTS = /** @type {const} */ ({
   ahead: "Forecast",
   breach: "SLO breach forecast:",
   began: "first anomaly",
+  cause_began: "cause began",
   for: "for",
   ago: "ago",
   picture: "Timeline of the cascade",

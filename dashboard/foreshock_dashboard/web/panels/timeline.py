@@ -178,8 +178,9 @@ def timeline(
             lanes.append(lane)
         lane.until = number_of_time(_cause_end(world, item))
         lane.part, lane.first = "suspect", round(_cause_start(lane, evidence.get(str(service))), 3)
-        if str(service) in evidence and lane.intervals and lane.first < (first := lane.intervals[0][0] or 0.0):
-            lane.intervals.insert(0, [lane.first, first, STAGES.index("early_warning")])
+        symptom = symptoms.get(str(service))  # requests that it sends begin the cause, and are no anomaly
+        if symptom is not None and lane.intervals and symptom.since < (first := lane.intervals[0][0] or 0.0):
+            lane.intervals.insert(0, [round(symptom.since, 3), first, STAGES.index("early_warning")])
         is_first = item == chosen.incidents[0]
         lane.why = suspicion(item, world) if is_first else f"cause of the incident of {in_words(item.service)}"
     for service, risk in risks.items():

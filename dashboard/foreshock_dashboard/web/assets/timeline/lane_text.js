@@ -86,8 +86,10 @@ export const stageAge = ({ state, intervals }, { now, stages }) => {
  * @param {Lane} lane
  * @param {Timeline} data
  */
-export const firstAnomaly = (lane, { now }) =>
-  hasBegun(lane) ? `${TIMELINE_TEXTS.began} ${formatDuration(now - lane.first)} ${TIMELINE_TEXTS.ago}` : "";
+export const firstAnomaly = (lane, { now }) => {
+  const began = lane.part === "suspect" ? TIMELINE_TEXTS.cause_began : TIMELINE_TEXTS.began;
+  return hasBegun(lane) ? `${began} ${formatDuration(now - lane.first)} ${TIMELINE_TEXTS.ago}` : "";
+};
 
 /**
  * @param {Lane} lane

@@ -130,7 +130,12 @@ const laneTable = (data) =>
           pastText(lane, data) ? ` (${pastText(lane, data)})` : "",
         ),
         h("td", null, lane.order ?? NOT_KNOWN),
-        h("td", null, hasBegun(lane) ? timeElement(lane.first, data.now) : NOT_KNOWN),
+        h(
+          "td",
+          null,
+          hasBegun(lane) ? timeElement(lane.first, data.now) : NOT_KNOWN,
+          lane.part === "suspect" && hasBegun(lane) ? ` (${TIMELINE_TEXTS.cause_began})` : "",
+        ),
         h("td", { class: "wide-cell" }, signText(lane) || NOT_KNOWN),
         h("td", { class: "wide-cell" }, lane.forecast ? forecastText(lane.forecast) : NOT_KNOWN),
       ),

@@ -22,6 +22,8 @@ const EVENTS_HEIGHT = 18;
 const BOTTOM_MARGIN = 8;
 const EVENT_CHARACTER_WIDTH = 7;
 const EVENT_GAP = 4;
+/** Points from a label on the left of its line to this line. */
+const LEADER = "▸";
 /** The more important label is placed first. */
 const EVENT_ORDER = ["paged", "recovering", "warning"];
 const AXIS_TEXT_Y = 14;
@@ -133,7 +135,11 @@ export const picture = (data, width) => {
       return changeMark(change, x(change.at), top, bottom, y);
     }),
     events.map(({ at }) => s("line", { x1: x(at), x2: x(at), y1: AXIS_HEIGHT, y2: bottom, class: "event-line" })),
-    labels.map(({ left, text }) => s("text", { x: left, y: top - 6 }, text)),
+    labels.map(({ left, right, text }) =>
+      text.endsWith(LEADER)
+        ? s("text", { x: right, y: top - 6, "text-anchor": "end" }, text)
+        : s("text", { x: left, y: top - 6 }, text),
+    ),
     hasForecast ? s("text", { x: scale.now + 6, y: top - 6, class: "tick-text" }, TIMELINE_TEXTS.ahead) : null,
     s("line", { x1: scale.now, x2: scale.now, y1: AXIS_HEIGHT - 4, y2: bottom + 4, class: "now-line" }),
     s(
@@ -158,18 +164,25 @@ export const eventLabels = (events, x, end) => {
   for (const kind of EVENT_ORDER) {
     const event = events.find((each) => each.kind === kind);
     if (!event) continue;
-    const [text, line] = [EVENTS[event.kind], x(event.at)];
-    const width = text.length * EVENT_CHARACTER_WIDTH;
-    const [before, after] = [line - EVENT_GAP - width, line + EVENT_GAP];
+    const [name, line] = [EVENTS[event.kind], x(event.at)];
+    const led = `${name} ${LEADER}`;
+    const beside = (/** @type {number} */ left, /** @type {string} */ text) => ({
+      left,
+      right: left + text.length * EVENT_CHARACTER_WIDTH,
+      text,
+    });
+    const before = beside(line - EVENT_GAP - led.length * EVENT_CHARACTER_WIDTH, led);
+    const after = beside(line + EVENT_GAP, name);
     const places = { warning: [before, after], paged: [after, before], recovering: [after] }[event.kind].filter(
-      (at) => at >= 0 && at + width <= end && placed.every((other) => at >= other.right || at + width <= other.left),
+      ({ left, right }) =>
+        left >= 0 && right <= end && placed.every((other) => left >= other.right || right <= other.left),
     );
-    const crossed = (/** @type {number} */ at) =>
-      events.filter(({ at: unix }) => x(unix) > at && x(unix) < at + width).map((other) => other.kind);
-    const left =
-      places.find((at) => !crossed(at).length) ??
-      places.find((at) => kind === "paged" && crossed(at).every((other) => other === "warning"));
-    if (left !== undefined) placed.push({ left, right: left + width, text });
+    const crossed = (/** @type {{ left: number, right: number }} */ { left, right }) =>
+      events.filter(({ at }) => x(at) > left && x(at) < right).map((other) => other.kind);
+    const place =
+      places.find((each) => !crossed(each).length) ??
+      places.find((each) => kind === "paged" && crossed(each).every((other) => other === "warning"));
+    if (place) placed.push(place);
   }
   return placed;
 };

@@ -63,14 +63,16 @@ const incidentLinks = (incident, isShown = false) => {
 /**
  * @param {NowIncident} incident
  * @param {number} now
+ * @param {boolean} isAnother whether another incident is open, which stands above
  */
-const resolvedIncident = (incident, now) => {
+const resolvedIncident = (incident, now, isAnother) => {
   const { service, suspect, since } = incident;
   const resolved = incident.resolved ?? now;
   const by = suspect.service && suspect.service !== service ? ` (suspected: ${inWords(suspect.service)})` : "";
   return h(
     "li",
     { class: "over" },
+    isAnother ? `${NOW_TEXTS.another_incident} ` : null,
     incidentState(incident),
     ` ${causeText(incident)} at `,
     serviceLink(service),
@@ -234,7 +236,7 @@ const openIncident = (incident, situation, now, step = 0) => {
               ? h(
                   "p",
                   { class: "note" },
-                  `${NOW_TEXTS.values_at} `,
+                  `${evidence_at === incident.paged ? NOW_TEXTS.values_at_page : NOW_TEXTS.values_at} `,
                   timeElement(evidence_at, now),
                   NOW_TEXTS.past_values,
                 )
@@ -275,7 +277,7 @@ export const drawIncidents = ({ open_incidents, resolved, learning, verdict, ste
   const open = [...(affecting ?? []), ...(latent ?? [])].map((incident) =>
     openIncident(incident, situation?.incident.id === incident.id ? situation : null, now, step),
   );
-  const ended = resolved.map((incident) => resolvedIncident(incident, now));
+  const ended = resolved.map((incident) => resolvedIncident(incident, now, open.length > 0));
   put(byId("evidence"), h("ul", { class: "incident-list" }, open, ended));
   setPanel("evidence", "ready");
 };

@@ -165,7 +165,7 @@ export const drawServices = ({ services, hidden, verdict, spark_seconds }) => {
         ["State", { class: "text-cell" }],
         ["Request rate", minor],
         ["Error rate", minor],
-        ["Closest limit", {}],
+        [NOW_TEXTS.tightest_limit, {}],
       ];
   const head = [["Service", {}], ...columns, [`p95, ${range}`, minor]].map(([name, attributes]) =>
     h("th", { scope: "col", .../** @type {object} */ (attributes) }, /** @type {string} */ (name)),

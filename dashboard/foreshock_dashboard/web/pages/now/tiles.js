@@ -162,10 +162,14 @@ const tileTitle = ({ name, slo }) => {
  * @param {boolean} isLearning
  */
 const tileLink = (tile, range, isLearning) => {
-  const { name, status, href, limit, spark } = tile;
+  const { name, status, href, limit, limit_kind, spark } = tile;
   const [value, note] = [valueText(tile), limitText(tile, isLearning)];
   const [who, sign] = [whoText(tile), signOf(tile)];
-  const chart = sparkline(spark, { limit, kind: status, width: SPARK_WIDTH });
+  const chart = sparkline(spark, {
+    limit: limit_kind === "baseline" ? null : limit, // its line is a limit, and a baseline is none
+    kind: status,
+    width: SPARK_WIDTH,
+  });
   return h(
     "a",
     {

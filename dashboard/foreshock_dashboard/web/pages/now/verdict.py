@@ -245,9 +245,10 @@ def _verdict(snapshot: Snapshot, world: World, now: float | None, history: Servi
     found = _without_incident(snapshot, world, history, seen, gaps)
     is_healthy = found.state == "healthy"
     since_when = healthy_since(snapshot, history) if is_healthy and history else None
+    none_at_risk = bool(is_healthy and history and snapshot.forecast.slos and not slo_status(snapshot, history).at_risk)
     return replace(
         found,
-        facts=tuple(platform.healthy_facts(since_when, found.closest, world.time)),
+        facts=tuple(platform.healthy_facts(since_when, found.closest, world.time, none_at_risk=none_at_risk)),
         coverage=platform.coverage_text(coverage(snapshot, world, seen)) if is_healthy else (),
         remedy=action_clauses(remedies[0]) if is_healthy and remedies else (),
     )
