@@ -215,7 +215,7 @@ def test_the_real_kubectl_reads_every_command(kind: ActionKind, commands: Callab
     """It fails only because there is no cluster, not at a flag or an argument."""
     command = commands(Action(kind, LLM, gpus=(GPU,), target="node-1", amount=1, current=1, maximum=1))
     for part in re.split(r" && | \|\| ", (command or "").removeprefix("(").removesuffix(")")):
-        words = shlex.split(re.sub(r"\"\$\(.*\)\"", "null", part.partition(" > ")[0]))
+        words = shlex.split(re.sub(r"\"\$[({].*[)}]\"", "null", part).partition(" > ")[0])
         if words[:1] == ["kubectl"]:
             done = subprocess.run(
                 [KUBECTL, *words[1:], "--server=http://127.0.0.1:1"], capture_output=True, text=True, check=False

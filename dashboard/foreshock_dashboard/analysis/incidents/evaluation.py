@@ -62,16 +62,22 @@ class RankingRequest(NamedTuple):
     def is_due(self, time: float) -> bool:
         """Whether it pages, or was last ranked `RANKING_SECONDS` or `RETRY_SECONDS` ago. time: Unix seconds."""
         ranked_at, opened = self.incident.ranked_at, self.incident.opened
-        if self.is_paging or ranked_at is None:
+        if self._is_urgent or ranked_at is None:
             return True
         is_retried = not self.incident.candidates and ranked_at - opened < RANKING_SECONDS
         return time - ranked_at >= (RETRY_SECONDS if is_retried else RANKING_SECONDS)
 
     @property
+    def _is_urgent(self) -> bool:
+        """Whether it pages, or has paged and was not ranked since."""
+        ranked_at, paged = self.incident.ranked_at, self.incident.paged
+        return self.is_paging or (paged is not None and ranked_at is not None and ranked_at < paged)
+
+    @property
     def priority(self) -> tuple[float, float, str]:
         """Sort key: new incidents and those that page first, then by how long they wait."""
         ranked_at = self.incident.ranked_at
-        since = -math.inf if self.is_paging or ranked_at is None else ranked_at
+        since = -math.inf if self._is_urgent or ranked_at is None else ranked_at
         return since, self.incident.opened, self.incident.id
 
 

@@ -35,7 +35,7 @@ def add_forecast_routes(context: RouteContext) -> None:
         case = what_if(hub.capacity, world, query)
         found = case.applied(hub.capacity, world)
         service = _service(query.service, {load.subject.service for load in found.loads}) if query.service else None
-        current = [] if found.loads else current_rows(hub.snapshot, measured(hub.snapshot))
+        current = [] if found.loads or case.text else current_rows(hub.snapshot, measured(hub.snapshot))
         body = forecast(
             found,
             hub.now(),
