@@ -33,7 +33,7 @@ SECTION = re.compile(r"(?<=<!-- bench -->\n).*?(?=<!-- end of bench -->)", re.DO
 class Benchmark:
     """A module with its flags by size; `small` are those of the smaller run that shows growth, with their ratio.
 
-    has_own_table: `--write-docs` also writes a table of its own.
+    writes_docs: the module has `--write-docs` as well, for another document.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Benchmark:
     full: str = ""
     small: str = ""
     size_ratio: float = 1.0
-    has_own_table: bool = False
+    writes_docs: bool = False
 
 
 BENCHMARKS = (
@@ -50,7 +50,7 @@ BENCHMARKS = (
         title="Exporter, 8 GPUs",
         module="bench.exporter.compare",
         quick="--windows 2 --seconds 8 --blocks 1",
-        has_own_table=True,
+        writes_docs=True,
     ),
     Benchmark(title="Start", module="bench.hub.start", quick="--starts 1"),
     Benchmark(title="Spans", module="bench.hub.spans", quick="--seconds 10", full="--seconds 40"),
@@ -112,7 +112,7 @@ def run(module: str, flags: str) -> list[Figure]:
 def rows(benchmark: Benchmark, size: str, write_docs: bool) -> list[Row]:
     """The figures of a benchmark; those of the full size with their growth from the small one."""
     flags = benchmark.quick if size == "quick" else benchmark.full
-    if write_docs and benchmark.has_own_table:
+    if write_docs and benchmark.writes_docs:
         flags += " --write-docs"
     small = run(benchmark.module, benchmark.small) if benchmark.small and size == "full" else []
     before = {figure.name: figure.value for figure in small}

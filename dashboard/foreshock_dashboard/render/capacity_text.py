@@ -250,12 +250,16 @@ def need_text(
 def until_ready_text(actions: Sequence[Action]) -> Text:
     """`Until new replicas are ready (within 7 min), rate-limit front to 5 req/s, which takes effect within 1 min.`
 
-    actions: of an incident, the first one first. Empty where that one adds replicas, or its time to effect is unknown.
+    actions: of an incident, the first one first. Empty where that one adds replicas, is too late, takes effect no
+    sooner than they, or has an unknown time to effect.
     """
-    when = effect_time(actions[0]) if actions and actions[0].kind != "add_replicas" else ""
+    replicas = next((action for action in actions if action.kind == "add_replicas"), None)
+    soonest = replicas.effective_seconds if replicas else math.inf
+    if not actions or actions[0] is replicas or actions[0].too_late or actions[0].effective_seconds >= soonest:
+        return ()
+    when, ready = effect_time(actions[0]), effect_time(replicas) if replicas else ""
     if not when:
         return ()
-    ready = next((effect_time(action) for action in actions if action.kind == "add_replicas"), "")
     verb, *rest = action_clauses(actions[0])
     start = f"Until new replicas are ready{f' ({ready})' if ready else ''}, "
     return text(start, verb._replace(text=in_sentence(verb.text)), *rest, f", which takes effect {when}.")

@@ -91,6 +91,15 @@ def test_a_ranking_is_due_after_a_minute_and_without_a_suspect_after_ten_seconds
     assert RankingRequest(incident, (FRONT,), is_paging).is_due(120.0) == is_due
 
 
+def test_an_incident_that_paged_beyond_the_budget_is_due_before_all_others_until_it_is_ranked() -> None:
+    """Not a minute after the ranking before its page."""
+    paged = replace(_incident(0.0, ranked_at=100.0), paged=110.0)
+    waiting = RankingRequest(paged, (FRONT,), False)
+    assert waiting.is_due(120.0)
+    assert waiting.priority < RankingRequest(_incident(0.0, ranked_at=0.0), (FRONT,), False).priority
+    assert not RankingRequest(replace(paged, ranked_at=120.0), (FRONT,), False).is_due(130.0)
+
+
 def test_incidents_beyond_the_budget_of_an_evaluation_take_turns() -> None:
     """New ones and pages first, then those that wait longest. The first is always ranked."""
     newest, turns = point({}), list[set[str]]()

@@ -304,6 +304,7 @@ def test_without_a_forecast_api_and_csv_have_what_is_measured() -> None:
     body = without.get("/api/forecast").json()
     assert [(row["service"], row["headroom"]) for row in body["current"]] == [("ml/embed", 0.0), ("ml/chat", 0.5)]
     assert (body["loads"], body["current"][0]["need"]["peak"]) == ([], {"needed": None, "added": None, "short": None})
+    assert without.get("/api/forecast?traffic=2").json()["current"] == [], "the present load is of no case"
     rows = list(csv.DictReader(io.StringIO(without.get("/api/csv/headroom").text)))
     assert [(row["service"], row["headroom"]) for row in rows] == [("ml/embed", "0.0"), ("ml/chat", "0.5")]
     assert list(csv.DictReader(io.StringIO(without.get("/api/csv/forecast").text))) == []

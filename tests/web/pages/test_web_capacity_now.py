@@ -171,6 +171,8 @@ SCALING = Action("add_replicas", LLM, amount=1.0, current=2.0, effective_seconds
         ((RATE_LIMIT,), "Until new replicas are ready, rate-limit front to 5 req/s, which takes effect within 1 min."),
         ((SCALING, RATE_LIMIT), ""),
         ((RATE_LIMIT._replace(effective_seconds=math.nan), SCALING), ""),
+        ((RATE_LIMIT._replace(effective_seconds=600.0), SCALING), ""),
+        ((RATE_LIMIT._replace(too_late=True), SCALING), ""),
         ((), ""),
     ],
 )
